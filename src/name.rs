@@ -1,0 +1,146 @@
+//! The words that must not be mixed: each kind of name has a type of its own.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A table of the source database, always with its schema.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SourceTable {
+    pub schema: String,
+    pub table: String,
+}
+
+impl SourceTable {
+    pub fn new(schema: impl Into<String>, table: impl Into<String>) -> SourceTable {
+        SourceTable { schema: schema.into(), table: table.into() }
+    }
+
+    /// As Postgres wants it in a statement: `"public"."Order"`.
+    pub fn quoted(&self) -> String {
+        format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.table))
+    }
+}
+
+impl fmt::Display for SourceTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// The name of a model, and of the star's table that it builds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ModelName(String);
+
+impl ModelName {
+    /// Takes what can be a file, a folder and a table at once: `[a-z_][a-z0-9_]*`, up to 63 bytes.
+    pub fn parse(text: &str) -> Option<ModelName> {
+        let mut bytes = text.bytes();
+        let first = bytes.next()?;
+        let head = first.is_ascii_lowercase() || first == b'_';
+        let tail = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        (head && tail && text.len() <= 63).then(|| ModelName(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One run, whatever became of it: `20261120T033000Z-7f3a`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    pub fn new(started: chrono::DateTime<chrono::Utc>, salt: u16) -> RunId {
+        RunId(format!("{}-{salt:04x}", started.format("%Y%m%dT%H%M%SZ")))
+    }
+
+    /// Whether a text is an id that [`RunId::new`] gave, so that nothing else is ever swept away.
+    pub fn is_one(text: &str) -> bool {
+        let shape = "00000000T000000Z-ffff";
+        text.len() == shape.len()
+            && text.bytes().zip(shape.bytes()).all(|(byte, like)| match like {
+                b'0' => byte.is_ascii_digit(),
+                b'f' => byte.is_ascii_hexdigit(),
+                _ => byte == like,
+            })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A published star. It carries the id of the run that published it, so that one leads to the other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SnapshotId(String);
+
+impl SnapshotId {
+    pub fn of(run: &RunId) -> SnapshotId {
+        SnapshotId(run.0.clone())
+    }
+
+    /// Reads the name of a snapshot's folder; anything that could leave the folder is refused.
+    pub fn parse(text: &str) -> Option<SnapshotId> {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (plain && !text.is_empty()).then(|| SnapshotId(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Quotes an identifier for Postgres and DataFusion alike, doubling the quotes inside.
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a text literal for Postgres (with `standard_conforming_strings`) and DataFusion alike.
+pub fn quote_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The valid name nearest to a misspelt one, if one is near enough to be meant.
+pub fn nearest<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    valid
+        .into_iter()
+        .map(|candidate| (strsim::levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            *distance <= 1 + candidate.chars().count().min(name.chars().count()) / 4
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// `a, b and c`, for messages.
+pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match items.split_last() {
+        None => "none".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
