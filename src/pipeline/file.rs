@@ -1,0 +1,281 @@
+//! What the TOML says, as it says it, with the place of everything that can be wrong later.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::section::{Notes, Section, Spanned};
+use crate::diagnostic::Diagnostic;
+
+pub type Text = Spanned<String>;
+pub type Pairs = Vec<(Text, Text)>;
+
+#[derive(Debug, Default)]
+pub struct PipelineFile {
+    pub name: Option<Text>,
+    pub description: Option<Text>,
+    pub timezone: Option<Text>,
+    pub source: SourceFile,
+    pub store: StoreFile,
+    pub run: RunFile,
+    pub target: Option<TargetFile>,
+    pub schedule: Option<ScheduleFile>,
+    pub models: Vec<ModelFile>,
+}
+
+#[derive(Debug, Default)]
+pub struct SourceFile {
+    pub url: Option<Text>,
+    pub schemas: Option<Vec<Text>>,
+    pub connections: Option<i64>,
+    pub snapshot_max: Option<Text>,
+    pub lock_timeout: Option<Text>,
+    pub numeric: Option<Text>,
+    pub special: Option<Text>,
+    pub allow_empty: Vec<Text>,
+    pub allow_foreign: Vec<Text>,
+    pub columns: Vec<(Text, Option<Text>)>,
+}
+
+#[derive(Debug, Default)]
+pub struct StoreFile {
+    pub url: Option<Text>,
+    pub keep: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+pub struct RunFile {
+    pub memory: Option<Text>,
+    pub scratch: Option<Text>,
+}
+
+#[derive(Debug)]
+pub struct TargetFile {
+    pub url: Option<Text>,
+    pub schema: Option<Text>,
+}
+
+#[derive(Debug)]
+pub struct ScheduleFile {
+    pub cron: Option<Text>,
+    pub timezone: Option<Text>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleWord {
+    Dimension,
+    Fact,
+    Summary,
+}
+
+#[derive(Debug)]
+pub struct ModelFile {
+    pub role: RoleWord,
+    pub name: Text,
+    pub place: Range<usize>,
+    pub key: Option<Vec<Text>>,
+    pub surrogate: Option<Text>,
+    pub dates: Option<DatesFile>,
+    pub grain: Option<GrainFile>,
+    pub measures: Pairs,
+    pub lookups: Vec<LookupFile>,
+    pub totals: Pairs,
+    pub controls: Vec<ControlFile>,
+    pub indexes: Vec<Vec<Text>>,
+    pub order_by: Vec<Text>,
+    pub first_seen: Vec<Text>,
+}
+
+#[derive(Debug)]
+pub struct DatesFile {
+    pub from: Option<Text>,
+    pub to: Option<Text>,
+    pub place: Range<usize>,
+}
+
+#[derive(Debug)]
+pub struct GrainFile {
+    pub table: Text,
+    pub filter: Option<Text>,
+}
+
+#[derive(Debug)]
+pub struct LookupFile {
+    pub column: Text,
+    pub dimension: Text,
+    pub on: Pairs,
+}
+
+#[derive(Debug)]
+pub struct ControlFile {
+    pub name: Text,
+    pub source: Text,
+    pub star: Text,
+}
+
+/// Reads the TOML, noting every mistake; what could be read is returned all the same.
+pub fn parse(notes: &Notes) -> PipelineFile {
+    let (table, errors) = DeTable::parse_recoverable(&notes.document.text);
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let diagnostic = Diagnostic::error(format!("this TOML does not parse: {}", error.message().trim()));
+        notes.add(diagnostic.at(&notes.document, span));
+    }
+    let root = Section::root(&table, notes);
+    let file = PipelineFile {
+        name: root.string("name"),
+        description: root.string("description"),
+        timezone: root.string("timezone"),
+        source: match root.section("source") {
+            Some(section) => source(section),
+            None => {
+                root.missing("[source]", "url = \"postgres://…\" or a folder, below a [source] header");
+                SourceFile::default()
+            }
+        },
+        store: root.section("store").map(store).unwrap_or_default(),
+        run: root.section("run").map(run).unwrap_or_default(),
+        target: root.section("target").map(target),
+        schedule: root.section("schedule").map(schedule),
+        models: models(&root),
+    };
+    root.finish();
+    file
+}
+
+fn source(section: Section) -> SourceFile {
+    let file = SourceFile {
+        url: section.required("url", "\"postgres://…\" or a folder"),
+        schemas: section.strings("schemas"),
+        connections: section.integer("connections", 1..=64),
+        snapshot_max: section.string("snapshot_max"),
+        lock_timeout: section.string("lock_timeout"),
+        numeric: section.string("numeric"),
+        special: section.string("special"),
+        allow_empty: section.strings("allow_empty").unwrap_or_default(),
+        allow_foreign: section.strings("allow_foreign").unwrap_or_default(),
+        columns: section
+            .named_sections("columns")
+            .into_iter()
+            .map(|(name, column)| {
+                let mapping = column.required("as", "\"decimal(20,13)\" or \"text\"");
+                column.finish();
+                (name, mapping)
+            })
+            .collect(),
+    };
+    section.finish();
+    file
+}
+
+fn store(section: Section) -> StoreFile {
+    let file = StoreFile { url: section.string("url"), keep: section.integer("keep", 1..=100_000) };
+    section.finish();
+    file
+}
+
+fn run(section: Section) -> RunFile {
+    let file = RunFile { memory: section.string("memory"), scratch: section.string("scratch") };
+    section.finish();
+    file
+}
+
+fn target(section: Section) -> TargetFile {
+    let file =
+        TargetFile { url: section.required("url", "\"postgres://…\""), schema: section.string("schema") };
+    section.finish();
+    file
+}
+
+fn schedule(section: Section) -> ScheduleFile {
+    let file = ScheduleFile {
+        cron: section.required("cron", "\"30 3 * * *\""),
+        timezone: section.string("timezone"),
+    };
+    section.finish();
+    file
+}
+
+fn models(root: &Section) -> Vec<ModelFile> {
+    let mut models = Vec::new();
+    let roles =
+        [("dimension", RoleWord::Dimension), ("fact", RoleWord::Fact), ("summary", RoleWord::Summary)];
+    for (word, role) in roles {
+        for (name, section) in root.named_sections(word) {
+            models.push(model(role, name, section));
+        }
+    }
+    models
+}
+
+fn model(role: RoleWord, name: Text, section: Section) -> ModelFile {
+    let is_fact = role == RoleWord::Fact;
+    let is_dimension = role == RoleWord::Dimension;
+    let file = ModelFile {
+        role,
+        place: name.span.clone(),
+        name,
+        key: section.strings("key"),
+        surrogate: if is_dimension { section.string("surrogate") } else { None },
+        dates: if is_dimension { section.section("dates").map(dates) } else { None },
+        grain: if is_fact { grain(&section) } else { None },
+        measures: if is_fact { section.pairs("measures").unwrap_or_default() } else { Vec::new() },
+        lookups: if is_fact { lookups(&section) } else { Vec::new() },
+        totals: section.pairs("totals").unwrap_or_default(),
+        controls: section.sections("control").into_iter().filter_map(control).collect(),
+        indexes: section.string_lists("indexes").unwrap_or_default(),
+        order_by: section.strings("order_by").unwrap_or_default(),
+        first_seen: section.strings("first_seen").unwrap_or_default(),
+    };
+    section.finish();
+    file
+}
+
+fn dates(section: Section) -> DatesFile {
+    let file = DatesFile {
+        from: section.required("from", "\"2024-01-01\""),
+        to: section.required("to", "\"2027-12-31\""),
+        place: section.span.clone(),
+    };
+    section.finish();
+    file
+}
+
+fn grain(section: &Section) -> Option<GrainFile> {
+    if !section.has("grain") {
+        section.missing("grain", "\"order_items\"");
+        return None;
+    }
+    if !section.is_table("grain") {
+        return section.string("grain").map(|table| GrainFile { table, filter: None });
+    }
+    let inner = section.section("grain")?;
+    let table = inner.required("table", "\"order_items\"");
+    let filter = inner.string("where");
+    inner.finish();
+    table.map(|table| GrainFile { table, filter })
+}
+
+fn lookups(section: &Section) -> Vec<LookupFile> {
+    let mut found = Vec::new();
+    for (column, lookup) in section.named_sections("lookups") {
+        let dimension = lookup.required("dimension", "\"dim_customer\"");
+        let on = lookup.pairs("on");
+        if on.is_none() {
+            lookup.missing("on", "[\"customer_id\"]");
+        }
+        lookup.finish();
+        if let (Some(dimension), Some(on)) = (dimension, on) {
+            found.push(LookupFile { column, dimension, on });
+        }
+    }
+    found
+}
+
+fn control(section: Section) -> Option<ControlFile> {
+    let name = section.required("name", "\"orders counted once\"");
+    let source = section.required("source", "\"SELECT count(*) FROM orders\"");
+    let star = section.required("star", "\"SELECT count(*) FROM order_summary\"");
+    section.finish();
+    Some(ControlFile { name: name?, source: source?, star: star? })
+}

@@ -1,0 +1,194 @@
+//! What a pipeline is: one star, as its TOML file and its SQL files declare it.
+//!
+//! `file` says what the TOML holds, with places; `resolve` turns it into a [`Pipeline`], reporting
+//! every mistake at once. Nothing here knows the source's tables: that is the plan's.
+
+pub mod catalog;
+pub mod control;
+mod file;
+pub mod model;
+mod refusals;
+mod resolve;
+mod section;
+pub mod sql;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::diagnostic::{Diagnostic, Document};
+use crate::name::ModelName;
+use control::Control;
+use model::Model;
+
+pub use resolve::{mistakes, read};
+pub use section::Spanned;
+
+/// One star, declared. Models stand in build order: each after those it reads.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub name: String,
+    pub description: Option<String>,
+    pub timezone: Tz,
+    /// The folder that holds `pipelines/` and `sql/`; relative paths are relative to it.
+    pub project: PathBuf,
+    pub source: SourceSettings,
+    pub store: StoreSettings,
+    pub run: RunSettings,
+    pub target: Option<TargetSettings>,
+    pub models: Vec<Model>,
+    pub controls: Vec<Control>,
+    pub document: Document,
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Pipeline {
+    pub fn model(&self, name: &ModelName) -> Option<&Model> {
+        self.models.iter().find(|model| &model.name == name)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    pub url: Location,
+    pub schemas: Vec<String>,
+    pub connections: usize,
+    pub snapshot_max: Duration,
+    pub lock_timeout: Duration,
+    pub types: TypePolicy,
+    /// Source tables that may become empty from one night to the next.
+    pub allow_empty: Vec<String>,
+    /// Relations that are not in the snapshot (foreign tables) but may be read all the same.
+    pub allow_foreign: Vec<String>,
+}
+
+/// How values that Arrow cannot hold are handled. Everything else is exact or refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypePolicy {
+    /// For `numeric` declared without precision.
+    pub numeric: Decimal,
+    pub special: Special,
+    /// `schema.table.column` to its own mapping.
+    pub columns: BTreeMap<String, ColumnAs>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decimal {
+    pub precision: u8,
+    pub scale: i8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnAs {
+    Decimal(Decimal),
+    Text,
+}
+
+/// What becomes of NaN and ±Infinity of numeric, and ±infinity of dates and timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    Refuse,
+    Null,
+    /// Dates and timestamps move to the nearest end of the calendar; numerics are refused.
+    Clamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    pub folder: PathBuf,
+    pub keep: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    pub memory: usize,
+    pub scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TargetSettings {
+    pub url: PostgresUrl,
+    pub schema: String,
+}
+
+/// Where a source is.
+#[derive(Debug, Clone)]
+pub enum Location {
+    Postgres(PostgresUrl),
+    Folder(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Postgres(url) => url.fmt(f),
+            Location::Folder(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+/// A connection string. It prints without its password; only a connection sees the whole.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(String);
+
+impl PostgresUrl {
+    pub fn new(url: impl Into<String>) -> PostgresUrl {
+        PostgresUrl(url.into())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    fn redacted(&self) -> String {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return "postgres".to_owned() };
+        // A password may hold any of :/?@, written raw. What stands before the first colon is the
+        // user, what follows the last @ the host; when the two can't be told apart, neither is shown.
+        let shown = match (rest.split_once('@'), rest.rsplit_once('@')) {
+            (Some((first, _)), Some((before, host))) => {
+                let user = first.split([':', '/', '?']).next().unwrap_or_default();
+                let parameters = before.contains('?') && before.contains('=');
+                if parameters { "…".to_owned() } else { format!("{user}@{host}") }
+            }
+            _ => rest.to_owned(),
+        };
+        // A password may also stand in the query: ?password=…
+        format!("{scheme}://{}", shown.split('?').next().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresUrl({})", self.redacted())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_string_prints_without_its_password_however_it_is_written() {
+        for (url, shown) in [
+            ("postgres://ann:hunter2@db:5432/shop", "postgres://ann@db:5432/shop"),
+            ("postgres://ann:hun/ter2@db/shop", "postgres://ann@db/shop"),
+            ("postgres://ann:hun?ter2@db/shop", "postgres://ann@db/shop"),
+            ("postgres://ann:hun@ter2@db/shop", "postgres://ann@db/shop"),
+            ("postgres://ann@db/shop?password=hunter2", "postgres://ann@db/shop"),
+            ("postgres://db/shop?password=hun@ter2", "postgres://…"),
+            ("postgresql://db/shop", "postgresql://db/shop"),
+        ] {
+            assert_eq!(PostgresUrl::new(url).to_string(), shown);
+            assert!(!format!("{:?}", PostgresUrl::new(url)).contains("ter2"));
+        }
+    }
+}

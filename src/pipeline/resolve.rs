@@ -1,0 +1,637 @@
+//! From what the file says to what it means, every mistake reported at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+
+use super::control::{Control, SourceSide, StarSide};
+use super::file::{self, ModelFile, PipelineFile, RoleWord, Text};
+use super::model::{Body, Lookup, Model, Role};
+use super::section::{Notes, Spanned};
+use super::sql::SelectSql;
+use super::{
+    ColumnAs, Decimal, Location, Pipeline, PostgresUrl, RunSettings, SourceSettings, Special, StoreSettings,
+    TargetSettings, TypePolicy,
+};
+use crate::diagnostic::{Diagnostic, Document};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::name::{ModelName, list, nearest};
+
+/// Reads `pipelines/<name>.toml` and the SQL of its models.
+///
+/// Gives the pipeline, or one error that carries every mistake with its place. The source isn't
+/// asked; whether tables and columns exist is the plan's to say.
+pub fn read(path: &Path) -> Result<Pipeline> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .or_error(ErrorKind::Pipeline, || format!("cannot read the pipeline {shown}"))
+        .map_err(|error| error.hint("give the path of a pipeline: pipelines/<name>.toml"))?;
+    let notes = Notes::new(Document::new(shown.as_str(), text));
+    let file = file::parse(&notes);
+    let project = project_folder(path)?;
+    let resolved = Resolver { notes: &notes, project: &project }.pipeline(file, path);
+    let document = notes.document.clone();
+    let found = notes.into_vec();
+    let errors = found.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    match resolved {
+        Some(mut pipeline) if errors == 0 => {
+            pipeline.warnings = found;
+            Ok(pipeline)
+        }
+        _ => Err(mistakes(&document.path, found)),
+    }
+}
+
+/// One error for all mistakes of a pipeline.
+pub fn mistakes(path: &str, found: Vec<Diagnostic>) -> Error {
+    let errors = found.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    let noun = if errors == 1 { "mistake" } else { "mistakes" };
+    Error::new(ErrorKind::Pipeline, format!("{errors} {noun} in {path}")).with_diagnostics(found)
+}
+
+/// `shop/pipelines/shop.toml` belongs to the project `shop/`; a pipeline elsewhere, to its folder.
+fn project_folder(path: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path)
+        .or_error(ErrorKind::Pipeline, || format!("cannot resolve the path {}", path.display()))?;
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    let project = match folder.file_name() {
+        Some(name) if name == "pipelines" => folder.parent().unwrap_or(folder),
+        _ => folder,
+    };
+    Ok(project.to_owned())
+}
+
+struct Resolver<'a> {
+    notes: &'a Notes,
+    project: &'a Path,
+}
+
+impl Resolver<'_> {
+    fn pipeline(&self, file: PipelineFile, path: &Path) -> Option<Pipeline> {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = file.name.as_ref().map_or(stem.clone(), |name| name.value.clone());
+        let timezone = file.timezone.as_ref().map_or(Some(Tz::UTC), |zone| self.zone(zone));
+        let source = self.source(&file);
+        let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.bytes(text));
+        if let Some(schedule) = &file.schedule {
+            self.schedule(schedule);
+        }
+        let models = self.models(&file.models, &stem);
+        let controls = self.controls(&file.models, &models);
+        let (models, controls) = (self.in_build_order(models)?, controls);
+        let store_url = file.store.url.map_or(format!("out/{stem}"), |url| url.value);
+        Some(Pipeline {
+            name,
+            description: file.description.map(|text| text.value),
+            timezone: timezone?,
+            project: self.project.to_owned(),
+            source: source?,
+            store: StoreSettings {
+                folder: self.project.join(store_url),
+                keep: file.store.keep.and_then(|keep| usize::try_from(keep).ok()).unwrap_or(14),
+            },
+            run: RunSettings {
+                memory: memory?,
+                scratch: file
+                    .run
+                    .scratch
+                    .filter(|text| !text.value.is_empty())
+                    .map(|text| self.project.join(text.value)),
+            },
+            target: file.target.and_then(|target| {
+                let url = target.url.filter(|url| !url.value.is_empty())?;
+                self.postgres_only(&url);
+                let schema = target.schema.map_or("mart".to_owned(), |schema| schema.value);
+                Some(TargetSettings { url: PostgresUrl::new(url.value), schema })
+            }),
+            models,
+            controls,
+            document: self.notes.document.clone(),
+            warnings: Vec::new(),
+        })
+    }
+
+    fn postgres_only(&self, url: &Text) {
+        if !is_postgres(&url.value) {
+            self.notes.error(
+                url.span.clone(),
+                "a target is a Postgres database",
+                "write postgres://user@host/database, or leave it empty for no delivery",
+            );
+        }
+    }
+
+    fn source(&self, file: &PipelineFile) -> Option<SourceSettings> {
+        let source = &file.source;
+        let url = source.url.as_ref()?;
+        let location = if is_postgres(&url.value) {
+            Location::Postgres(PostgresUrl::new(url.value.clone()))
+        } else if url.value.contains("password=") || url.value.starts_with("host=") {
+            let message = "a source is not given by keywords and values";
+            self.notes.error(url.span.clone(), message, "write postgres://user@host:port/database");
+            return None;
+        } else if let Some((scheme, _)) = url.value.split_once("://") {
+            let message = format!("a source cannot be read from `{scheme}://`");
+            self.notes.error(url.span.clone(), message, "write postgres://… or a folder");
+            return None;
+        } else {
+            Location::Folder(self.project.join(&url.value))
+        };
+        let default = Decimal { precision: 38, scale: 10 };
+        let numeric = source.numeric.as_ref().map_or(Some(default), |text| match column_as(&text.value) {
+            Some(ColumnAs::Decimal(decimal)) => Some(decimal),
+            _ => {
+                self.notes.error(
+                    text.span.clone(),
+                    "`numeric` must be a decimal type",
+                    "write \"decimal(38,10)\"",
+                );
+                None
+            }
+        });
+        let special =
+            source.special.as_ref().map_or(Some(Special::Refuse), |text| match text.value.as_str() {
+                "refuse" => Some(Special::Refuse),
+                "null" => Some(Special::Null),
+                "clamp" => Some(Special::Clamp),
+                other => {
+                    let message = format!("`special` cannot be `{other}`");
+                    self.notes.error(text.span.clone(), message, "valid: refuse, null and clamp");
+                    None
+                }
+            });
+        let duration = |text: &Option<Text>, default: u64| match text {
+            Some(text) => self.duration(text),
+            None => Some(Duration::from_secs(default)),
+        };
+        Some(SourceSettings {
+            url: location,
+            schemas: match &source.schemas {
+                Some(schemas) => schemas.iter().map(|schema| schema.value.clone()).collect(),
+                None => vec!["public".to_owned()],
+            },
+            connections: source.connections.and_then(|n| usize::try_from(n).ok()).unwrap_or(2),
+            snapshot_max: duration(&source.snapshot_max, 30 * 60)?,
+            lock_timeout: duration(&source.lock_timeout, 10)?,
+            types: TypePolicy { numeric: numeric?, special: special?, columns: self.column_types(file) },
+            allow_empty: source.allow_empty.iter().map(|table| table.value.clone()).collect(),
+            allow_foreign: source.allow_foreign.iter().map(|table| table.value.clone()).collect(),
+        })
+    }
+
+    fn column_types(&self, file: &PipelineFile) -> BTreeMap<String, ColumnAs> {
+        let mut types = BTreeMap::new();
+        for (name, mapping) in &file.source.columns {
+            if name.value.split('.').count() != 3 {
+                self.notes.error(
+                    name.span.clone(),
+                    "a column is named with its table and schema",
+                    "write \"public.rates.fx\"",
+                );
+            }
+            let Some(mapping) = mapping else { continue };
+            match column_as(&mapping.value) {
+                Some(mapping) => {
+                    types.insert(name.value.clone(), mapping);
+                }
+                None => self.notes.error(
+                    mapping.span.clone(),
+                    format!("a column cannot be read as `{}`", mapping.value),
+                    "valid: \"decimal(p,s)\" with p from 1 to 38 and s from 0 to p, and \"text\"",
+                ),
+            }
+        }
+        types
+    }
+
+    fn schedule(&self, schedule: &file::ScheduleFile) {
+        if let Some(zone) = &schedule.timezone {
+            self.zone(zone);
+        }
+        if let Some(cron) = &schedule.cron
+            && !cron.value.starts_with('@')
+            && cron.value.split_whitespace().count() != 5
+        {
+            self.notes.error(
+                cron.span.clone(),
+                "a cron line has five fields",
+                "minute, hour, day of month, month, day of week: \"30 3 * * *\"",
+            );
+        }
+    }
+
+    fn zone(&self, zone: &Text) -> Option<Tz> {
+        zone.value.parse::<Tz>().ok().or_else(|| {
+            let near = nearest(&zone.value, chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name()));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "use a name of the IANA database, such as Europe/Berlin or UTC".to_owned(),
+            };
+            self.notes.error(zone.span.clone(), format!("there is no time zone `{}`", zone.value), help);
+            None
+        })
+    }
+
+    fn duration(&self, text: &Text) -> Option<Duration> {
+        humantime::parse_duration(&text.value).ok().filter(|d| !d.is_zero()).or_else(|| {
+            let message = format!("`{}` is not a length of time", text.value);
+            self.notes.error(text.span.clone(), message, "write 90s, 30m or 2h");
+            None
+        })
+    }
+
+    fn bytes(&self, text: &Text) -> Option<usize> {
+        let parsed = text.value.parse::<bytesize::ByteSize>().ok();
+        let bytes = parsed.and_then(|size| usize::try_from(size.as_u64()).ok());
+        bytes.filter(|bytes| *bytes >= 16_000_000).or_else(|| {
+            let message = format!("`{}` is not an amount of memory", text.value);
+            self.notes.error(text.span.clone(), message, "write 400MB or 2GB; at least 16MB");
+            None
+        })
+    }
+
+    fn models(&self, files: &[ModelFile], stem: &str) -> Vec<Model> {
+        if files.is_empty() {
+            self.notes.error(
+                0..0,
+                "the pipeline has no models",
+                "add a [dimension.…], [fact.…] or [summary.…]",
+            );
+        }
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        let mut models = Vec::new();
+        for file in files {
+            if !names.insert(&file.name.value) {
+                let message = format!("two models are named `{}`", file.name.value);
+                self.notes.error(file.place.clone(), message, "every table of a star has a name of its own");
+            }
+            models.extend(self.model(file, files, stem));
+        }
+        models
+    }
+
+    fn model(&self, file: &ModelFile, all: &[ModelFile], stem: &str) -> Option<Model> {
+        let Some(name) = ModelName::parse(&file.name.value) else {
+            self.notes.error(
+                file.name.span.clone(),
+                format!("`{}` cannot name a model", file.name.value),
+                "use lower-case letters, digits and underscores, at most 63",
+            );
+            return None;
+        };
+        let body = match &file.dates {
+            Some(dates) => self.calendar(dates),
+            None => self.model_sql(stem, &name, &file.place).map(Body::Sql),
+        };
+        let is_calendar = file.dates.is_some();
+        let key = match (&file.key, file.role) {
+            (Some(key), _) if !key.is_empty() && !is_calendar => key.clone(),
+            (Some(_), _) if is_calendar => {
+                self.notes.error(file.place.clone(), "the calendar's key is `date`", "remove `key`");
+                Vec::new()
+            }
+            (_, RoleWord::Dimension) if is_calendar => {
+                vec![Spanned { value: "date".to_owned(), span: file.place.clone() }]
+            }
+            (_, RoleWord::Summary) => Vec::new(),
+            (_, RoleWord::Dimension) => {
+                self.needs(file, "key", "key = [\"customer_id\"]");
+                Vec::new()
+            }
+            (_, RoleWord::Fact) => {
+                self.needs(file, "key", "key = [\"item_id\"]");
+                Vec::new()
+            }
+        };
+        if is_calendar && !(file.order_by.is_empty() && file.first_seen.is_empty()) {
+            let message = "the calendar is ordered by its date, and its values never change";
+            self.notes.error(file.place.clone(), message, "remove `order_by` and `first_seen`");
+        }
+        let role = match file.role {
+            RoleWord::Summary => Role::Summary,
+            RoleWord::Fact => Role::Fact { lookups: self.lookups(file, all) },
+            RoleWord::Dimension => Role::Dimension { surrogate: self.surrogate(file, &name, is_calendar) },
+        };
+        if !file.first_seen.is_empty() && key.is_empty() {
+            self.needs(file, "key", "key = [\"order_id\"], by which its rows are known again");
+        }
+        let reads = match &body {
+            Some(Body::Sql(sql)) => reads(sql, &name, all),
+            _ => Vec::new(),
+        };
+        let mut reads: BTreeSet<ModelName> = reads.into_iter().collect();
+        if let Role::Fact { lookups } = &role {
+            reads.extend(lookups.iter().map(|lookup| lookup.dimension.clone()));
+        }
+        Some(Model {
+            name,
+            role,
+            key,
+            body: body?,
+            order_by: file.order_by.clone(),
+            indexes: file.indexes.clone(),
+            first_seen: file.first_seen.clone(),
+            reads: reads.into_iter().collect(),
+            place: file.place.clone(),
+        })
+    }
+
+    fn needs(&self, file: &ModelFile, what: &str, example: &str) {
+        let message = format!("`{}` needs a {what}", file.name.value);
+        self.notes.error(file.place.clone(), message, format!("add `{example}`"));
+    }
+
+    /// The calendar's surrogate is always `date_key`, because its value has a meaning (yyyymmdd).
+    fn surrogate(&self, file: &ModelFile, name: &ModelName, is_calendar: bool) -> Text {
+        match (&file.surrogate, is_calendar) {
+            (Some(surrogate), true) if surrogate.value != "date_key" => {
+                self.notes.error(
+                    surrogate.span.clone(),
+                    "the calendar's surrogate key is `date_key`",
+                    "remove `surrogate`",
+                );
+                surrogate.clone()
+            }
+            (Some(surrogate), _) => surrogate.clone(),
+            (None, true) => Spanned { value: "date_key".to_owned(), span: file.place.clone() },
+            (None, false) => {
+                let stem = name.as_str().trim_start_matches("dim_");
+                Spanned { value: format!("{stem}_key"), span: file.place.clone() }
+            }
+        }
+    }
+
+    fn calendar(&self, dates: &file::DatesFile) -> Option<Body> {
+        let day = |text: &Option<Text>| {
+            let text = text.as_ref()?;
+            text.value.parse::<NaiveDate>().ok().or_else(|| {
+                let message = format!("`{}` is not a date", text.value);
+                self.notes.error(text.span.clone(), message, "write \"2024-01-31\"");
+                None
+            })
+        };
+        let (from, to) = (day(&dates.from), day(&dates.to));
+        let (from, to) = (from?, to?);
+        if to < from || (to - from).num_days() > 400 * 366 {
+            self.notes.error(
+                dates.place.clone(),
+                "the calendar must end after it begins, within 400 years",
+                "swap or correct the dates",
+            );
+            return None;
+        }
+        Some(Body::Calendar { from, to })
+    }
+
+    fn model_sql(&self, stem: &str, name: &ModelName, place: &Range<usize>) -> Option<SelectSql> {
+        let relative = format!("sql/{stem}/{name}.sql");
+        match std::fs::read_to_string(self.project.join(&relative)) {
+            Ok(text) => match SelectSql::parse(Document::new(relative, text)) {
+                Ok(sql) => Some(sql),
+                Err(found) => {
+                    found.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
+                    None
+                }
+            },
+            Err(error) => {
+                let message = format!("the model `{name}` has no SQL file: {relative}: {error}");
+                let help = "write its SELECT into that file, or remove the model";
+                self.notes.error(place.clone(), message, help);
+                None
+            }
+        }
+    }
+
+    fn lookups(&self, file: &ModelFile, all: &[ModelFile]) -> Vec<Lookup> {
+        let mut lookups = Vec::new();
+        for lookup in &file.lookups {
+            let wanted = &lookup.dimension.value;
+            let dimensions = || all.iter().filter(|model| model.role == RoleWord::Dimension);
+            let Some(dimension) = dimensions().find(|model| &model.name.value == wanted) else {
+                let names: Vec<&str> = dimensions().map(|model| model.name.value.as_str()).collect();
+                let help = match nearest(wanted, names.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`? Dimensions: {}", list(&names)),
+                    None => format!("dimensions: {}", list(&names)),
+                };
+                self.notes.error(
+                    lookup.dimension.span.clone(),
+                    format!("there is no dimension `{wanted}`"),
+                    help,
+                );
+                continue;
+            };
+            let key: Vec<String> = match (&dimension.key, &dimension.dates) {
+                (_, Some(_)) => vec!["date".to_owned()],
+                (Some(key), None) => key.iter().map(|column| column.value.clone()).collect(),
+                (None, None) => continue,
+            };
+            let given: BTreeSet<&str> = lookup.on.iter().map(|(name, _)| name.value.as_str()).collect();
+            if given != key.iter().map(String::as_str).collect() {
+                self.notes.error(
+                    lookup.column.span.clone(),
+                    format!("`on` must name the key of `{wanted}`: {}", list(&key)),
+                    format!(
+                        "write on = {{ {} }}",
+                        key.iter().map(|k| format!("{k} = \"…\"")).collect::<Vec<_>>().join(", ")
+                    ),
+                );
+                continue;
+            }
+            let Some(dimension) = ModelName::parse(wanted) else { continue };
+            let on = lookup.on.iter().map(|(key, column)| (key.value.clone(), column.clone())).collect();
+            lookups.push(Lookup { column: lookup.column.clone(), dimension, on });
+        }
+        lookups
+    }
+
+    fn controls(&self, files: &[ModelFile], models: &[Model]) -> Vec<Control> {
+        let mut controls = Vec::new();
+        for file in files {
+            let Some(model) = models.iter().find(|model| model.name.as_str() == file.name.value) else {
+                continue;
+            };
+            self.grain_controls(file, model, &mut controls);
+            for (column, query) in &file.totals {
+                let Some(sql) = self.one_number(query, &format!("totals.{}", column.value)) else { continue };
+                controls.push(Control {
+                    model: model.name.clone(),
+                    name: format!("total of {}", column.value),
+                    source: source_side(sql),
+                    star: StarSide::Sum { column: column.value.clone() },
+                });
+            }
+            for control in &file.controls {
+                let source = self.one_number(&control.source, "source");
+                let star = self.one_number(&control.star, "star");
+                let (Some(source), Some(star)) = (source, star) else { continue };
+                controls.push(Control {
+                    model: model.name.clone(),
+                    name: control.name.value.clone(),
+                    source: source_side(source),
+                    star: StarSide::Query { sql: star },
+                });
+            }
+        }
+        controls
+    }
+
+    /// A fact has as many rows as its grain, and every measure the same sum.
+    fn grain_controls(&self, file: &ModelFile, model: &Model, controls: &mut Vec<Control>) {
+        let Some(grain) = &file.grain else { return };
+        let filter = grain.filter.as_ref().map(|filter| filter.value.clone());
+        let from = match &filter {
+            Some(filter) => format!("FROM {} WHERE {filter}", grain.table.value),
+            None => format!("FROM {}", grain.table.value),
+        };
+        let mut aggregate =
+            |expression: String, key: &str, span: &Range<usize>, name: String, star: StarSide| {
+                let text = format!("SELECT {expression} {from}");
+                if let Some(sql) = self.fragment(file, key, text, span) {
+                    let source = SourceSide::Aggregate { expression, filter: filter.clone(), sql };
+                    controls.push(Control { model: model.name.clone(), name, source, star });
+                }
+            };
+        aggregate(
+            "count(*)".to_owned(),
+            "grain",
+            &grain.table.span,
+            "rows of the grain".to_owned(),
+            StarSide::Rows,
+        );
+        for (column, expression) in &file.measures {
+            aggregate(
+                format!("sum({})", expression.value),
+                "measures",
+                &expression.span,
+                format!("sum of {}", column.value),
+                StarSide::Sum { column: column.value.clone() },
+            );
+        }
+    }
+
+    /// SQL that starmill composed from the pipeline's words; its mistakes are shown in the whole.
+    fn fragment(&self, file: &ModelFile, key: &str, text: String, span: &Range<usize>) -> Option<SelectSql> {
+        let path = format!("{} ({}.{key})", self.notes.document.path, file.name.value);
+        match SelectSql::parse(Document::new(path, text)) {
+            Ok(sql) => Some(sql),
+            Err(found) => {
+                for diagnostic in found {
+                    self.notes.error(
+                        span.clone(),
+                        diagnostic.message,
+                        "write a table and expressions over its columns",
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// A query of one number that stands in a string of the file.
+    fn one_number(&self, text: &Text, what: &str) -> Option<SelectSql> {
+        let document = &self.notes.document;
+        let written = &document.text[text.span.clone()];
+        let parsed = match written.find(&text.value) {
+            Some(at) => SelectSql::parse_part(document.clone(), &text.value, text.span.start + at),
+            // Escapes moved the characters: show the query as it reads.
+            None => {
+                SelectSql::parse(Document::new(format!("{} ({what})", document.path), text.value.clone()))
+            }
+        };
+        match parsed {
+            Ok(sql) if sql.column_count().is_some_and(|columns| columns != 1) => {
+                self.notes.error(text.span.clone(), "a control compares one number", "select one column");
+                None
+            }
+            Ok(sql) => Some(sql),
+            Err(found) => {
+                found.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
+                None
+            }
+        }
+    }
+
+    /// Orders models so that each comes after those it reads; names the circle if there is one.
+    fn in_build_order(&self, models: Vec<Model>) -> Option<Vec<Model>> {
+        let mut waiting = models;
+        let mut ordered: Vec<Model> = Vec::new();
+        loop {
+            let names: BTreeSet<ModelName> = waiting.iter().map(|model| model.name.clone()).collect();
+            let (ready, rest): (Vec<Model>, Vec<Model>) =
+                waiting.into_iter().partition(|model| !model.reads.iter().any(|read| names.contains(read)));
+            let stuck = ready.is_empty();
+            ordered.extend(ready);
+            waiting = rest;
+            if waiting.is_empty() {
+                return Some(ordered);
+            }
+            if stuck {
+                let circle = circle(&waiting);
+                self.notes.error(
+                    waiting[0].place.clone(),
+                    format!("models read each other in a circle: {circle}"),
+                    "a model may read only models that can be built before it; a model's own name in its SQL means the source table",
+                );
+                return None;
+            }
+        }
+    }
+}
+
+/// A query of one aggregate over one table is told apart, so that it shares a statement with others.
+fn source_side(sql: SelectSql) -> SourceSide {
+    match sql.plain_aggregate() {
+        Some((expression, filter)) => SourceSide::Aggregate { expression, filter, sql },
+        None => SourceSide::Query { sql },
+    }
+}
+
+fn circle(models: &[Model]) -> String {
+    let mut path: Vec<&ModelName> = vec![&models[0].name];
+    loop {
+        let last = path[path.len() - 1];
+        let next = models
+            .iter()
+            .find(|model| &model.name == last)
+            .and_then(|model| model.reads.iter().find(|read| models.iter().any(|m| &m.name == *read)));
+        let Some(next) = next else { break };
+        if let Some(start) = path.iter().position(|name| *name == next) {
+            path.drain(..start);
+            path.push(next);
+            break;
+        }
+        path.push(next);
+    }
+    path.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" → ")
+}
+
+/// The models that a query reads: unqualified names that are models, but not its own.
+fn reads(sql: &SelectSql, own: &ModelName, all: &[ModelFile]) -> Vec<ModelName> {
+    sql.relations()
+        .iter()
+        .filter(|relation| relation.schema.is_none() && relation.table != own.as_str())
+        .filter(|relation| all.iter().any(|model| model.name.value == relation.table))
+        .filter_map(|relation| ModelName::parse(&relation.table))
+        .collect()
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// `decimal(p,s)` or `text`.
+fn column_as(text: &str) -> Option<ColumnAs> {
+    if text.eq_ignore_ascii_case("text") {
+        return Some(ColumnAs::Text);
+    }
+    let inner = text.trim().strip_prefix("decimal(")?.strip_suffix(')')?;
+    let (precision, scale) = inner.split_once(',')?;
+    let precision: u8 = precision.trim().parse().ok()?;
+    let scale: i8 = scale.trim().parse().ok()?;
+    let fits = (1..=38).contains(&precision) && scale >= 0 && scale as u8 <= precision;
+    fits.then_some(ColumnAs::Decimal(Decimal { precision, scale }))
+}
