@@ -1,0 +1,265 @@
+//! Binary COPY into record batches: <https://www.postgresql.org/docs/current/sql-copy.html>.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+
+use super::column::{Column, ValueError};
+
+/// Rows of a batch.
+pub const BATCH_ROWS: usize = 8_192;
+/// A batch is cut early when its texts have grown to this, so that wide values don't pile up.
+const BATCH_BYTES: usize = 8 << 20;
+/// Postgres's own limit of one field; a length above it is no length.
+const MAX_FIELD: usize = 1 << 30;
+
+const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The bytes are not binary COPY of these columns.
+    Malformed(String),
+    /// A value of the column at this index doesn't fit.
+    Value(usize, ValueError),
+}
+
+/// Takes COPY's messages as they come, gives batches. A message is usually one row, and is then
+/// decoded in place; rows cut anywhere are put together first.
+pub struct Decoder {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    rows: usize,
+    /// A message was so long that the bytes are worth counting now, not every so many rows.
+    wide: bool,
+    carry: Vec<u8>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Header,
+    Rows,
+    Trailer,
+}
+
+/// What stands at the front of the bytes.
+enum Next {
+    Incomplete,
+    Taken(usize),
+}
+
+impl Decoder {
+    pub fn new(schema: SchemaRef, columns: Vec<Column>) -> Decoder {
+        Decoder { schema, columns, rows: 0, wide: false, carry: Vec::new(), state: State::Header }
+    }
+
+    /// Takes the next bytes. Afterwards [`Decoder::take_full_batch`] may have a batch.
+    pub fn feed(&mut self, data: &[u8]) -> Result<(), DecodeError> {
+        self.wide |= data.len() > 64 << 10;
+        if self.carry.is_empty() {
+            let taken = self.consume(data)?;
+            self.carry.extend_from_slice(&data[taken..]);
+        } else {
+            let mut carry = std::mem::take(&mut self.carry);
+            carry.extend_from_slice(data);
+            let taken = self.consume(&carry)?;
+            carry.drain(..taken);
+            self.carry = carry;
+        }
+        Ok(())
+    }
+
+    /// A batch when enough rows have gathered.
+    pub fn take_full_batch(&mut self) -> Option<RecordBatch> {
+        let bytes = || self.columns.iter().map(Column::pending_bytes).sum::<usize>();
+        (self.rows >= BATCH_ROWS
+            || (self.rows > 0 && (self.wide || self.rows.is_multiple_of(64)) && bytes() >= BATCH_BYTES))
+            .then(|| self.cut())
+    }
+
+    /// The last rows; an error when the stream ended before its trailer.
+    pub fn finish(mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        if self.state != State::Trailer || !self.carry.is_empty() {
+            return Err(DecodeError::Malformed("the stream ended before its trailer".to_owned()));
+        }
+        Ok((self.rows > 0).then(|| self.cut()))
+    }
+
+    fn cut(&mut self) -> RecordBatch {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        self.rows = 0;
+        self.wide = false;
+        let arrays = self.columns.iter_mut().map(Column::finish).collect();
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
+            .expect("every row pushed one value of the schema's type into each column")
+    }
+
+    fn consume(&mut self, data: &[u8]) -> Result<usize, DecodeError> {
+        let mut at = 0;
+        loop {
+            let next = match self.state {
+                State::Header => self.header(&data[at..])?,
+                State::Rows => self.row(&data[at..])?,
+                State::Trailer if at < data.len() => {
+                    return Err(DecodeError::Malformed("bytes follow the trailer".to_owned()));
+                }
+                State::Trailer => return Ok(at),
+            };
+            match next {
+                Next::Incomplete => return Ok(at),
+                Next::Taken(bytes) => at += bytes,
+            }
+            // A full batch is cut by the caller between two messages; within one, rows go on.
+        }
+    }
+
+    fn header(&mut self, data: &[u8]) -> Result<Next, DecodeError> {
+        let Some((fixed, rest)) = data.split_at_checked(19) else { return Ok(Next::Incomplete) };
+        if &fixed[..11] != SIGNATURE {
+            return Err(DecodeError::Malformed("the signature is missing".to_owned()));
+        }
+        let flags = u32::from_be_bytes([fixed[11], fixed[12], fixed[13], fixed[14]]);
+        if flags & 0xFFFF_0000 != 0 {
+            return Err(DecodeError::Malformed(format!("the flags {flags:#x} are critical and unknown")));
+        }
+        let extension = u32::from_be_bytes([fixed[15], fixed[16], fixed[17], fixed[18]]) as usize;
+        if extension > 1 << 16 {
+            return Err(DecodeError::Malformed(format!("a header extension of {extension} bytes")));
+        }
+        if rest.len() < extension {
+            return Ok(Next::Incomplete);
+        }
+        self.state = State::Rows;
+        Ok(Next::Taken(19 + extension))
+    }
+
+    fn row(&mut self, data: &[u8]) -> Result<Next, DecodeError> {
+        let [c0, c1, ..] = data else { return Ok(Next::Incomplete) };
+        let count = i16::from_be_bytes([*c0, *c1]);
+        if count == -1 {
+            self.state = State::Trailer;
+            return Ok(Next::Taken(2));
+        }
+        if usize::try_from(count) != Ok(self.columns.len()) {
+            let expected = self.columns.len();
+            return Err(DecodeError::Malformed(format!("a row of {count} fields, not {expected}")));
+        }
+        let Some(length) = row_length(data, self.columns.len())? else { return Ok(Next::Incomplete) };
+        let mut at = 2;
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            // `row_length` has walked the same fields, so both slices lie inside `data`.
+            let size = i32::from_be_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]]);
+            at += 4;
+            match usize::try_from(size) {
+                Ok(size) => {
+                    let pushed = column.push_binary(&data[at..at + size]);
+                    pushed.map_err(|error| DecodeError::Value(index, error))?;
+                    at += size;
+                }
+                Err(_) => column.push_null(),
+            }
+        }
+        self.rows += 1;
+        Ok(Next::Taken(length))
+    }
+}
+
+/// The length of the row at the front, or none while it isn't whole.
+#[inline]
+fn row_length(data: &[u8], fields: usize) -> Result<Option<usize>, DecodeError> {
+    let mut at = 2;
+    for _ in 0..fields {
+        let Some(size) = data.get(at..at + 4) else { return Ok(None) };
+        let size = i32::from_be_bytes([size[0], size[1], size[2], size[3]]);
+        at += 4;
+        match usize::try_from(size) {
+            Ok(size) if size <= MAX_FIELD => at += size,
+            _ if size == -1 => {}
+            _ => return Err(DecodeError::Malformed(format!("a field of {size} bytes"))),
+        }
+    }
+    Ok((at <= data.len()).then_some(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pgcopy::mapping::Mapping;
+    use crate::pipeline::Special;
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Field, Int32Type, Schema};
+
+    fn decoder(mappings: &[Mapping]) -> Decoder {
+        let fields: Vec<Field> =
+            mappings.iter().map(|m| Field::new("c", m.arrow_type("UTC"), true)).collect();
+        let columns = mappings.iter().map(|m| Column::new(*m, "UTC", Special::Refuse, 4)).collect();
+        Decoder::new(Arc::new(Schema::new(fields)), columns)
+    }
+
+    fn stream(rows: &[(i32, Option<&str>)]) -> Vec<u8> {
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend_from_slice(&[0; 8]);
+        for (number, text) in rows {
+            bytes.extend_from_slice(&2_i16.to_be_bytes());
+            bytes.extend_from_slice(&4_i32.to_be_bytes());
+            bytes.extend_from_slice(&number.to_be_bytes());
+            match text {
+                Some(text) => {
+                    bytes.extend_from_slice(&(text.len() as i32).to_be_bytes());
+                    bytes.extend_from_slice(text.as_bytes());
+                }
+                None => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
+            }
+        }
+        bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn rows_cut_at_any_byte_decode_the_same() {
+        let bytes = stream(&[(7, Some("seven")), (-1, None), (0, Some(""))]);
+        for cut in 0..=bytes.len() {
+            let mut decoder = decoder(&[Mapping::Int32, Mapping::Text]);
+            decoder.feed(&bytes[..cut]).unwrap();
+            decoder.feed(&bytes[cut..]).unwrap();
+            let batch = decoder.finish().unwrap().unwrap();
+            assert_eq!(batch.column(0).as_primitive::<Int32Type>().values(), &[7, -1, 0]);
+            let texts = batch.column(1).as_string::<i32>();
+            assert_eq!((texts.value(0), texts.is_null(1), texts.value(2)), ("seven", true, ""));
+        }
+    }
+
+    #[test]
+    fn a_stream_without_its_trailer_is_refused() {
+        let bytes = stream(&[(7, Some("seven"))]);
+        let mut decoder = decoder(&[Mapping::Int32, Mapping::Text]);
+        decoder.feed(&bytes[..bytes.len() - 2]).unwrap();
+        assert!(matches!(decoder.finish(), Err(DecodeError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_size_names_its_column() {
+        let bytes = stream(&[(7, Some("seven"))]);
+        let mut decoder = decoder(&[Mapping::Int32, Mapping::Int64]);
+        assert!(matches!(decoder.feed(&bytes), Err(DecodeError::Value(1, _))));
+    }
+
+    #[test]
+    fn arbitrary_bytes_end_in_an_error_or_wait_for_more() {
+        fastrand::seed(20_240_229);
+        let valid = stream(&[(7, Some("seven")), (-1, None), (0, Some("x"))]);
+        for _ in 0..20_000 {
+            let mut bytes = valid.clone();
+            for _ in 0..fastrand::usize(1..6) {
+                let at = fastrand::usize(..bytes.len());
+                bytes[at] = fastrand::u8(..);
+            }
+            bytes.truncate(fastrand::usize(..=bytes.len()));
+            let mut decoder = decoder(&[Mapping::Int32, Mapping::Text]);
+            if decoder.feed(&bytes).is_ok() {
+                let _ = decoder.finish();
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The one table of types: what each Postgres type becomes in Arrow.
+//!
+//! | Postgres | Arrow | |
+//! |---|---|---|
+//! | `boolean` | Boolean | |
+//! | `smallint`, `integer`, `bigint` | Int16, Int32, Int64 | |
+//! | `real`, `double precision` | Float32, Float64 | IEEE values kept, NaN and ±Infinity too |
+//! | `numeric(p,s)`, p ≤ 38 | Decimal128(p,s) | scale below 0 or above p widened to fit |
+//! | `numeric` | the pipeline's `numeric`, decimal(38,10) | more digits are refused, never rounded |
+//! | `money` | Decimal128(19,2) | |
+//! | `text`, `varchar`, `name`, `citext`, `json`, `xml`, enums | Utf8 | |
+//! | `char(n)` | Utf8 | without the padding |
+//! | `jsonb` | Utf8 | Postgres's text of it |
+//! | `uuid` | Utf8 | lower case, with hyphens |
+//! | `bytea` | Binary | |
+//! | `date` | Date32 | ±infinity by `special` |
+//! | `time` | Time64(µs) | 24:00 is refused |
+//! | `timestamp` | Timestamp(µs) | ±infinity by `special` |
+//! | `timestamptz` | Timestamp(µs, the pipeline's zone) | ±infinity by `special` |
+//! | all others | Utf8 | Postgres's own text form, with pinned settings |
+
+use arrow::datatypes::{DataType, TimeUnit};
+
+use crate::pipeline::{ColumnAs, Decimal, TypePolicy};
+
+/// How one column travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapping {
+    Boolean,
+    Int16,
+    Int32,
+    Int64,
+    Float32,
+    Float64,
+    Decimal(Decimal),
+    Money,
+    Text,
+    PaddedText,
+    Jsonb,
+    Uuid,
+    Bytes,
+    Date,
+    Time,
+    Timestamp,
+    TimestampTz,
+    /// Cast to text by Postgres.
+    TextForm,
+}
+
+/// A column cannot be read at all, and what the pipeline can say about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmappable {
+    pub reason: String,
+    pub remedy: String,
+}
+
+impl Mapping {
+    /// The mapping of a column whose type Postgres names so (`format_type`, or in DDL).
+    ///
+    /// `column` is its full name, `schema.table.column`, by which the pipeline may override it.
+    pub fn of(type_name: &str, column: &str, policy: &TypePolicy) -> Result<Mapping, Unmappable> {
+        let (base, arguments) = split(type_name);
+        let own = policy.columns.get(column);
+        if own == Some(&ColumnAs::Text) {
+            let text_already = Mapping::named(&base).is_some_and(|mapping| mapping.is_text());
+            return Ok(if text_already { Mapping::Text } else { Mapping::TextForm });
+        }
+        if base != "numeric" && base != "decimal" {
+            return match own {
+                Some(_) => Err(Unmappable {
+                    reason: format!("{type_name} is not a numeric, so it cannot be read as a decimal"),
+                    remedy: "remove the override".to_owned(),
+                }),
+                None => Ok(Mapping::named(&base).unwrap_or(Mapping::TextForm)),
+            };
+        }
+        if let Some(ColumnAs::Decimal(decimal)) = own {
+            return Ok(Mapping::Decimal(*decimal));
+        }
+        match arguments.as_slice() {
+            [] => Ok(Mapping::Decimal(policy.numeric)),
+            [precision, rest @ ..] => {
+                let scale = rest.first().copied().unwrap_or(0);
+                // Postgres 15 allows scale below 0 ((5,-2) holds 7 digits) and above precision.
+                let digits = if scale < 0 { precision - scale } else { (*precision).max(scale) };
+                match (u8::try_from(digits), i8::try_from(scale.max(0))) {
+                    (Ok(precision), Ok(scale)) if precision <= 38 => {
+                        Ok(Mapping::Decimal(Decimal { precision, scale }))
+                    }
+                    _ => Err(Unmappable {
+                        reason: format!(
+                            "{type_name} has more than the 38 digits that Parquet's readers hold"
+                        ),
+                        remedy: format!(
+                            "add to the pipeline, below [source.columns]: \"{column}\" = {{ as = \"decimal(38,{})\" }}, or as = \"text\"",
+                            scale.clamp(0, 38)
+                        ),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn named(base: &str) -> Option<Mapping> {
+        Some(match base {
+            "boolean" | "bool" => Mapping::Boolean,
+            "smallint" | "int2" | "smallserial" => Mapping::Int16,
+            "integer" | "int" | "int4" | "serial" => Mapping::Int32,
+            "bigint" | "int8" | "bigserial" => Mapping::Int64,
+            "real" | "float4" => Mapping::Float32,
+            "double precision" | "float8" | "float" => Mapping::Float64,
+            "money" => Mapping::Money,
+            "text" | "character varying" | "varchar" | "name" | "json" | "xml" | "citext" => Mapping::Text,
+            "character" | "char" | "bpchar" => Mapping::PaddedText,
+            "jsonb" => Mapping::Jsonb,
+            "uuid" => Mapping::Uuid,
+            "bytea" => Mapping::Bytes,
+            "date" => Mapping::Date,
+            "time" | "time without time zone" => Mapping::Time,
+            "timestamp" | "timestamp without time zone" => Mapping::Timestamp,
+            "timestamptz" | "timestamp with time zone" => Mapping::TimestampTz,
+            _ => return None,
+        })
+    }
+
+    fn is_text(self) -> bool {
+        matches!(self, Mapping::Text | Mapping::PaddedText)
+    }
+
+    /// The Arrow type; `zone` is the pipeline's, so that a day means there what it means here.
+    pub fn arrow_type(self, zone: &str) -> DataType {
+        match self {
+            Mapping::Boolean => DataType::Boolean,
+            Mapping::Int16 => DataType::Int16,
+            Mapping::Int32 => DataType::Int32,
+            Mapping::Int64 => DataType::Int64,
+            Mapping::Float32 => DataType::Float32,
+            Mapping::Float64 => DataType::Float64,
+            Mapping::Decimal(Decimal { precision, scale }) => DataType::Decimal128(precision, scale),
+            Mapping::Money => DataType::Decimal128(19, 2),
+            Mapping::Text | Mapping::PaddedText | Mapping::Jsonb | Mapping::Uuid | Mapping::TextForm => {
+                DataType::Utf8
+            }
+            Mapping::Bytes => DataType::Binary,
+            Mapping::Date => DataType::Date32,
+            Mapping::Time => DataType::Time64(TimeUnit::Microsecond),
+            Mapping::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Mapping::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())),
+        }
+    }
+
+    /// What the COPY selects for the column whose quoted name is given.
+    pub fn select(self, quoted: &str) -> String {
+        match self {
+            Mapping::TextForm => format!("{quoted}::text"),
+            // Its binary form counts the smallest unit of lc_monetary, which C says is a cent.
+            Mapping::Money => format!("{quoted}::numeric(19,2)"),
+            _ => quoted.to_owned(),
+        }
+    }
+}
+
+/// `numeric(10,2)` → (`numeric`, [10, 2]); `timestamp(3) with time zone` → (`timestamp with time zone`, [3]).
+fn split(type_name: &str) -> (String, Vec<i64>) {
+    let lower = type_name.trim().to_lowercase();
+    match (lower.find('('), lower.find(')')) {
+        (Some(open), Some(close)) if open < close => {
+            let base = format!("{}{}", lower[..open].trim_end(), &lower[close + 1..]);
+            let arguments = lower[open + 1..close].split(',').filter_map(|part| part.trim().parse().ok());
+            (base, arguments.collect())
+        }
+        _ => (lower, Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Special;
+    use std::collections::BTreeMap;
+
+    fn policy() -> TypePolicy {
+        TypePolicy {
+            numeric: Decimal { precision: 38, scale: 10 },
+            special: Special::Refuse,
+            columns: BTreeMap::from([
+                ("public.t.wide".to_owned(), ColumnAs::Decimal(Decimal { precision: 38, scale: 2 })),
+                ("public.t.odd".to_owned(), ColumnAs::Text),
+            ]),
+        }
+    }
+
+    fn decimal(precision: u8, scale: i8) -> Result<Mapping, Unmappable> {
+        Ok(Mapping::Decimal(Decimal { precision, scale }))
+    }
+
+    #[test]
+    fn numeric_keeps_its_declared_precision_and_scale() {
+        assert_eq!(Mapping::of("numeric(10,2)", "public.t.a", &policy()), decimal(10, 2));
+        assert_eq!(Mapping::of("NUMERIC(10)", "public.t.a", &policy()), decimal(10, 0));
+        assert_eq!(Mapping::of("numeric", "public.t.a", &policy()), decimal(38, 10));
+    }
+
+    #[test]
+    fn negative_scale_and_scale_above_precision_widen_to_what_they_hold() {
+        assert_eq!(Mapping::of("numeric(5,-2)", "public.t.a", &policy()), decimal(7, 0));
+        assert_eq!(Mapping::of("numeric(2,5)", "public.t.a", &policy()), decimal(5, 5));
+    }
+
+    #[test]
+    fn more_than_38_digits_is_refused_with_the_line_to_paste() {
+        let refused = Mapping::of("numeric(50,4)", "public.t.a", &policy()).unwrap_err();
+        assert!(refused.remedy.contains("\"public.t.a\" = { as = \"decimal(38,4)\" }"), "{refused:?}");
+        assert_eq!(Mapping::of("numeric(50,4)", "public.t.wide", &policy()), decimal(38, 2));
+    }
+
+    #[test]
+    fn a_type_without_an_arrow_type_arrives_as_its_text_form() {
+        for name in ["interval", "integer[]", "inet", "tsvector", "timetz", "int4range"] {
+            assert_eq!(Mapping::of(name, "public.t.a", &policy()), Ok(Mapping::TextForm), "{name}");
+        }
+        assert_eq!(Mapping::of("numeric(60,2)", "public.t.odd", &policy()), Ok(Mapping::TextForm));
+    }
+
+    #[test]
+    fn time_zones_and_precision_of_timestamps_are_told_apart() {
+        let name = "timestamp(3) with time zone";
+        assert_eq!(Mapping::of(name, "public.t.a", &policy()), Ok(Mapping::TimestampTz));
+        assert_eq!(
+            Mapping::of("timestamp(3) without time zone", "public.t.a", &policy()),
+            Ok(Mapping::Timestamp)
+        );
+    }
+}
