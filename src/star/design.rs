@@ -1,0 +1,563 @@
+//! A pipeline held against the source's catalog: every name resolved, every type known, every
+//! column that must be read found, before a single row is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::ViewTable;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Statement;
+
+use super::schema::published_type;
+use super::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
+use super::staged::schema_only;
+use super::table::in_zone;
+use super::{compose, inexact};
+use crate::diagnostic::Diagnostic;
+use crate::error::Result;
+use crate::name::{ModelName, SourceTable, list, nearest};
+use crate::pipeline::catalog::{Catalog, Relation, RelationKind};
+use crate::pipeline::control::{Control, SourceSide, StarSide};
+use crate::pipeline::model::{Body, Model};
+use crate::pipeline::sql::SelectSql;
+use crate::pipeline::{Pipeline, Spanned};
+
+/// Everything that is known of a star before it is built.
+#[derive(Debug)]
+pub struct Design {
+    /// The tables that are read, with their columns in the table's order.
+    pub reads: BTreeMap<SourceTable, Read>,
+    /// In the order of the pipeline's models, which is build order.
+    pub models: Vec<ModelDesign>,
+    /// In the order of the pipeline's controls.
+    pub controls: Vec<ControlDesign>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One source table and what of it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    pub relation: Relation,
+    /// All columns that can be read, as the engine sees the table.
+    pub schema: SchemaRef,
+    /// The positions in `schema` that some model uses.
+    pub columns: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub struct ModelDesign {
+    /// The model's SELECT with every table named in full; none for a calendar.
+    pub statement: Option<Statement>,
+    /// What the SELECT gives.
+    pub raw: SchemaRef,
+    /// What is published: with surrogate and lookup keys, in types that every reader opens.
+    pub published: SchemaRef,
+}
+
+#[derive(Debug)]
+pub struct ControlDesign {
+    /// The source's tables that the control reads.
+    pub tables: BTreeSet<SourceTable>,
+    /// The source's side for Postgres, every table with its schema.
+    pub postgres: String,
+    /// The source's side for the engine.
+    pub engine: Statement,
+    /// The star's side, when it is a query.
+    pub star: Option<Statement>,
+}
+
+struct Designer<'a> {
+    pipeline: &'a Pipeline,
+    catalog: &'a Catalog,
+    session: &'a Session,
+    found: Vec<Diagnostic>,
+    used: BTreeMap<SourceTable, BTreeSet<usize>>,
+    schemas: BTreeMap<SourceTable, SchemaRef>,
+    published: BTreeMap<ModelName, SchemaRef>,
+}
+
+/// Designs the star, or gives every mistake at once.
+pub async fn design(
+    pipeline: &Pipeline,
+    catalog: &Catalog,
+    session: &Session,
+) -> Result<std::result::Result<Design, Vec<Diagnostic>>> {
+    let mut designer = Designer {
+        pipeline,
+        catalog,
+        session,
+        found: Vec::new(),
+        used: BTreeMap::new(),
+        schemas: BTreeMap::new(),
+        published: BTreeMap::new(),
+    };
+    let mut models = Vec::new();
+    for model in &pipeline.models {
+        if let Some(design) = designer.model(model).await? {
+            designer.published.insert(model.name.clone(), Arc::clone(&design.published));
+            models.push(design);
+        }
+    }
+    let mut controls = Vec::new();
+    for control in &pipeline.controls {
+        controls.extend(designer.control(control).await?);
+    }
+    if designer.found.iter().any(Diagnostic::is_error) {
+        return Ok(Err(designer.found));
+    }
+    let reads = designer.reads();
+    Ok(Ok(Design { reads, models, controls, warnings: designer.found }))
+}
+
+impl Designer<'_> {
+    fn error(&mut self, span: Range<usize>, message: String, help: String) {
+        self.found.push(Diagnostic::error(message).at(&self.pipeline.document, span).help(help));
+    }
+
+    fn reads(&self) -> BTreeMap<SourceTable, Read> {
+        let mut reads = BTreeMap::new();
+        for (table, columns) in &self.used {
+            let read = Read {
+                relation: self.catalog.relations[table].clone(),
+                schema: Arc::clone(&self.schemas[table]),
+                columns: columns.iter().copied().collect(),
+            };
+            reads.insert(table.clone(), read);
+        }
+        reads
+    }
+
+    async fn model(&mut self, model: &Model) -> Result<Option<ModelDesign>> {
+        let Body::Sql(sql) = &model.body else {
+            let schema = super::calendar::schema();
+            for column in model.indexes.iter().flatten() {
+                self.require(model, &schema, &[], column, "an index");
+            }
+            self.session.add(star_reference(&model.name), schema_only(Arc::clone(&schema)))?;
+            return Ok(Some(ModelDesign { statement: None, raw: Arc::clone(&schema), published: schema }));
+        };
+        // A model that reads one with mistakes would only repeat them.
+        if model.reads.iter().any(|read| !self.published.contains_key(read)) {
+            return Ok(None);
+        }
+        let Some(statement) = self.model_statement(model, sql)? else { return Ok(None) };
+        let plan = match self.session.plan(statement.clone()).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let mut found = plan_diagnostics(&error, sql);
+                found.iter_mut().for_each(|diagnostic| self.explain_unmappable(diagnostic));
+                self.found.extend(found);
+                return Ok(None);
+            }
+        };
+        self.found.extend(inexact::refusals(&plan, sql));
+        self.note_used_columns(&plan, sql);
+        let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
+        let before = self.found.len();
+        self.check_names(model, &raw, sql);
+        if self.found.len() > before {
+            return Ok(None);
+        }
+        let published = self.published_schema(model, plan, &raw, sql).await?;
+        let Some(published) = published else { return Ok(None) };
+        let zoned = in_zone(&published, self.pipeline.timezone.name());
+        self.session.add(star_reference(&model.name), schema_only(zoned))?;
+        Ok(Some(ModelDesign { statement: Some(statement), raw, published }))
+    }
+
+    /// The model's SELECT with its tables resolved; none when one of them doesn't exist.
+    fn model_statement(&mut self, model: &Model, sql: &SelectSql) -> Result<Option<Statement>> {
+        let pipeline = self.pipeline;
+        let before = self.found.len();
+        let mut tables = Vec::new();
+        let mut unknown = Vec::new();
+        let mut warnings = Vec::new();
+        let statement = sql.rewritten(&mut |relation| {
+            let star = pipeline.models.iter().find(|other| {
+                relation.schema.is_none() && other.name.as_str() == relation.table && other.name != model.name
+            });
+            let table = resolve(self.catalog, &pipeline.source.schemas, relation);
+            if let Some(other) = star {
+                if table.is_some() {
+                    warnings.push((relation.clone(), other.name.clone()));
+                }
+                return Some(vec![STAR.to_owned(), "star".to_owned(), other.name.to_string()]);
+            }
+            match table {
+                Some(table) => {
+                    let target = vec![SOURCE.to_owned(), table.schema.clone(), table.table.clone()];
+                    tables.push(table);
+                    Some(target)
+                }
+                None => {
+                    unknown.push(relation.clone());
+                    None
+                }
+            }
+        });
+        for (relation, name) in warnings {
+            let message = format!("`{name}` is a model and a table of the source; the model is read");
+            let warning = Diagnostic::warning(message).at(&sql.document, relation.span);
+            self.found.push(
+                warning.help(format!("write {}.{name} for the source's table", pipeline.source.schemas[0])),
+            );
+        }
+        for relation in unknown {
+            self.unknown_table(&relation, sql);
+        }
+        for table in tables {
+            self.register(&table)?;
+        }
+        let errors = self.found[before..].iter().any(Diagnostic::is_error);
+        Ok((!errors).then_some(statement))
+    }
+
+    fn unknown_table(&mut self, relation: &crate::pipeline::sql::Relation, sql: &SelectSql) {
+        let name = match &relation.schema {
+            Some(schema) => format!("{schema}.{}", relation.table),
+            None => relation.table.clone(),
+        };
+        let models = self.pipeline.models.iter().map(|model| model.name.as_str());
+        let help = match nearest(&name, models) {
+            Some(near) if relation.schema.is_none() => format!("did you mean the model `{near}`?"),
+            _ => self.catalog.suggestion(&self.pipeline.source.schemas, &name),
+        };
+        let message = format!("there is no model and no source table `{name}`");
+        self.found.push(Diagnostic::error(message).at(&sql.document, relation.span.clone()).help(help));
+    }
+
+    /// Makes a source table known to the planner, by its schema alone.
+    fn register(&mut self, table: &SourceTable) -> Result<()> {
+        if self.schemas.contains_key(table) {
+            return Ok(());
+        }
+        let relation = &self.catalog.relations[table];
+        if relation.kind == RelationKind::ForeignTable
+            && !self.pipeline.source.allow_foreign.contains(&table.to_string())
+        {
+            let message = format!("{table} is a foreign table: its rows are not part of the source snapshot");
+            let help = format!("if that is acceptable, add to [source]: allow_foreign = [\"{table}\"]");
+            self.found.push(Diagnostic::error(message).help(help));
+        }
+        let zone = self.pipeline.timezone.name();
+        let fields: Vec<Field> = relation
+            .columns
+            .iter()
+            .filter_map(|column| {
+                let mapping = column.mapping.as_ref().ok()?;
+                Some(Field::new(&column.name, mapping.arrow_type(zone), true))
+            })
+            .collect();
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        self.session.add(source_reference(table), schema_only(Arc::clone(&schema)))?;
+        self.schemas.insert(table.clone(), schema);
+        self.used.entry(table.clone()).or_default();
+        Ok(())
+    }
+
+    /// A column that exists but cannot be read is missing from the planner's schema: say why.
+    fn explain_unmappable(&self, diagnostic: &mut Diagnostic) {
+        for table in self.schemas.keys() {
+            for column in &self.catalog.relations[table].columns {
+                if let Err(unmappable) = &column.mapping
+                    && diagnostic.message.contains(&column.name)
+                {
+                    diagnostic.message = format!("{table}.{}: {}", column.name, unmappable.reason);
+                    diagnostic.help = Some(unmappable.remedy.clone());
+                }
+            }
+        }
+    }
+
+    fn note_used_columns(&mut self, plan: &LogicalPlan, sql: &SelectSql) {
+        let optimized = match self.session.state().optimize(plan) {
+            Ok(optimized) => optimized,
+            Err(error) => {
+                self.found.extend(plan_diagnostics(&error, sql));
+                return;
+            }
+        };
+        let _ = optimized.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let TableReference::Full { catalog, schema, table } = &scan.table_name
+                && catalog.as_ref() == SOURCE
+            {
+                let table = SourceTable::new(schema.as_ref(), table.as_ref());
+                let used = self.used.entry(table).or_default();
+                match &scan.projection {
+                    Some(columns) => used.extend(columns),
+                    None => used.extend(0..scan.source.schema().fields().len()),
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
+
+    /// Every column that the pipeline names of a model is one that its SELECT gives.
+    fn check_names(&mut self, model: &Model, raw: &Schema, sql: &SelectSql) {
+        let mut seen = BTreeSet::new();
+        for field in raw.fields() {
+            if !seen.insert(field.name()) {
+                let message = format!("two columns are named `{}`", field.name());
+                self.found.push(
+                    Diagnostic::error(message)
+                        .at(&sql.document, sql.whole())
+                        .help("give one of them another name with AS"),
+                );
+            }
+        }
+        let lookup_columns: Vec<&str> =
+            model.lookups().iter().map(|lookup| lookup.column.value.as_str()).collect();
+        let surrogate = model.surrogate();
+        let own: Vec<(&Spanned<String>, &str)> = (model.key.iter().map(|column| (column, "the key")))
+            .chain(model.first_seen.iter().map(|column| (column, "first_seen")))
+            .chain(
+                model
+                    .lookups()
+                    .iter()
+                    .flat_map(|lookup| lookup.on.iter().map(|(_, column)| (column, "a lookup"))),
+            )
+            .collect();
+        let added: Vec<(&Spanned<String>, &str)> = (model.order_by.iter().map(|column| (column, "order_by")))
+            .chain(model.indexes.iter().flatten().map(|column| (column, "an index")))
+            .collect();
+        for (column, what) in own {
+            self.require(model, raw, &[], column, what);
+        }
+        let mut extra = lookup_columns.clone();
+        extra.extend(surrogate);
+        for (column, what) in added {
+            self.require(model, raw, &extra, column, what);
+        }
+        for added in lookup_columns.into_iter().chain(surrogate) {
+            if raw.column_with_name(added).is_some() {
+                let message = format!("`{}` has a column `{added}` already; starmill adds it", model.name);
+                self.error(
+                    model.place.clone(),
+                    message,
+                    "leave it out of the SELECT, or name the key otherwise".to_owned(),
+                );
+            }
+        }
+    }
+
+    fn require(&mut self, model: &Model, raw: &Schema, extra: &[&str], column: &Spanned<String>, what: &str) {
+        let names = || raw.fields().iter().map(|field| field.name().as_str()).chain(extra.iter().copied());
+        if names().any(|name| name == column.value) {
+            return;
+        }
+        let message = format!("{what} names `{}`, which `{}` has not", column.value, model.name);
+        let near = nearest(&column.value, names());
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        self.error(column.span.clone(), message, format!("{near}its columns: {}", list(names())));
+    }
+
+    /// The published table's schema: the composed SELECT planned over the model's, its types made
+    /// plain.
+    async fn published_schema(
+        &mut self,
+        model: &Model,
+        plan: LogicalPlan,
+        raw: &SchemaRef,
+        sql: &SelectSql,
+    ) -> Result<Option<SchemaRef>> {
+        let view = Arc::new(ViewTable::new(plan, None));
+        self.session.add(compose::model_reference(&model.name), view)?;
+        if model.registered() {
+            let registry = compose::registry_schema(model, raw);
+            self.session.add(compose::registry_reference(&model.name), schema_only(registry))?;
+        }
+        let text = compose::published_sql(self.pipeline, model, raw, &self.published);
+        let planned = self.session.plan_text(&text).await;
+        let planned = planned.and_then(|plan| self.session.state().optimize(&plan));
+        let composed = match planned {
+            Ok(plan) => Arc::clone(plan.schema()),
+            Err(error) => {
+                let found = plan_diagnostics(&error, sql);
+                for diagnostic in found {
+                    self.error(
+                        model.place.clone(),
+                        diagnostic.message,
+                        "check the types of its key and lookups".to_owned(),
+                    );
+                }
+                return Ok(None);
+            }
+        };
+        let published = composed.fields().len() - usize::from(compose::is_flagged(model));
+        let zone = self.pipeline.timezone.name();
+        let mut fields = Vec::new();
+        for field in composed.fields().iter().take(published) {
+            // AT TIME ZONE keeps an instant here, where Postgres gives that zone's local time.
+            if let DataType::Timestamp(_, Some(other)) = field.data_type()
+                && other.as_ref() != zone
+            {
+                let message = format!(
+                    "column `{}` of `{}` is an instant in {other}, where Postgres gives the local time there",
+                    field.name(),
+                    model.name
+                );
+                let refused = Diagnostic::error(message).at(&sql.document, sql.whole());
+                self.found.push(refused.help("write to_local_time(x AT TIME ZONE '…')"));
+            }
+            match published_type(field.data_type()) {
+                Ok(data_type) => fields.push(Field::new(field.name(), data_type, true)),
+                Err(remedy) => {
+                    let message = format!(
+                        "column `{}` of `{}` is {}, which cannot be published",
+                        field.name(),
+                        model.name,
+                        field.data_type()
+                    );
+                    self.found.push(Diagnostic::error(message).at(&sql.document, sql.whole()).help(remedy));
+                }
+            }
+        }
+        let whole = fields.len() == published;
+        Ok(whole.then(|| Arc::new(Schema::new(fields)) as SchemaRef))
+    }
+
+    async fn control(&mut self, control: &Control) -> Result<Option<ControlDesign>> {
+        let Some((tables, postgres, engine)) = self.source_side(&control.source)? else { return Ok(None) };
+        let star = match &control.star {
+            StarSide::Rows => None,
+            StarSide::Sum { column } => {
+                self.check_sum(control, column);
+                None
+            }
+            StarSide::Query { sql } => {
+                let Some(statement) = self.star_side(sql).await? else { return Ok(None) };
+                Some(statement)
+            }
+        };
+        Ok(Some(ControlDesign { tables, postgres, engine, star }))
+    }
+
+    fn source_side(
+        &mut self,
+        side: &SourceSide,
+    ) -> Result<Option<(BTreeSet<SourceTable>, String, Statement)>> {
+        let sql = side.sql();
+        let (catalog, schemas) = (self.catalog, &self.pipeline.source.schemas);
+        let mut tables = BTreeSet::new();
+        let mut unknown = Vec::new();
+        let postgres = sql.rewritten(&mut |relation| match resolve(catalog, schemas, relation) {
+            Some(table) => {
+                let target = vec![table.schema.clone(), table.table.clone()];
+                tables.insert(table);
+                Some(target)
+            }
+            None => {
+                unknown.push(relation.clone());
+                None
+            }
+        });
+        if !unknown.is_empty() {
+            for relation in unknown {
+                let help = catalog.suggestion(schemas, &relation.table);
+                let message = format!("the source has no table `{}`", relation.table);
+                self.found.push(Diagnostic::error(message).at(&sql.document, relation.span).help(help));
+            }
+            return Ok(None);
+        }
+        let engine = sql.rewritten(&mut |relation| {
+            let table = resolve(catalog, schemas, relation)?;
+            Some(vec![SOURCE.to_owned(), table.schema, table.table])
+        });
+        for table in &tables {
+            self.register(table)?;
+        }
+        Ok(Some((tables, postgres.to_string(), engine)))
+    }
+
+    async fn star_side(&mut self, sql: &SelectSql) -> Result<Option<Statement>> {
+        let mut unknown = Vec::new();
+        let statement = sql.rewritten(&mut |relation| match ModelName::parse(&relation.table)
+            .filter(|name| self.published.contains_key(name))
+        {
+            Some(name) => Some(vec![STAR.to_owned(), "star".to_owned(), name.to_string()]),
+            None => {
+                unknown.push(relation.clone());
+                None
+            }
+        });
+        for relation in &unknown {
+            // A model with mistakes of its own is not known here, and they have been noted.
+            if self.pipeline.models.iter().any(|model| model.name.as_str() == relation.table) {
+                continue;
+            }
+            let names = list(self.pipeline.models.iter().map(|model| &model.name));
+            let message = format!("the star has no table `{}`", relation.table);
+            self.found.push(
+                Diagnostic::error(message)
+                    .at(&sql.document, relation.span.clone())
+                    .help(format!("its tables: {names}")),
+            );
+        }
+        if !unknown.is_empty() {
+            return Ok(None);
+        }
+        match self.session.plan(statement.clone()).await {
+            Ok(plan)
+                if plan.schema().fields().len() == 1 && is_number(plan.schema().field(0).data_type()) =>
+            {
+                Ok(Some(statement))
+            }
+            Ok(_) => {
+                let message = "a control compares one number";
+                self.found.push(
+                    Diagnostic::error(message)
+                        .at(&sql.document, sql.whole())
+                        .help("select one numeric column"),
+                );
+                Ok(None)
+            }
+            Err(error) => {
+                self.found.extend(plan_diagnostics(&error, sql));
+                Ok(None)
+            }
+        }
+    }
+
+    fn check_sum(&mut self, control: &Control, column: &str) {
+        let Some(schema) = self.published.get(&control.model) else { return };
+        let Some(model) = self.pipeline.model(&control.model) else { return };
+        let place = model.place.clone();
+        match schema.field_with_name(column) {
+            Ok(field) if is_number(field.data_type()) => {}
+            Ok(field) => {
+                let message =
+                    format!("`{column}` of `{}` is {}, not a number", control.model, field.data_type());
+                self.error(place, message, "only numbers can be summed".to_owned());
+            }
+            Err(_) => {
+                let names = schema.fields().iter().map(|field| field.name());
+                let message =
+                    format!("{} is declared, but `{}` has no such column", control.name, control.model);
+                self.error(place, message, format!("its columns: {}", list(names)));
+            }
+        }
+    }
+}
+
+fn resolve(
+    catalog: &Catalog,
+    schemas: &[String],
+    relation: &crate::pipeline::sql::Relation,
+) -> Option<SourceTable> {
+    match &relation.schema {
+        Some(schema) => {
+            let table = SourceTable::new(schema.as_str(), relation.table.as_str());
+            catalog.relations.contains_key(&table).then_some(table)
+        }
+        None => catalog.find(schemas, &relation.table),
+    }
+}
+
+pub fn is_number(data_type: &DataType) -> bool {
+    data_type.is_numeric()
+}

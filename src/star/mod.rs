@@ -1,0 +1,96 @@
+//! What a star is, wherever it comes from or goes. Each state is a type, and each step consumes
+//! the state before it, so that skipping one doesn't compile.
+
+pub mod audit;
+pub mod build;
+pub mod calendar;
+mod compose;
+pub mod design;
+pub mod diff;
+mod inexact;
+pub mod number;
+pub mod origin;
+mod register;
+mod scan;
+mod schema;
+pub mod session;
+pub mod staged;
+mod string_agg;
+pub mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::name::{ModelName, SnapshotId, SourceTable};
+use audit::ControlLine;
+use build::ModelReport;
+use number::Number;
+use staged::StagedTable;
+use table::{DataFile, StarTable, TableShape};
+
+/// The source's tables as of one instant, and the source's numbers of that same instant.
+#[derive(Debug)]
+pub struct Extract {
+    pub tables: SourceTables,
+    pub totals: ControlTotals,
+}
+
+pub type SourceTables = BTreeMap<SourceTable, StagedTable>;
+
+/// The source's side of every control, in the order of the pipeline's controls.
+#[derive(Debug)]
+pub struct ControlTotals(pub Vec<Number>);
+
+/// The star, built and not yet proven.
+#[derive(Debug)]
+pub struct BuiltStar {
+    pub tables: StarTables,
+    pub totals: ControlTotals,
+    pub registrations: Vec<Registration>,
+    pub models: Vec<ModelReport>,
+    /// Kept for the audit's examples.
+    pub source: SourceTables,
+}
+
+/// The star, proven against the source. Only the audit makes one.
+#[derive(Debug)]
+pub struct AuditedStar {
+    pub tables: StarTables,
+    pub lines: Vec<ControlLine>,
+    pub coverage: audit::Coverage,
+    /// The sum of every numeric column, by table and column.
+    pub sums: audit::Sums,
+    pub registrations: Vec<Registration>,
+    pub models: Vec<ModelReport>,
+}
+
+/// A star that readers see.
+#[derive(Debug)]
+pub struct PublishedStar {
+    pub snapshot: SnapshotId,
+    pub tables: StarTables,
+    /// What each table is, in the order of `tables`.
+    pub shapes: Vec<TableShape>,
+    pub sums: audit::Sums,
+}
+
+/// What one model's keys have been given, ever.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    pub tables: Vec<StarTable>,
+    /// The highest surrogate given, of this key and of any key before it.
+    pub highest: i64,
+}
+
+/// In build order.
+pub type StarTables = Vec<StarTable>;
+
+/// What a run gave for the first time to the keys of one model: surrogates, first-seen values.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    pub model: ModelName,
+    pub folder: PathBuf,
+    pub file: DataFile,
+    /// The highest surrogate given so far.
+    pub highest: i64,
+}

@@ -1,0 +1,152 @@
+//! One number of a control: exact unless it came from floating point.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bigdecimal::{BigDecimal, Zero};
+use datafusion::common::ScalarValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Sums of doubles depend on the order of their rows in the last digits; two of them are the same
+/// when they differ by less than this part of the larger.
+const TOLERANCE: f64 = 1e-9;
+
+#[derive(Debug, Clone)]
+pub enum Number {
+    Exact(BigDecimal),
+    Approximate(f64),
+    /// The sum of no rows, or of NULLs only.
+    Null,
+}
+
+impl Number {
+    pub fn of_count(count: u64) -> Number {
+        Number::Exact(BigDecimal::from(count))
+    }
+
+    /// An integer scaled by `10^scale`.
+    pub fn of_scaled(digits: i128, scale: i8) -> Number {
+        Number::Exact(BigDecimal::new(digits.into(), i64::from(scale)))
+    }
+
+    /// What Postgres printed: the value, and the name of its type.
+    pub fn parse(text: Option<&str>, type_name: &str) -> Option<Number> {
+        let Some(text) = text else { return Some(Number::Null) };
+        if matches!(type_name, "double precision" | "real") {
+            let word = text.to_ascii_lowercase();
+            return word.replace("infinity", "inf").parse().ok().map(Number::Approximate);
+        }
+        BigDecimal::from_str(text).ok().map(Number::Exact)
+    }
+
+    pub fn of_scalar(value: &ScalarValue) -> Option<Number> {
+        if value.is_null() {
+            return Some(Number::Null);
+        }
+        match value {
+            ScalarValue::Float64(Some(value)) => Some(Number::Approximate(*value)),
+            ScalarValue::Float32(Some(value)) => Some(Number::Approximate(f64::from(*value))),
+            ScalarValue::Decimal128(Some(digits), _, scale) => Some(Number::of_scaled(*digits, *scale)),
+            ScalarValue::Decimal256(Some(digits), _, scale) => {
+                let digits = BigDecimal::from_str(&digits.to_string()).ok()?;
+                Some(Number::Exact(digits * BigDecimal::new(1.into(), i64::from(*scale))))
+            }
+            other => BigDecimal::from_str(&other.to_string()).ok().map(Number::Exact),
+        }
+    }
+
+    /// Whether both sides say the same. A sum of nothing is 0, as people mean it.
+    pub fn agrees_with(&self, other: &Number) -> bool {
+        match (self, other) {
+            (Number::Exact(a), Number::Exact(b)) => a == b,
+            (Number::Null, Number::Null) => true,
+            (Number::Null, Number::Exact(n)) | (Number::Exact(n), Number::Null) => n.is_zero(),
+            _ => {
+                let (a, b) = (self.as_f64(), other.as_f64());
+                let close = (a - b).abs() <= TOLERANCE * a.abs().max(b.abs());
+                close || a == b || (a.is_nan() && b.is_nan())
+            }
+        }
+    }
+
+    /// `other - self`, for people.
+    pub fn difference(&self, other: &Number) -> Number {
+        let exact = |number: &Number| match number {
+            Number::Exact(value) => Some(value.clone()),
+            Number::Null => Some(BigDecimal::zero()),
+            Number::Approximate(_) => None,
+        };
+        match (exact(self), exact(other)) {
+            (Some(a), Some(b)) => Number::Exact(b - a),
+            _ => Number::Approximate(other.as_f64() - self.as_f64()),
+        }
+    }
+
+    fn as_f64(&self) -> f64 {
+        match self {
+            Number::Exact(value) => value.to_string().parse().unwrap_or(f64::NAN),
+            Number::Approximate(value) => *value,
+            Number::Null => 0.0,
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Exact(value) => f.write_str(&value.to_plain_string()),
+            Number::Approximate(value) => write!(f, "{value}"),
+            Number::Null => f.write_str("NULL"),
+        }
+    }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&match self {
+            Number::Approximate(value) => format!("~{value}"),
+            other => other.to_string(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = match text.strip_prefix('~') {
+            Some(float) => float.parse().ok().map(Number::Approximate),
+            None if text == "NULL" => Some(Number::Null),
+            None => BigDecimal::from_str(&text).ok().map(Number::Exact),
+        };
+        parsed.ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a number")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact(text: &str) -> Number {
+        Number::parse(Some(text), "numeric").unwrap()
+    }
+
+    #[test]
+    fn a_cent_is_never_rounded_away() {
+        assert!(exact("100.10").agrees_with(&exact("100.1")));
+        assert!(!exact("99999999999999999999.99").agrees_with(&exact("99999999999999999999.98")));
+        assert_eq!(exact("10.00").difference(&exact("9.99")).to_string(), "-0.01");
+    }
+
+    #[test]
+    fn the_sum_of_nothing_is_zero_but_not_one() {
+        assert!(Number::Null.agrees_with(&exact("0.00")));
+        assert!(!Number::Null.agrees_with(&exact("1")));
+    }
+
+    #[test]
+    fn doubles_agree_but_for_the_order_of_their_rows() {
+        let sum = Number::Approximate(0.1 + 0.2);
+        assert!(sum.agrees_with(&Number::Approximate(0.3)));
+        assert!(!sum.agrees_with(&Number::Approximate(0.300_001)));
+    }
+}

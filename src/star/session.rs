@@ -1,0 +1,251 @@
+//! The one place where a DataFusion session is made, and where its errors become ours.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::common::config::Dialect;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::string_agg::string_agg;
+use crate::diagnostic::Diagnostic;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::name::{ModelName, SourceTable};
+use crate::pipeline::sql::SelectSql;
+
+/// The catalog of the source's tables, each in its own schema.
+pub const SOURCE: &str = "source";
+/// The catalog of the star; its schema `star` has what is published, the others what is under way.
+pub const STAR: &str = "star";
+
+/// How much a session may use.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    pub memory: usize,
+    pub scratch: PathBuf,
+}
+
+/// How a model is built: as the engine would, or more frugally when memory didn't suffice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// All cores.
+    Full,
+    /// One partition, smaller batches.
+    Frugal,
+    /// Sort-merge joins, which spill, and still smaller batches.
+    Spilling,
+}
+
+impl Effort {
+    pub const ALL: [Effort; 3] = [Effort::Full, Effort::Frugal, Effort::Spilling];
+}
+
+/// A session with the star's settings and tables.
+#[derive(Clone)]
+pub struct Session {
+    context: SessionContext,
+}
+
+/// The memory and scratch that all sessions of a run share.
+pub fn runtime(budget: &Budget) -> Result<Arc<RuntimeEnv>> {
+    const NAMED_CONSUMERS: usize = 3;
+    let top = std::num::NonZeroUsize::new(NAMED_CONSUMERS).unwrap_or(std::num::NonZeroUsize::MIN);
+    let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(FairSpillPool::new(budget.memory), top));
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(pool)
+        .with_temp_file_path(&budget.scratch)
+        .build_arc()
+        .or_error(ErrorKind::Store, || format!("cannot use {} as scratch", budget.scratch.display()))
+}
+
+impl Session {
+    pub fn new(timezone: Tz, runtime: &Arc<RuntimeEnv>, effort: Effort) -> Result<Session> {
+        let mut state = SessionStateBuilder::new()
+            .with_config(config(timezone, effort))
+            .with_runtime_env(Arc::clone(runtime))
+            .with_default_features()
+            .build();
+        datafusion_functions_json::register_all(&mut state)
+            .or_error(ErrorKind::Bug, || "cannot register the JSON functions".to_owned())?;
+        let session = Session { context: SessionContext::new_with_state(state) };
+        session.context.register_udaf(string_agg());
+        for name in [SOURCE, STAR] {
+            session.context.register_catalog(name, Arc::new(MemoryCatalogProvider::new()));
+        }
+        Ok(session)
+    }
+
+    pub fn add(&self, at: TableReference, table: Arc<dyn TableProvider>) -> Result<()> {
+        let added = || {
+            let (catalog, schema) = (at.catalog()?, at.schema()?);
+            let catalog = self.context.catalog(catalog)?;
+            if catalog.schema(schema).is_none() {
+                catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new())).ok()?;
+            }
+            let schema = catalog.schema(schema)?;
+            schema.deregister_table(at.table()).ok()?;
+            schema.register_table(at.table().to_owned(), table).ok()
+        };
+        match added() {
+            Some(_) => Ok(()),
+            None => Err(Error::new(ErrorKind::Bug, format!("cannot register {at}"))),
+        }
+    }
+
+    pub fn state(&self) -> SessionState {
+        self.context.state()
+    }
+
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Plans a statement of the user's whose names have been rewritten.
+    pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+        let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
+        self.context.state().statement_to_plan(statement).await
+    }
+
+    /// Plans SQL that starmill composed.
+    pub async fn plan_text(&self, sql: &str) -> Result<LogicalPlan, DataFusionError> {
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql)?;
+        match (statements.pop(), statements.pop()) {
+            (Some(statement), None) => self.plan(statement).await,
+            _ => Err(DataFusionError::Internal("composed SQL is one statement".to_owned())),
+        }
+    }
+}
+
+/// The source's table as the engine names it.
+pub fn source_reference(table: &SourceTable) -> TableReference {
+    TableReference::full(SOURCE, table.schema.as_str(), table.table.as_str())
+}
+
+/// The star's table as the engine names it.
+pub fn star_reference(model: &ModelName) -> TableReference {
+    TableReference::full(STAR, "star", model.as_str())
+}
+
+fn config(timezone: Tz, effort: Effort) -> SessionConfig {
+    let (partitions, batch_size) = match effort {
+        Effort::Full => (parallelism(), 8_192),
+        Effort::Frugal => (1, 4_096),
+        // The engine plans sort-merge joins, which spill, only for more than one partition.
+        Effort::Spilling => (2, 1_024),
+    };
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_batch_size(batch_size)
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.time_zone = Some(timezone.name().to_owned());
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.sort_spill_reservation_bytes = 2 << 20;
+    options.optimizer.prefer_hash_join = effort != Effort::Spilling;
+    if effort == Effort::Full {
+        // A build side of this size is cheaper to share than to repartition both sides by hash,
+        // and the probe side keeps its order, so that the table need not be sorted again.
+        options.optimizer.hash_join_single_partition_threshold = 64 << 20;
+        options.optimizer.hash_join_single_partition_threshold_rows = 4_000_000;
+    }
+    config
+}
+
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).min(8)
+}
+
+/// An engine's error while a model runs, as ours.
+pub fn model_error(error: DataFusionError, what: String) -> Error {
+    let exhausted = is_exhausted(&error);
+    let root = error.find_root();
+    let full = matches!(root, DataFusionError::IoError(io) if io.kind() == std::io::ErrorKind::StorageFull);
+    if full || root.to_string().contains("No space left on device") {
+        return Error::new(ErrorKind::Store, format!("{what}: the scratch folder is full"))
+            .caused_by(error)
+            .hint("free space there, or point `scratch` in [run] to a larger disk");
+    }
+    let ours = Error::new(ErrorKind::Model, what).caused_by(strip(error));
+    match exhausted {
+        true => ours.hint("raise `memory` in [run], or let the model join and sort less at once"),
+        false => ours,
+    }
+}
+
+pub fn is_exhausted(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
+/// The engine's message without its internal layers.
+fn strip(error: DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// What the innermost error says: the outer ones only tell where in the engine it came up.
+fn root_text(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::Context(_, inner) => inner.strip_backtrace(),
+        root => root.strip_backtrace(),
+    }
+}
+
+/// The engine's refusal of a user's query, as diagnostics under the line that has it.
+pub fn plan_diagnostics(error: &DataFusionError, sql: &SelectSql) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for error in error.iter() {
+        let Some(diagnostic) = error.diagnostic() else {
+            let text = root_text(error);
+            let line = text.lines().next().unwrap_or_default();
+            let line = ["Error during planning: ", "Schema error: ", "This feature is not implemented: "]
+                .iter()
+                .fold(line, |line, prefix| line.strip_prefix(prefix).unwrap_or(line));
+            let line = line.split(" No function matches").next().unwrap_or(line);
+            found.push(Diagnostic::error(line).at(&sql.document, sql.whole()));
+            continue;
+        };
+        let span = diagnostic.span.map_or(sql.whole(), |span| {
+            sql.place(datafusion::sql::sqlparser::tokenizer::Span {
+                start: datafusion::sql::sqlparser::tokenizer::Location {
+                    line: span.start.line,
+                    column: span.start.column,
+                },
+                end: datafusion::sql::sqlparser::tokenizer::Location {
+                    line: span.end.line,
+                    column: span.end.column,
+                },
+            })
+        });
+        let mut ours = Diagnostic::error(diagnostic.message.clone()).at(&sql.document, span);
+        let mut help: Vec<String> = diagnostic.notes.iter().map(|note| note.message.clone()).collect();
+        help.extend(diagnostic.helps.iter().map(|help| help.message.clone()));
+        if let DataFusionError::SchemaError(schema, _) = error.find_root()
+            && let datafusion::common::SchemaError::FieldNotFound { valid_fields, .. } = schema.as_ref()
+        {
+            let names: Vec<&str> = valid_fields.iter().map(|field| field.name.as_str()).collect();
+            help = vec![format!("columns here: {}", names.join(", "))];
+        }
+        if !help.is_empty() {
+            ours = ours.help(help.join("; "));
+        }
+        found.push(ours);
+    }
+    found
+}
