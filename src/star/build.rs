@@ -1,0 +1,326 @@
+//! Builds the star: every model after those it reads, two at a time, each straight into Parquet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::{displayable, execute_stream};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::RwLock;
+use tokio::task::JoinSet;
+
+use super::compose;
+use super::design::{Design, ModelDesign};
+use super::register::Registrar;
+use super::schema::publish_batch;
+use super::session::{Effort, Session, is_exhausted, model_error, source_reference, star_reference};
+use super::staged::{Stage, StageFailure, require_folder, stage_stream};
+use super::table::{StarTable, TableWriter};
+use super::{BuiltStar, Extract, Registration, Registry, SourceTables, calendar};
+use crate::clock::{Cost, Stopwatch};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::fault::{self, Point};
+use crate::name::ModelName;
+use crate::pipeline::Pipeline;
+use crate::pipeline::model::{Body, Model};
+
+/// What the builder is given besides the source's rows.
+pub struct Workshop {
+    pub runtime: Arc<RuntimeEnv>,
+    pub stage: Arc<Stage>,
+    /// Where the star's tables are written: `<folder>/<model>/part-0.parquet`.
+    pub folder: PathBuf,
+    pub registry: BTreeMap<ModelName, Registry>,
+}
+
+/// How one model was built.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelReport {
+    pub model: ModelName,
+    pub effort: Effort,
+    pub cost: Cost,
+}
+
+/// Builds every model. `done` hears of each table as it is finished.
+pub async fn build(
+    pipeline: &Arc<Pipeline>,
+    design: &Arc<Design>,
+    extract: Extract,
+    workshop: Workshop,
+    done: impl Fn(&ModelName, u64),
+) -> Result<BuiltStar> {
+    let builder = Arc::new(Builder {
+        pipeline: Arc::clone(pipeline),
+        design: Arc::clone(design),
+        source: extract.tables,
+        workshop,
+        alone: RwLock::new(()),
+    });
+    let mut waiting: Vec<usize> = (0..pipeline.models.len()).collect();
+    let mut finished: BTreeMap<ModelName, StarTable> = BTreeMap::new();
+    let (mut registrations, mut reports) = (Vec::new(), Vec::new());
+    let mut running: JoinSet<Result<Built>> = JoinSet::new();
+    loop {
+        while running.len() < CONCURRENT_MODELS
+            && let Some(at) = waiting.iter().position(|index| {
+                pipeline.models[*index].reads.iter().all(|read| finished.contains_key(read))
+            })
+        {
+            let index = waiting.remove(at);
+            let builder = Arc::clone(&builder);
+            let star: Vec<StarTable> = finished.values().cloned().collect();
+            running.spawn(async move { builder.model(index, &star).await });
+        }
+        let Some(joined) = running.join_next().await else { break };
+        let built = joined.or_error(ErrorKind::Bug, || "a model's task ended by itself".to_owned())??;
+        done(&built.table.name, built.table.rows());
+        registrations.extend(built.registration);
+        reports.push(built.report);
+        finished.insert(built.table.name.clone(), built.table);
+    }
+    let tables = pipeline.models.iter().filter_map(|model| finished.remove(&model.name)).collect();
+    // The JoinSet is empty, so no task holds the builder any more.
+    let source = Arc::into_inner(builder).map(|builder| builder.source).unwrap_or_default();
+    Ok(BuiltStar { tables, totals: extract.totals, registrations, models: reports, source })
+}
+
+/// One model decodes and joins while another encodes; more would only share out the memory.
+const CONCURRENT_MODELS: usize = 2;
+
+struct Built {
+    table: StarTable,
+    registration: Option<Registration>,
+    report: ModelReport,
+}
+
+struct Builder {
+    pipeline: Arc<Pipeline>,
+    design: Arc<Design>,
+    source: SourceTables,
+    workshop: Workshop,
+    /// Held for reading by models built in full, for writing by one that needs all the memory.
+    alone: RwLock<()>,
+}
+
+/// Why an attempt failed: another, more frugal one may pass, or none will.
+enum Failure {
+    Engine(DataFusionError),
+    Final(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Final(error)
+    }
+}
+
+impl From<StageFailure> for Failure {
+    fn from(failure: StageFailure) -> Failure {
+        match failure {
+            StageFailure::Engine(error) => Failure::Engine(error),
+            StageFailure::Ours(error) => Failure::Final(error),
+        }
+    }
+}
+
+impl Builder {
+    async fn model(&self, index: usize, star: &[StarTable]) -> Result<Built> {
+        let (model, design) = (&self.pipeline.models[index], &self.design.models[index]);
+        fault::at(Point::BuildModel)
+            .or_error(ErrorKind::Model, || format!("building {} failed", model.name))?;
+        let watch = Stopwatch::start();
+        let mut exhausted = None;
+        for effort in Effort::ALL {
+            let attempt = match effort {
+                Effort::Full => {
+                    let _shared = self.alone.read().await;
+                    self.attempt(model, design, star, effort).await
+                }
+                Effort::Frugal | Effort::Spilling => {
+                    let _alone = self.alone.write().await;
+                    self.attempt(model, design, star, effort).await
+                }
+            };
+            match attempt {
+                Ok((table, registration)) => {
+                    let report = ModelReport { model: model.name.clone(), effort, cost: watch.cost() };
+                    return Ok(Built { table, registration, report });
+                }
+                Err(Failure::Engine(error)) if is_exhausted(&error) => {
+                    tracing::info!(model = %model.name, ?effort, "memory is exhausted; building more frugally");
+                    exhausted = Some(error);
+                }
+                Err(Failure::Engine(error)) => return Err(self.failed(model, error)),
+                Err(Failure::Final(error)) => return Err(error),
+            }
+        }
+        let error = exhausted.unwrap_or(DataFusionError::Internal("no attempt was made".to_owned()));
+        Err(self.failed(model, error))
+    }
+
+    fn failed(&self, model: &Model, error: DataFusionError) -> Error {
+        let error = model_error(error, format!("the model {} failed", model.name));
+        match &model.body {
+            Body::Sql(sql) => error.at("file", &sql.document.path),
+            Body::Calendar { .. } => error,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        model: &Model,
+        design: &ModelDesign,
+        star: &[StarTable],
+        effort: Effort,
+    ) -> Result<(StarTable, Option<Registration>), Failure> {
+        if let Body::Calendar { from, to } = model.body {
+            let rows = calendar::rows(from, to).or_error(ErrorKind::Bug, || "the calendar".to_owned())?;
+            let mut writer = self.writer(model, design)?;
+            writer.write(rows)?;
+            return Ok((self.table(model, design, writer)?, None));
+        }
+        let session = self.session(star, effort)?;
+        let statement = design.statement.clone();
+        let statement = statement.ok_or_else(|| Error::new(ErrorKind::Bug, "a model without SQL"))?;
+        let plan = session.plan(statement).await.map_err(Failure::Engine)?;
+        let mut registrar = model.registered().then(|| self.registrar(model, design));
+        let mut registration = None;
+        match (registrar.take(), model.surrogate()) {
+            // New keys are numbered before the model's rows can carry them, so the rows are kept.
+            (Some(registrar), Some(_)) => {
+                let rows = stage_stream(&self.workshop.stage, run(&session, plan).await?).await?;
+                session.add(compose::model_reference(&model.name), Arc::new(rows))?;
+                registration = self.number(&session, model, registrar).await?;
+            }
+            (unnumbered, _) => {
+                let view = Arc::new(ViewTable::new(plan, None));
+                session.add(compose::model_reference(&model.name), view)?;
+                if let Some(registrar) = &unnumbered {
+                    session.add(compose::registry_reference(&model.name), registrar.known(self.zone())?)?;
+                }
+                registrar = unnumbered;
+            }
+        }
+        let published = self.pipeline.models.iter().zip(&self.design.models);
+        let published = published.map(|(model, design)| (model.name.clone(), Arc::clone(&design.published)));
+        let text = compose::published_sql(&self.pipeline, model, &design.raw, &published.collect());
+        let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
+        let mut stream = run(&session, plan).await?;
+        let mut writer = self.writer(model, design)?;
+        while let Some(batch) = stream.next().await {
+            let mut batch = batch.map_err(Failure::Engine)?;
+            if let Some(registrar) = &mut registrar {
+                batch = keep_new_rows(batch, registrar)?;
+            }
+            let batch = publish_batch(&batch, &design.published).map_err(|reason| {
+                Error::new(ErrorKind::Model, format!("the model {} gave a value that overflows", model.name))
+                    .caused_by(reason)
+                    .hint("cast the column to a wider type: CAST(x AS numeric(38,2))")
+            })?;
+            writer.write(batch)?;
+        }
+        if let Some(registrar) = registrar {
+            registration = registrar.finish(self.zone())?.map(|(registration, _)| registration);
+        }
+        Ok((self.table(model, design, writer)?, registration))
+    }
+
+    fn zone(&self) -> &'static str {
+        self.pipeline.timezone.name()
+    }
+
+    fn registrar<'a>(&self, model: &'a Model, design: &ModelDesign) -> Registrar<'a> {
+        let registry = self.workshop.registry.get(&model.name).cloned().unwrap_or_default();
+        Registrar::new(model, design, registry, &self.workshop.folder)
+    }
+
+    /// Numbers the keys that the registry doesn't have yet, and makes the whole registry known to
+    /// the session.
+    async fn number(
+        &self,
+        session: &Session,
+        model: &Model,
+        mut registrar: Registrar<'_>,
+    ) -> Result<Option<Registration>, Failure> {
+        let reference = compose::registry_reference(&model.name);
+        session.add(reference.clone(), registrar.known(self.zone())?)?;
+        let text = compose::new_registrations_sql(model, registrar.highest);
+        let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
+        let mut stream = run(session, plan).await?;
+        while let Some(batch) = stream.next().await {
+            registrar.keep(&batch.map_err(Failure::Engine)?)?;
+        }
+        let Some((registration, registry)) = registrar.finish(self.zone())? else { return Ok(None) };
+        session.add(reference, registry)?;
+        Ok(Some(registration))
+    }
+
+    fn session(&self, star: &[StarTable], effort: Effort) -> Result<Session> {
+        let session = Session::new(self.pipeline.timezone, &self.workshop.runtime, effort)?;
+        for (table, staged) in &self.source {
+            session.add(source_reference(table), Arc::new(staged.clone()))?;
+        }
+        for table in star {
+            session.add(star_reference(&table.name), table.provider(self.zone())?)?;
+        }
+        Ok(session)
+    }
+
+    fn writer(&self, model: &Model, design: &ModelDesign) -> Result<TableWriter> {
+        let folder = self.workshop.folder.join(model.name.as_str());
+        require_folder(&folder)?;
+        TableWriter::create(&folder.join("part-0.parquet"), &design.published, &sort_of(model, design))
+    }
+
+    fn table(&self, model: &Model, design: &ModelDesign, writer: TableWriter) -> Result<StarTable> {
+        Ok(StarTable {
+            name: model.name.clone(),
+            folder: self.workshop.folder.join(model.name.as_str()),
+            files: vec![writer.finish()?],
+            schema: Arc::clone(&design.published),
+            sort: sort_of(model, design),
+        })
+    }
+}
+
+/// The columns that a table's rows are really sorted by.
+pub fn sort_of(model: &Model, design: &ModelDesign) -> Vec<String> {
+    let mut columns = model.sort_columns();
+    if model.key.is_empty() {
+        let rest = design.raw.fields().iter().map(|field| field.name().clone());
+        let rest: Vec<String> = rest.filter(|name| !columns.contains(name)).collect();
+        columns.extend(rest);
+    }
+    columns
+}
+
+/// Takes off the column that tells new rows, and has the registrar keep those.
+fn keep_new_rows(batch: RecordBatch, registrar: &mut Registrar) -> Result<RecordBatch, Failure> {
+    let flag = batch.num_columns() - 1;
+    let bug = || "the rows that are new".to_owned();
+    let is_new = batch.column(flag).as_boolean().clone();
+    if is_new.true_count() > 0 {
+        let places: Vec<usize> =
+            registrar.columns().filter_map(|name| batch.schema().index_of(name).ok()).collect();
+        let rows = batch.project(&places).or_error(ErrorKind::Bug, bug)?;
+        registrar.keep(&filter_record_batch(&rows, &is_new).or_error(ErrorKind::Bug, bug)?)?;
+    }
+    let published: Vec<usize> = (0..flag).collect();
+    Ok(batch.project(&published).or_error(ErrorKind::Bug, bug)?)
+}
+
+async fn run(
+    session: &Session,
+    plan: datafusion::logical_expr::LogicalPlan,
+) -> Result<datafusion::execution::SendableRecordBatchStream, Failure> {
+    let state = session.state();
+    let plan = state.create_physical_plan(&plan).await.map_err(Failure::Engine)?;
+    tracing::debug!("planned:\n{}", displayable(plan.as_ref()).indent(false));
+    execute_stream(plan, session.context().task_ctx()).map_err(Failure::Engine)
+}

@@ -1,0 +1,118 @@
+//! The registry of one model during a build: what its keys were given before, and what this run
+//! gives for the first time. Surrogates are given in business-key order, and never again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+
+use super::compose;
+use super::design::ModelDesign;
+use super::schema::{publish_batch, published_type};
+use super::staged::{require_folder, schema_only};
+use super::table::{DataFile, StarTable, TableWriter};
+use super::{Registration, Registry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::model::Model;
+
+pub struct Registrar<'a> {
+    model: &'a Model,
+    /// The registry as a session sees it, and as its files hold it.
+    schema: SchemaRef,
+    published: SchemaRef,
+    known: Vec<StarTable>,
+    pub highest: i64,
+    folder: PathBuf,
+    writer: Option<TableWriter>,
+}
+
+impl<'a> Registrar<'a> {
+    /// `folder` is the star's; new registrations are written below it until they are published.
+    pub fn new(model: &'a Model, design: &ModelDesign, registry: Registry, folder: &Path) -> Registrar<'a> {
+        let schema = compose::registry_schema(model, &design.raw);
+        let plain = schema.fields().iter().map(|field| {
+            let data_type = published_type(field.data_type()).unwrap_or(field.data_type().clone());
+            field.as_ref().clone().with_data_type(data_type)
+        });
+        let published = Arc::new(Schema::new(plain.collect::<Vec<_>>()));
+        let tables = registry.tables.into_iter();
+        let known = tables.map(|table| StarTable { schema: Arc::clone(&schema), ..table }).collect();
+        Registrar {
+            model,
+            schema,
+            published,
+            known,
+            highest: registry.highest,
+            folder: folder.join(".keys").join(model.name.as_str()),
+            writer: None,
+        }
+    }
+
+    /// What was given before this run.
+    pub fn known(&self, zone: &str) -> Result<Arc<dyn TableProvider>> {
+        match self.known.first() {
+            None => Ok(schema_only(Arc::clone(&self.schema))),
+            Some(first) => union(first, &self.known).provider(zone),
+        }
+    }
+
+    /// The registry's columns, in its files' order.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.schema.fields().iter().map(|field| field.name().as_str())
+    }
+
+    /// Writes down rows that are registered for the first time.
+    pub fn keep(&mut self, rows: &RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        if self.writer.is_none() {
+            require_folder(&self.folder)?;
+            let path = self.folder.join("part-0.parquet");
+            self.writer = Some(TableWriter::create(&path, &self.published, &self.model.key_columns())?);
+        }
+        let rows = publish_batch(rows, &self.published).map_err(|reason| {
+            Error::new(ErrorKind::Model, format!("a key of {} overflows", self.model.name)).caused_by(reason)
+        })?;
+        match &mut self.writer {
+            Some(writer) => writer.write(rows),
+            None => Ok(()),
+        }
+    }
+
+    /// What this run gave, and the whole registry with it; none when nothing was new.
+    pub fn finish(mut self, zone: &str) -> Result<Option<(Registration, Arc<dyn TableProvider>)>> {
+        let Some(writer) = self.writer.take() else { return Ok(None) };
+        let file = writer.finish()?;
+        let given = if self.model.surrogate().is_some() { file.rows as i64 } else { 0 };
+        let registration = Registration {
+            model: self.model.name.clone(),
+            folder: self.folder.clone(),
+            file: file.clone(),
+            highest: self.highest + given,
+        };
+        let new = StarTable {
+            name: self.model.name.clone(),
+            folder: self.folder,
+            files: vec![file],
+            schema: self.schema,
+            sort: Vec::new(),
+        };
+        self.known.push(new.clone());
+        Ok(Some((registration, union(&new, &self.known).provider(zone)?)))
+    }
+}
+
+/// Several files of one schema as one table; their folders differ, so each is named in full.
+fn union(first: &StarTable, parts: &[StarTable]) -> StarTable {
+    let mut files = Vec::new();
+    for part in parts {
+        for (file, path) in part.files.iter().zip(part.paths()) {
+            files.push(DataFile { name: path.to_string_lossy().into_owned(), ..file.clone() });
+        }
+    }
+    // Joining an absolute path to a folder gives the absolute path.
+    StarTable { folder: PathBuf::new(), files, sort: Vec::new(), ..first.clone() }
+}

@@ -1,0 +1,195 @@
+//! A table of the star at rest: Parquet that every reader opens, sorted, with its hashes.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::prelude::col;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::fault::{self, Point};
+use crate::name::ModelName;
+
+/// Rows of a batch that goes to the writer, whatever came out of the engine: so the same rows give
+/// the same bytes.
+const BATCH_ROWS: usize = 8_192;
+/// Rows of a row group: what a reader can skip by statistics, and what the writer holds in memory.
+const GROUP_ROWS: usize = 131_072;
+
+/// One Parquet file, as the manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    pub name: String,
+    pub rows: u64,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// A table of the star: where its files are and what they hold.
+#[derive(Debug, Clone)]
+pub struct StarTable {
+    pub name: ModelName,
+    pub folder: PathBuf,
+    pub files: Vec<DataFile>,
+    pub schema: SchemaRef,
+    /// What the rows are sorted by, ascending, NULLs last.
+    pub sort: Vec<String>,
+}
+
+impl StarTable {
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.files.iter().map(|file| self.folder.join(&file.name))
+    }
+
+    /// The table as a session reads it, its timestamps in the pipeline's zone, so that a day means
+    /// there what it means in a source table.
+    pub fn provider(&self, zone: &str) -> Result<Arc<dyn TableProvider>> {
+        let bug = || format!("cannot register {}", self.name);
+        let mut urls = Vec::new();
+        for path in self.paths() {
+            let url = ListingTableUrl::parse(path.to_string_lossy()).or_error(ErrorKind::Store, bug)?;
+            urls.push(url);
+        }
+        let sort = self.sort.iter().map(|name| col(quoted(name)).sort(true, false)).collect();
+        let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
+            .with_file_extension(".parquet")
+            .with_file_sort_order(vec![sort]);
+        let config = ListingTableConfig::new_with_multi_paths(urls)
+            .with_listing_options(options)
+            .with_schema(in_zone(&self.schema, zone));
+        Ok(Arc::new(ListingTable::try_new(config).or_error(ErrorKind::Store, bug)?))
+    }
+}
+
+/// `col` reads its argument as SQL, so a name is quoted to stand as it is.
+fn quoted(name: &str) -> String {
+    crate::name::quote_identifier(name)
+}
+
+/// The schema with its instants shown in a zone.
+pub fn in_zone(schema: &Schema, zone: &str) -> SchemaRef {
+    let field = |field: &Arc<Field>| match field.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+            let data_type = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into()));
+            Arc::new(field.as_ref().clone().with_data_type(data_type))
+        }
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+/// What a table is in the star, besides its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableShape {
+    pub role: String,
+    pub key: Vec<String>,
+    pub surrogate: Option<String>,
+    pub first_seen: Vec<String>,
+    /// Indexes that a target gets besides the key's.
+    pub indexes: Vec<Vec<String>>,
+}
+
+/// Writes one Parquet file, hashing it on the way.
+pub struct TableWriter {
+    path: PathBuf,
+    writer: ArrowWriter<HashingFile>,
+    coalescer: BatchCoalescer,
+    rows: u64,
+}
+
+impl TableWriter {
+    pub fn create(path: &Path, schema: &SchemaRef, sort: &[String]) -> Result<TableWriter> {
+        let sorting = sort.iter().filter_map(|name| {
+            let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
+            Some(SortingColumn { column_idx, descending: false, nulls_first: false })
+        });
+        // Nested columns shift the numbers of the leaves, so the order is stated for flat tables.
+        let flat = schema.fields().iter().all(|field| !field.data_type().is_nested());
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_created_by(concat!("starmill ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_sorting_columns(flat.then(|| sorting.collect()))
+            .build();
+        let write_error = || format!("cannot write {}", path.display());
+        let file = File::create(path).or_error(ErrorKind::Store, write_error)?;
+        let file =
+            HashingFile { file: BufWriter::with_capacity(1 << 20, file), hash: Sha256::new(), bytes: 0 };
+        let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties))
+            .or_error(ErrorKind::Store, write_error)?;
+        let coalescer = BatchCoalescer::new(Arc::clone(schema), BATCH_ROWS);
+        Ok(TableWriter { path: path.to_owned(), writer, coalescer, rows: 0 })
+    }
+
+    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        fault::at(Point::WriteBatch).map_err(|error| write_error(&self.path, error))?;
+        self.coalescer.push_batch(batch).or_error(ErrorKind::Bug, || "cannot re-cut a batch".to_owned())?;
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        while let Some(batch) = self.coalescer.next_completed_batch() {
+            self.rows += batch.num_rows() as u64;
+            self.writer.write(&batch).map_err(|error| write_error(&self.path, error))?;
+        }
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> Result<DataFile> {
+        self.coalescer
+            .finish_buffered_batch()
+            .or_error(ErrorKind::Bug, || "cannot re-cut the last batch".to_owned())?;
+        self.drain()?;
+        let mut inner = self.writer.into_inner().map_err(|error| write_error(&self.path, error))?;
+        inner.flush().map_err(|error| write_error(&self.path, error))?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sha256 = inner.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(DataFile { name, rows: self.rows, bytes: inner.bytes, sha256 })
+    }
+}
+
+fn write_error(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Store, format!("cannot write {}", path.display()))
+        .caused_by(error)
+        .hint("free space there; nothing of this run has been published")
+}
+
+struct HashingFile {
+    file: BufWriter<File>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
