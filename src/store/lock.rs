@@ -1,0 +1,167 @@
+//! Only one run writes a store at a time, and it begins by sweeping up what a dead one left.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::manifest::Latest;
+use super::{Store, create_folder, scratch, store_error};
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{RunId, SnapshotId};
+
+/// The right to write a store: holds its lock until dropped. The kernel lets go of it when the
+/// process ends, however it ends.
+pub struct StoreWriter {
+    store: Store,
+    run: RunId,
+    _lock: File,
+}
+
+impl StoreWriter {
+    /// Takes the lock, or says who holds it; then sweeps.
+    pub fn acquire(folder: &Path, run: &RunId) -> Result<StoreWriter> {
+        create_folder(folder)?;
+        let path = folder.join(".lock");
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+        let mut file = file.map_err(|error| store_error("cannot open", &path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                return Err(Error::new(
+                    ErrorKind::Locked,
+                    format!("another run holds the store {}: {}", folder.display(), holder.trim()),
+                )
+                .hint("wait for it to end; the lock goes with its process, so there is nothing to remove"));
+            }
+            Err(TryLockError::Error(error)) => return Err(store_error("cannot lock", &path, error)),
+        }
+        let host =
+            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let since = clock::now().format("%Y-%m-%d %H:%M:%S UTC");
+        let holder = format!("run {run}, process {} on {host}, since {since}\n", std::process::id());
+        let told =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
+        told.map_err(|error| store_error("cannot write", &path, error))?;
+        let writer = StoreWriter { store: Store::new(folder), run: run.clone(), _lock: file };
+        writer.sweep()?;
+        Ok(writer)
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Where this run builds its star, to be renamed when it is whole.
+    pub fn new_snapshot_folder(&self) -> PathBuf {
+        self.store.folder.join("snapshots").join(format!(".new-{}", self.run))
+    }
+
+    /// Removes what no commit names: half-written snapshots, keys that were never published, the
+    /// scratch of dead runs; and repairs the link. Only what bears a run's id is ever removed.
+    fn sweep(&self) -> Result<()> {
+        let latest = self.store.latest()?;
+        if latest.is_none() && self.was_published() {
+            return Err(lost_commit(&self.store.folder));
+        }
+        let kept: BTreeSet<&str> =
+            latest.iter().flat_map(|l| l.snapshots.iter().map(SnapshotId::as_str)).collect();
+        for (path, name) in entries(&self.store.folder.join("snapshots")) {
+            if RunId::is_one(name.trim_start_matches(".new-")) && !kept.contains(name.as_str()) {
+                remove(&path)?;
+            }
+        }
+        self.sweep_keys(latest.as_ref())?;
+        let _ = std::fs::remove_file(self.store.folder.join("latest.json.new"));
+        scratch::sweep(&self.store.folder.join(scratch::FOLDER));
+        if let Some(latest) = &latest {
+            self.link(&latest.snapshot);
+        }
+        Ok(())
+    }
+
+    /// Whether something was published here, though `latest.json` is gone: the link is made only
+    /// after a commit, and a snapshot with a predecessor is not a first one that was killed.
+    fn was_published(&self) -> bool {
+        let has_predecessor = |(folder, _): (PathBuf, String)| {
+            let text = std::fs::read_to_string(folder.join("manifest.json")).unwrap_or_default();
+            let manifest: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            manifest.get("previous").is_some_and(|previous| !previous.is_null())
+        };
+        self.store.folder.join("latest").symlink_metadata().is_ok()
+            || entries(&self.store.folder.join("snapshots")).into_iter().any(has_predecessor)
+    }
+
+    fn sweep_keys(&self, latest: Option<&Latest>) -> Result<()> {
+        for (folder, model) in entries(&self.store.folder.join("keys")) {
+            let entry = latest.and_then(|latest| {
+                latest.keys.iter().find(|(name, _)| name.as_str() == model).map(|(_, entry)| entry)
+            });
+            for (path, name) in entries(&folder) {
+                let ours = name.strip_suffix(".parquet").is_some_and(RunId::is_one);
+                if ours && !entry.is_some_and(|entry| entry.files.iter().any(|file| file.name == name)) {
+                    remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Points `latest` at a snapshot. A convenience only: nothing reads it to decide what is
+    /// published, so where no link can be made the night goes on.
+    pub(super) fn link(&self, snapshot: &SnapshotId) {
+        let link = self.store.folder.join("latest");
+        let target = Path::new("snapshots").join(snapshot.as_str());
+        if std::fs::read_link(&link).is_ok_and(|now| now == target) {
+            return;
+        }
+        let temporary = self.store.folder.join("latest.new");
+        let _ = std::fs::remove_file(&temporary);
+        let linked =
+            std::os::unix::fs::symlink(&target, &temporary).and_then(|()| std::fs::rename(&temporary, &link));
+        if let Err(error) = linked {
+            let _ = std::fs::remove_file(&temporary);
+            tracing::warn!(link = %link.display(), %error, "the link to the latest snapshot was not made");
+        }
+    }
+}
+
+/// The link is made only after a commit. Without `latest.json` every snapshot would look like one that
+/// was never published, and sweeping would lose them all.
+fn lost_commit(folder: &Path) -> Error {
+    let message = format!("{} has published snapshots, but its latest.json is gone", folder.display());
+    Error::new(ErrorKind::Store, message).hint(
+        "restore latest.json from a backup; or remove the link `latest`, to begin anew without the past",
+    )
+}
+
+impl Drop for StoreWriter {
+    /// What was not published goes at once, while the lock still keeps others away.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.new_snapshot_folder());
+    }
+}
+
+/// A folder's entries with their names; none when it doesn't exist.
+pub(super) fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
+    let Ok(found) = std::fs::read_dir(folder) else { return Vec::new() };
+    let named = found.filter_map(|entry| {
+        let entry = entry.ok()?;
+        Some((entry.path(), entry.file_name().into_string().ok()?))
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort();
+    named
+}
+
+pub(super) fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    removed.map_err(|error| store_error("cannot remove", path, error))
+}

@@ -1,0 +1,120 @@
+//! The two documents of a store: the commit point, and the proof that goes with each snapshot.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Cost;
+use crate::name::{ModelName, RunId, SnapshotId};
+use crate::pipeline::model::Model;
+use crate::star::audit::{ControlLine, Coverage, Sums};
+use crate::star::diff::TableDiff;
+use crate::star::origin::{Position, TableRead};
+use crate::star::session::Effort;
+use crate::star::table::{DataFile, TableShape};
+
+/// Raised when an older starmill could no longer read a store.
+pub const FORMAT: u32 = 1;
+
+/// `latest.json`: the published snapshot, every snapshot that is kept, the registry's files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Latest {
+    pub format: u32,
+    /// Given at the first publication; tells stores apart in a target.
+    pub store: String,
+    pub snapshot: SnapshotId,
+    pub published_at: DateTime<Utc>,
+    /// Oldest first. The published one is among them, not always the last.
+    pub snapshots: Vec<SnapshotId>,
+    pub keys: BTreeMap<ModelName, KeysEntry>,
+}
+
+/// The files of one model's registry, and the highest surrogate ever given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysEntry {
+    pub files: Vec<DataFile>,
+    pub highest: i64,
+    pub shape: RegistryShape,
+}
+
+/// What a registry's files hold: to which key, and what was given to it. A model may be away for
+/// a night and come back otherwise, so this is kept with the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryShape {
+    pub key: Vec<String>,
+    pub surrogate: Option<String>,
+    pub first_seen: Vec<String>,
+}
+
+impl RegistryShape {
+    pub fn of(model: &Model) -> RegistryShape {
+        RegistryShape {
+            key: model.key_columns(),
+            surrogate: model.surrogate().map(str::to_owned),
+            first_seen: model.first_seen.iter().map(|column| column.value.clone()).collect(),
+        }
+    }
+}
+
+/// `manifest.json`: what a snapshot holds, where it came from, and the proof.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    pub starmill: String,
+    pub snapshot: SnapshotId,
+    pub run: RunId,
+    pub previous: Option<SnapshotId>,
+    pub created_at: DateTime<Utc>,
+    pub pipeline: PipelineRecord,
+    pub position: Position,
+    pub source: Vec<TableRead>,
+    pub tables: Vec<TableRecord>,
+    pub controls: Vec<ControlLine>,
+    pub coverage: Coverage,
+    pub sums: Sums,
+    pub changes: Vec<TableDiff>,
+    pub steps: Vec<StepRecord>,
+}
+
+/// The pipeline as it was resolved.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PipelineRecord {
+    pub name: String,
+    pub description: Option<String>,
+    pub timezone: String,
+    /// Without its password.
+    pub source: String,
+}
+
+/// One published table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TableRecord {
+    pub name: ModelName,
+    #[serde(flatten)]
+    pub shape: TableShape,
+    pub sort: Vec<String>,
+    pub columns: Vec<ColumnRecord>,
+    /// The model's SELECT; none for a calendar.
+    pub sql: Option<String>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: Vec<DataFile>,
+    pub effort: Effort,
+    pub cost: Cost,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnRecord {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub data_type: String,
+}
+
+/// What one step of the run cost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepRecord {
+    pub step: String,
+    #[serde(flatten)]
+    pub cost: Cost,
+}

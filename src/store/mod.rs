@@ -1,0 +1,184 @@
+//! Where published stars are kept: a folder whose `latest.json` is the only commit point.
+//!
+//! Nothing that `latest.json` doesn't name is part of the store; the next writer sweeps it away.
+
+mod lock;
+pub mod manifest;
+mod prune;
+mod publish;
+mod scratch;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::name::{ModelName, SnapshotId};
+use crate::star::PublishedStar;
+use crate::star::Registry;
+use crate::star::table::{DataFile, StarTable};
+
+pub use lock::StoreWriter;
+use manifest::{KeysEntry, Latest, Manifest};
+pub use prune::PrunePlan;
+pub use publish::Proof;
+pub use scratch::Scratch;
+
+/// A store, for reading. It may not exist yet.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// A published snapshot with everything that is known of it.
+#[derive(Debug)]
+pub struct Published {
+    pub manifest: Manifest,
+    pub star: PublishedStar,
+}
+
+const LATEST: &str = "latest.json";
+
+impl Store {
+    pub fn new(folder: &Path) -> Store {
+        Store { folder: folder.to_owned() }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The commit point, or none before the first publication.
+    pub fn latest(&self) -> Result<Option<Latest>> {
+        let path = self.folder.join(LATEST);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(store_error("cannot read", &path, error)),
+        };
+        let latest: Latest = serde_json::from_str(&text)
+            .or_error(ErrorKind::Store, || format!("{} is not starmill's", path.display()))
+            .map_err(|error| error.hint("restore the file, or point `url` in [store] to another folder"))?;
+        if latest.format > manifest::FORMAT {
+            return Err(Error::new(
+                ErrorKind::Store,
+                format!("the store {} was written by a newer starmill", self.folder.display()),
+            )
+            .hint("use that version, or a store of its own"));
+        }
+        Ok(Some(latest))
+    }
+
+    /// The published snapshot, or none before the first.
+    pub fn published(&self) -> Result<Option<Published>> {
+        match self.latest()? {
+            Some(latest) => self.snapshot(&latest.snapshot).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub fn snapshot(&self, id: &SnapshotId) -> Result<Published> {
+        let folder = self.snapshot_folder(id);
+        let path = folder.join("manifest.json");
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| store_error("cannot read", &path, error))?;
+        let manifest: Manifest = serde_json::from_str(&text)
+            .or_error(ErrorKind::Store, || format!("{} is not a manifest", path.display()))?;
+        let mut tables = Vec::new();
+        for table in &manifest.tables {
+            tables.push(star_table(
+                &folder.join(table.name.as_str()),
+                &table.name,
+                &table.files,
+                &table.sort,
+            )?);
+        }
+        let shapes = manifest.tables.iter().map(|table| table.shape.clone()).collect();
+        let star = PublishedStar { snapshot: id.clone(), tables, shapes, sums: manifest.sums.clone() };
+        Ok(Published { manifest, star })
+    }
+
+    pub fn snapshot_folder(&self, id: &SnapshotId) -> PathBuf {
+        self.folder.join("snapshots").join(id.as_str())
+    }
+
+    /// The registry of every model that has one.
+    pub fn registry(&self, keys: &BTreeMap<ModelName, KeysEntry>) -> Result<BTreeMap<ModelName, Registry>> {
+        let mut registry = BTreeMap::new();
+        for (model, entry) in keys {
+            let folder = self.folder.join("keys").join(model.as_str());
+            let mut tables = Vec::new();
+            for file in &entry.files {
+                tables.push(star_table(&folder, model, std::slice::from_ref(file), &[])?);
+            }
+            registry.insert(model.clone(), Registry { tables, highest: entry.highest });
+        }
+        Ok(registry)
+    }
+}
+
+/// A table at rest, its schema read from its own files.
+fn star_table(folder: &Path, name: &ModelName, files: &[DataFile], sort: &[String]) -> Result<StarTable> {
+    let first = files.first().ok_or_else(|| Error::new(ErrorKind::Store, format!("{name} has no files")))?;
+    let path = folder.join(&first.name);
+    let file = File::open(&path).map_err(|error| store_error("cannot read", &path, error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .or_error(ErrorKind::Store, || format!("{} is not Parquet, or damaged", path.display()))?;
+    Ok(StarTable {
+        name: name.clone(),
+        folder: folder.to_owned(),
+        files: files.to_vec(),
+        schema: builder.schema().clone(),
+        sort: sort.to_vec(),
+    })
+}
+
+/// An error of the file system, with the step that helps.
+fn store_error(doing: &str, path: &Path, error: std::io::Error) -> Error {
+    let hint = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "give this user the right to write there",
+        std::io::ErrorKind::StorageFull => "free space there; the last snapshot is whole and still published",
+        _ => "check the disk; the last snapshot is whole and still published",
+    };
+    Error::new(ErrorKind::Store, format!("{doing} {}", path.display())).caused_by(error).hint(hint)
+}
+
+/// Makes what was written or renamed in a folder survive a power cut.
+fn sync_folder(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| store_error("cannot sync", path, error))
+}
+
+fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| store_error("cannot create", path, error))
+}
+
+/// Replaces a file so that readers see the old text or the new one, and a power cut leaves one.
+fn replace_file(path: &Path, text: &str) -> Result<()> {
+    let temporary = path.with_extension("json.new");
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| store_error("cannot write", &temporary, error))?;
+    std::fs::rename(&temporary, path).map_err(|error| store_error("cannot replace", path, error))?;
+    // The rename is seen by everyone now, and must not be told as a failure.
+    if let Err(error) = sync_folder(path.parent().unwrap_or(Path::new("."))) {
+        tracing::warn!(file = %path.display(), %error, "the folder was not synced");
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Keeps what happened in a run, by its id.
+    pub fn keep_report<R: serde::Serialize>(&self, run: &crate::name::RunId, report: &R) -> Result<()> {
+        let folder = self.folder.join("runs");
+        create_folder(&folder)?;
+        let text =
+            serde_json::to_string_pretty(report).or_error(ErrorKind::Bug, || "the report".to_owned())?;
+        replace_file(&folder.join(format!("{run}.json")), &text)
+    }
+}

@@ -1,0 +1,210 @@
+//! Makes an audited star the published one, at one instant: the renaming of `latest.json`.
+
+use std::fs::File;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::lock::StoreWriter;
+use super::manifest::{
+    ColumnRecord, FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, RegistryShape, StepRecord, TableRecord,
+};
+use super::{LATEST, create_folder, replace_file, store_error, sync_folder};
+use crate::error::{ErrorKind, Result, ResultExt};
+use crate::fault::{self, Point};
+use crate::name::{ModelName, SnapshotId};
+use crate::pipeline::Pipeline;
+use crate::pipeline::model::Body;
+use crate::star::diff::StarDiff;
+use crate::star::origin::{Position, TableRead};
+use crate::star::table::{DataFile, StarTable, TableShape};
+use crate::star::{AuditedStar, PublishedStar};
+
+/// Everything that is stored with a snapshot besides its tables.
+pub struct Proof {
+    pub created_at: DateTime<Utc>,
+    pub position: Position,
+    pub reads: Vec<TableRead>,
+    pub diff: StarDiff,
+    pub steps: Vec<StepRecord>,
+}
+
+impl StoreWriter {
+    /// Publishes the star. Until the commit nothing is visible; after it everything is.
+    pub fn publish(&self, pipeline: &Pipeline, star: AuditedStar, proof: Proof) -> Result<PublishedStar> {
+        let id = SnapshotId::of(self.run());
+        at(Point::PublishStart, self.store().folder())?;
+        let latest = self.store().latest()?;
+        let new = self.new_snapshot_folder();
+        let manifest = manifest(pipeline, &star, proof, &id, self, latest.as_ref());
+        let text =
+            serde_json::to_string_pretty(&manifest).or_error(ErrorKind::Bug, || "the manifest".to_owned())?;
+        let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id)?;
+        at(Point::PublishManifest, &new)?;
+        replace_file(&new.join("manifest.json"), &text)?;
+        sync_star(&new, &star.tables)?;
+        at(Point::PublishSynced, &new)?;
+        let snapshots = self.store().folder().join("snapshots");
+        let folder = self.store().snapshot_folder(&id);
+        std::fs::rename(&new, &folder).map_err(|error| store_error("cannot rename", &new, error))?;
+        sync_folder(&snapshots)?;
+        at(Point::PublishRenamed, &folder)?;
+        let mut kept = latest.as_ref().map_or(Vec::new(), |latest| latest.snapshots.clone());
+        kept.push(id.clone());
+        let latest = Latest {
+            format: FORMAT,
+            store: latest.map_or_else(new_store_id, |latest| latest.store),
+            snapshot: id.clone(),
+            published_at: crate::clock::now(),
+            snapshots: kept,
+            keys,
+        };
+        self.commit(&latest)?;
+        let tables = star.tables.into_iter();
+        let tables = tables.map(|table| StarTable { folder: folder.join(table.name.as_str()), ..table });
+        let shapes = manifest.tables.into_iter().map(|table| table.shape).collect();
+        Ok(PublishedStar { snapshot: id, tables: tables.collect(), shapes, sums: star.sums })
+    }
+
+    /// The commit: readers see the new snapshot from the moment of the rename. What comes after it
+    /// cannot fail any more, since it could not be taken back.
+    pub(super) fn commit(&self, latest: &Latest) -> Result<()> {
+        let text =
+            serde_json::to_string_pretty(latest).or_error(ErrorKind::Bug, || "latest.json".to_owned())?;
+        at(Point::PublishCommitFile, self.store().folder())?;
+        replace_file(&self.store().folder().join(LATEST), &text)?;
+        let _ = fault::at(Point::PublishCommitted);
+        self.link(&latest.snapshot);
+        let _ = fault::at(Point::PublishLinked);
+        Ok(())
+    }
+
+    /// Puts this run's new registrations beside the old ones. They count once they are committed.
+    fn publish_keys(
+        &self,
+        pipeline: &Pipeline,
+        star: &AuditedStar,
+        latest: Option<&Latest>,
+        id: &SnapshotId,
+    ) -> Result<std::collections::BTreeMap<ModelName, KeysEntry>> {
+        let mut keys = latest.map(|latest| latest.keys.clone()).unwrap_or_default();
+        for model in pipeline.models.iter().filter(|model| model.registered()) {
+            let entry = keys.entry(model.name.clone()).or_default();
+            let shape = RegistryShape::of(model);
+            if entry.shape != shape {
+                // Another key, accepted: what was given to the old one counts no more.
+                entry.files.clear();
+                entry.shape = shape;
+            }
+        }
+        for registration in &star.registrations {
+            let folder = self.store().folder().join("keys").join(registration.model.as_str());
+            create_folder(&folder)?;
+            let from = registration.folder.join(&registration.file.name);
+            sync_file(&from)?;
+            let file = DataFile { name: format!("{id}.parquet"), ..registration.file.clone() };
+            let to = folder.join(&file.name);
+            std::fs::rename(&from, &to).map_err(|error| store_error("cannot move", &from, error))?;
+            sync_folder(&folder)?;
+            let entry = keys.entry(registration.model.clone()).or_default();
+            entry.files.push(file);
+            entry.highest = registration.highest;
+        }
+        let _ = std::fs::remove_dir_all(self.new_snapshot_folder().join(".keys"));
+        let folder = self.store().folder().join("keys");
+        if folder.exists() {
+            sync_folder(&folder)?;
+            sync_folder(self.store().folder())?;
+        }
+        at(Point::PublishKeys, &folder)?;
+        Ok(keys)
+    }
+}
+
+fn at(point: Point, path: &Path) -> Result<()> {
+    fault::at(point).map_err(|error| store_error("cannot publish into", path, error))
+}
+
+fn sync_file(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| store_error("cannot sync", path, error))
+}
+
+fn sync_star(folder: &Path, tables: &[StarTable]) -> Result<()> {
+    for table in tables {
+        for path in table.paths() {
+            sync_file(&path)?;
+        }
+        sync_folder(&table.folder)?;
+    }
+    sync_folder(folder)
+}
+
+fn new_store_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
+fn manifest(
+    pipeline: &Pipeline,
+    star: &AuditedStar,
+    proof: Proof,
+    id: &SnapshotId,
+    writer: &StoreWriter,
+    latest: Option<&Latest>,
+) -> Manifest {
+    let mut tables = Vec::new();
+    for (table, model) in star.tables.iter().zip(&pipeline.models) {
+        let Some(report) = star.models.iter().find(|report| report.model == model.name) else { continue };
+        let columns = table.schema.fields().iter().map(|field| ColumnRecord {
+            name: field.name().clone(),
+            data_type: field.data_type().to_string(),
+        });
+        tables.push(TableRecord {
+            name: model.name.clone(),
+            shape: TableShape {
+                role: model.role.word().to_owned(),
+                key: model.key_columns(),
+                surrogate: model.surrogate().map(str::to_owned),
+                first_seen: model.first_seen.iter().map(|column| column.value.clone()).collect(),
+                indexes: model
+                    .indexes
+                    .iter()
+                    .map(|index| index.iter().map(|c| c.value.clone()).collect())
+                    .collect(),
+            },
+            sort: table.sort.clone(),
+            columns: columns.collect(),
+            sql: match &model.body {
+                Body::Sql(sql) => Some(sql.document.text.to_string()),
+                Body::Calendar { .. } => None,
+            },
+            rows: table.rows(),
+            bytes: table.bytes(),
+            files: table.files.clone(),
+            effort: report.effort,
+            cost: report.cost,
+        });
+    }
+    Manifest {
+        format: FORMAT,
+        starmill: env!("CARGO_PKG_VERSION").to_owned(),
+        snapshot: id.clone(),
+        run: writer.run().clone(),
+        previous: latest.map(|latest| latest.snapshot.clone()),
+        created_at: proof.created_at,
+        pipeline: PipelineRecord {
+            name: pipeline.name.clone(),
+            description: pipeline.description.clone(),
+            timezone: pipeline.timezone.name().to_owned(),
+            source: pipeline.source.url.to_string(),
+        },
+        position: proof.position,
+        source: proof.reads,
+        tables,
+        controls: star.lines.clone(),
+        coverage: star.coverage.clone(),
+        sums: star.sums.clone(),
+        changes: proof.diff.tables,
+        steps: proof.steps,
+    }
+}
