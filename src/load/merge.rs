@@ -1,0 +1,229 @@
+//! One table of the star into one table of the target.
+
+use std::fs::File;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use bytes::Bytes;
+use futures::SinkExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::receipt::{Receipt, table_exists};
+use super::shape::{self, Column, Constraints, definitions, identity, quoted};
+use super::{DeliveredTable, Loader, at};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::fault::Point;
+use crate::name::quote_identifier as quote;
+use crate::pgcopy::encode;
+use crate::star::number::Number;
+use crate::star::table::{StarTable, TableShape};
+
+/// Bytes of one COPY message.
+const MESSAGE_BYTES: usize = 256 << 10;
+
+pub async fn table(
+    loader: &Loader<'_>,
+    shape: &TableShape,
+    table: &StarTable,
+    receipt: &Receipt,
+) -> Result<DeliveredTable> {
+    let name = table.name.as_str();
+    let hashes: Vec<String> = table.files.iter().map(|file| file.sha256.clone()).collect();
+    let exists = loader.exists(&table_exists(loader, name)).await?;
+    let mut delivered = DeliveredTable { table: name.to_owned(), inserted: 0, updated: 0, deleted: 0 };
+    if exists && receipt.tables.get(name) == Some(&hashes) {
+        return Ok(delivered);
+    }
+    let columns = columns(&table.schema, name)?;
+    if !exists {
+        shape::create(loader, table, shape, &columns).await?;
+        delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
+        shape::constrain(loader, table, shape).await?;
+        shape::index(loader, table, shape).await?;
+    } else {
+        if !receipt.owned.iter().any(|owned| owned == name) {
+            let message = format!("{}.{name} exists, and starmill did not make it", loader.target.schema);
+            return Err(Error::new(ErrorKind::Store, message)
+                .hint("rename it, or take it over with `starmill deliver --adopt`"));
+        }
+        let keys = shape::reshape(loader, table, shape, &columns).await?;
+        if keys == Constraints::Dropped {
+            // Its rows were told apart by another key; by this one they may be told apart no more.
+            let delete = format!("DELETE FROM {}", loader.qualified(name));
+            delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
+        }
+        merge(loader, shape, table, &columns, &mut delivered).await?;
+        if keys == Constraints::Dropped {
+            shape::constrain(loader, table, shape).await?;
+        }
+    }
+    at(Point::LoadMerged)?;
+    prove(loader, table).await?;
+    Ok(delivered)
+}
+
+fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    for field in schema.fields() {
+        let type_name = encode::postgres_type(field.data_type()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Store,
+                format!(
+                    "{table}.{} is {}, which is not delivered into Postgres",
+                    field.name(),
+                    field.data_type()
+                ),
+            )
+            .hint("cast the column to text in the model, or leave the target away")
+        })?;
+        columns.push(Column { name: field.name().clone(), type_name });
+    }
+    Ok(columns)
+}
+
+/// Copies every row of the table into `into`.
+async fn copy(loader: &Loader<'_>, table: &StarTable, into: &str) -> Result<u64> {
+    let doing = format!("copy into {into}");
+    let sink = loader.client.copy_in::<_, Bytes>(&format!("COPY {into} FROM STDIN (FORMAT binary)")).await;
+    let sink = sink.map_err(|error| loader.failed(error, &doing))?;
+    futures::pin_mut!(sink);
+    let mut out = Vec::with_capacity(MESSAGE_BYTES * 2);
+    encode::header(&mut out);
+    for path in table.paths() {
+        let unreadable = || format!("cannot read back {}", path.display());
+        let file = File::open(&path).or_error(ErrorKind::Store, unreadable)?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .and_then(|builder| builder.with_batch_size(1_024).build())
+            .or_error(ErrorKind::Store, unreadable)?;
+        for batch in reader {
+            let batch = batch.or_error(ErrorKind::Store, unreadable)?;
+            encode::rows(&batch, &mut out)
+                .map_err(|reason| Error::new(ErrorKind::Store, format!("{}: {reason}", table.name)))?;
+            if out.len() >= MESSAGE_BYTES {
+                let message = Bytes::from(std::mem::replace(&mut out, Vec::with_capacity(MESSAGE_BYTES * 2)));
+                sink.send(message).await.map_err(|error| loader.failed(error, &doing))?;
+            }
+        }
+    }
+    encode::trailer(&mut out);
+    sink.send(Bytes::from(out)).await.map_err(|error| loader.failed(error, &doing))?;
+    sink.finish().await.map_err(|error| loader.failed(error, &doing))
+}
+
+/// Loads the rows beside the table, then touches only those that differ.
+async fn merge(
+    loader: &Loader<'_>,
+    shape: &TableShape,
+    table: &StarTable,
+    columns: &[Column],
+    delivered: &mut DeliveredTable,
+) -> Result<()> {
+    let into = loader.qualified(table.name.as_str());
+    let beside = "pg_temp.starmill_new";
+    let doing = format!("merge into {into}");
+    loader.execute("DROP TABLE IF EXISTS pg_temp.starmill_new", &doing).await?;
+    loader
+        .execute(&format!("CREATE TEMP TABLE starmill_new ({}) ON COMMIT DROP", definitions(columns)), &doing)
+        .await?;
+    copy(loader, table, beside).await?;
+    let identity = identity(shape);
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    if identity.is_empty() {
+        return merge_whole_rows(loader, &into, beside, &names, delivered).await;
+    }
+    loader
+        .execute(
+            &format!("CREATE UNIQUE INDEX ON {beside} ({}); ANALYZE {beside}", quoted(&identity)),
+            &doing,
+        )
+        .await?;
+    let same: Vec<String> = identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
+    let same = same.join(" AND ");
+    let delete =
+        format!("DELETE FROM {into} AS t WHERE NOT EXISTS (SELECT 1 FROM {beside} AS n WHERE {same})");
+    delivered.deleted += loader.changed(&delete, &doing).await?;
+    let others: Vec<&String> = names.iter().filter(|name| !identity.contains(name)).collect();
+    if !others.is_empty() {
+        let sets: Vec<String> = others.iter().map(|name| format!("{0} = n.{0}", quote(name))).collect();
+        let differ: Vec<String> =
+            others.iter().map(|name| format!("t.{0} IS DISTINCT FROM n.{0}", quote(name))).collect();
+        let update = format!(
+            "UPDATE {into} AS t SET {} FROM {beside} AS n WHERE {same} AND ({})",
+            sets.join(", "),
+            differ.join(" OR ")
+        );
+        delivered.updated = loader.changed(&update, &doing).await?;
+    }
+    let insert = format!(
+        "INSERT INTO {into} ({0}) SELECT {0} FROM {beside} AS n WHERE NOT EXISTS (SELECT 1 FROM {into} AS t WHERE {same})",
+        quoted(&names)
+    );
+    delivered.inserted = loader.changed(&insert, &doing).await?;
+    Ok(())
+}
+
+/// Without a key a row is its own identity, and equal rows are counted.
+async fn merge_whole_rows(
+    loader: &Loader<'_>,
+    into: &str,
+    beside: &str,
+    names: &[String],
+    delivered: &mut DeliveredTable,
+) -> Result<()> {
+    let doing = format!("merge into {into}");
+    let list = quoted(names);
+    let numbered = |table: &str, extra: &str| {
+        format!(
+            "SELECT {extra} ROW({list})::text AS \"starmill: row\", row_number() OVER (PARTITION BY ROW({list})::text) AS \"starmill: copy\" FROM {table}"
+        )
+    };
+    let delete = format!(
+        "DELETE FROM {into} WHERE ctid IN (SELECT o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
+        numbered(into, "ctid AS at,"),
+        numbered(beside, "")
+    );
+    delivered.deleted += loader.changed(&delete, &doing).await?;
+    let insert = format!(
+        "INSERT INTO {into} ({list}) SELECT {list} FROM ({}) AS n LEFT JOIN ({}) AS o USING (\"starmill: row\", \"starmill: copy\") WHERE o.\"starmill: row\" IS NULL",
+        numbered(beside, &format!("{list},")),
+        numbered(into, "")
+    );
+    delivered.inserted = loader.changed(&insert, &doing).await?;
+    Ok(())
+}
+
+/// The target's own count and sums, before anyone sees them, against those that were audited.
+async fn prove(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
+    let name = loader.qualified(table.name.as_str());
+    let sums = loader.shipment.star.sums.get(table.name.as_str());
+    let sums: Vec<(&String, &Number)> = sums.iter().flat_map(|sums| sums.iter()).collect();
+    let mut selected = vec!["count(*)::text".to_owned(), "'bigint'".to_owned()];
+    for (column, _) in &sums {
+        // Postgres sums real in real, seven digits; the audit summed it in double.
+        let single =
+            table.schema.field_with_name(column).is_ok_and(|field| field.data_type() == &DataType::Float32);
+        let summed = if single { format!("{}::float8", quote(column)) } else { quote(column) };
+        selected.push(format!("sum({summed})::text, pg_typeof(sum({summed}))::text"));
+    }
+    let query = format!("SELECT {} FROM {name}", selected.join(", "));
+    let messages = loader.client.simple_query(&query).await;
+    let messages = messages.map_err(|error| loader.failed(error, &format!("add up {name}")))?;
+    let row = messages.iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let row = row.ok_or_else(|| Error::new(ErrorKind::Bug, format!("{name} gave no totals")))?;
+    let rows = ("rows".to_owned(), Number::of_count(table.rows()));
+    let expected = std::iter::once((&rows.0, &rows.1)).chain(sums);
+    for (place, (column, audited)) in expected.enumerate() {
+        let type_name = row.get(place * 2 + 1).unwrap_or_default();
+        let loaded = Number::parse(row.get(place * 2), type_name).unwrap_or(Number::Null);
+        if !audited.agrees_with(&loaded) {
+            return Err(Error::new(
+                ErrorKind::Store,
+                format!("{name}: {column} is {loaded} in the target, but {audited} was audited"),
+            )
+            .hint("a trigger or rule on the target's table changes what is written: remove it"));
+        }
+    }
+    Ok(())
+}
