@@ -1,0 +1,56 @@
+//! One line of progress on a terminal; nothing in a pipe.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::Format;
+use crate::progress::{Event, Progress};
+
+pub struct Spinner {
+    bar: ProgressBar,
+}
+
+/// A spinner on stderr. It hides itself when stderr is no terminal.
+pub fn progress(format: Format) -> Spinner {
+    let target = match format {
+        Format::Text => ProgressDrawTarget::stderr(),
+        Format::Json => ProgressDrawTarget::hidden(),
+    };
+    let bar = ProgressBar::with_draw_target(None, target);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:8} {elapsed:>4}  {wide_msg}") {
+        bar.set_style(style);
+    }
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(100));
+    }
+    Spinner { bar }
+}
+
+impl Spinner {
+    pub fn listener(&self) -> Progress {
+        let bar = self.bar.clone();
+        let rows: Mutex<BTreeMap<String, u64>> = Mutex::default();
+        Progress::new(move |event| match event {
+            Event::Step(step) => {
+                bar.set_prefix(step);
+                bar.set_message("");
+            }
+            Event::Rows { table, rows: more } => {
+                let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = rows.entry(table.clone()).or_default();
+                *count += more;
+                bar.set_message(format!("{table}: {} rows", HumanCount(*count)));
+            }
+            Event::Table { table, rows } => {
+                bar.set_message(format!("{table}: {} rows, done", HumanCount(rows)))
+            }
+        })
+    }
+
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,24 @@
+//! starmill turns a normalized Postgres database into an audited star schema, every night.
+//!
+//! The map of the house is `src/README.md`. A module imports only from those above it here.
+
+pub mod clock;
+pub mod diagnostic;
+pub mod error;
+pub mod fault;
+pub mod name;
+
+pub mod progress;
+
+pub mod pgcopy;
+pub mod pipeline;
+pub mod postgres;
+pub mod star;
+
+pub mod load;
+pub mod source;
+pub mod store;
+
+pub mod run;
+
+pub mod cli;

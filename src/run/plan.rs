@@ -1,0 +1,172 @@
+//! What a run would do: everything resolved and checked, no row read, nothing written.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::diagnostic::Diagnostic;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{SourceTable, list};
+use crate::pipeline::catalog::{Catalog, RelationKind};
+use crate::pipeline::model::Body;
+use crate::pipeline::{Location, Pipeline, mistakes};
+use crate::source::Source;
+use crate::star::design::{Design, design};
+use crate::star::origin::TableRead;
+use crate::star::session::{Budget, Effort, Session, runtime};
+
+/// A pipeline that fits its source, and the source, still waiting.
+pub struct Plan {
+    pub pipeline: Arc<Pipeline>,
+    pub design: Arc<Design>,
+    pub source: Source,
+}
+
+/// Opens the source, reads its catalog, and holds the pipeline against it.
+///
+/// `known` is what the last run read: with it, a column that was dropped is told from one that never
+/// was, and is the source's fault, not the pipeline's.
+pub async fn plan(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
+    let source = Source::open(&pipeline).await?;
+    let catalog = source.catalog(&pipeline).await?;
+    // Planning needs no scratch of its own; the engine makes a folder only when it spills.
+    let budget = Budget { memory: pipeline.run.memory, scratch: std::env::temp_dir() };
+    let session = Session::new(pipeline.timezone, &runtime(&budget)?, Effort::Full)?;
+    let design = match design(&pipeline, &catalog, &session).await? {
+        Ok(design) => design,
+        Err(found) => {
+            let lost = lost(known, &catalog);
+            return Err(match lost.is_empty() {
+                true => mistakes(&pipeline.document.path, found),
+                false => schema_changed(&lost, found),
+            });
+        }
+    };
+    let refused = refused_controls(&source, &pipeline, &design).await?;
+    if !refused.is_empty() {
+        return Err(mistakes(&pipeline.document.path, refused));
+    }
+    Ok(Plan { pipeline: Arc::new(pipeline), design: Arc::new(design), source })
+}
+
+/// What the last run read and the source has no more.
+fn lost(known: &[TableRead], catalog: &Catalog) -> Vec<String> {
+    let mut lost = Vec::new();
+    for read in known {
+        let Some(relation) = catalog.relations.get(&read.table) else {
+            lost.push(format!("the table {}", read.table));
+            continue;
+        };
+        let columns = read.columns.iter().filter(|name| relation.column(name).is_none());
+        lost.extend(columns.map(|name| format!("the column {}.{name}", read.table)));
+    }
+    lost
+}
+
+fn schema_changed(lost: &[String], found: Vec<Diagnostic>) -> Error {
+    let message = format!("the source's schema changed since the last run: it has no more {}", list(lost));
+    Error::new(ErrorKind::Fit, message)
+        .with_diagnostics(found)
+        .hint("if it was renamed, follow it in the SQL below; if it is gone for good, remove it there")
+}
+
+/// Only the server can judge SQL that it is going to run.
+async fn refused_controls(source: &Source, pipeline: &Pipeline, design: &Design) -> Result<Vec<Diagnostic>> {
+    let Source::Postgres(source) = source else { return Ok(Vec::new()) };
+    let refused = source.refused_controls(design).await?;
+    let diagnostics = refused.into_iter().map(|(index, reason)| {
+        let control = &pipeline.controls[index];
+        let sql = control.source.sql();
+        Diagnostic::error(format!("the source's side of \"{}\" of {}: {reason}", control.name, control.model))
+            .at(&sql.document, sql.whole())
+            .help("it is SQL that the source's server runs, over its own tables")
+    });
+    Ok(diagnostics.collect())
+}
+
+/// The plan as people and JSON see it.
+#[derive(Debug, Serialize)]
+pub struct PlanSummary {
+    pub pipeline: String,
+    pub source: String,
+    pub connections: usize,
+    pub reads: Vec<PlannedRead>,
+    pub builds: Vec<PlannedModel>,
+    pub controls: usize,
+    pub store: String,
+    pub target: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PlannedRead {
+    pub table: SourceTable,
+    pub kind: RelationKind,
+    pub columns: Vec<String>,
+    /// How many columns the table has.
+    pub of_columns: usize,
+    pub estimated_rows: Option<u64>,
+    pub bytes: Option<u64>,
+    /// The lock that is taken; none for what cannot be locked.
+    pub lock: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PlannedModel {
+    pub table: String,
+    pub role: &'static str,
+    pub key: Vec<String>,
+    pub reads: Vec<String>,
+    pub columns: usize,
+    pub file: Option<String>,
+}
+
+impl Plan {
+    pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.pipeline.warnings.iter().chain(&self.design.warnings)
+    }
+
+    pub fn summary(&self) -> PlanSummary {
+        let (pipeline, design) = (&self.pipeline, &self.design);
+        let on_server = matches!(pipeline.source.url, Location::Postgres(_));
+        let reads = design.reads.iter().map(|(table, read)| PlannedRead {
+            table: table.clone(),
+            kind: read.relation.kind,
+            columns: read.columns.iter().map(|column| read.schema.field(*column).name().clone()).collect(),
+            of_columns: read.relation.columns.len(),
+            estimated_rows: read.relation.estimated_rows,
+            bytes: read.relation.bytes,
+            lock: match read.relation.kind {
+                RelationKind::Table | RelationKind::PartitionedTable | RelationKind::View => {
+                    on_server.then_some("ACCESS SHARE")
+                }
+                _ => None,
+            },
+        });
+        let builds = pipeline.models.iter().zip(&design.models).map(|(model, design)| PlannedModel {
+            table: model.name.to_string(),
+            role: model.role.word(),
+            key: model.key_columns(),
+            reads: model.reads.iter().map(ToString::to_string).collect(),
+            columns: design.published.fields().len(),
+            file: match &model.body {
+                Body::Sql(sql) => Some(sql.document.path.to_string()),
+                Body::Calendar { .. } => None,
+            },
+        });
+        PlanSummary {
+            pipeline: pipeline.name.clone(),
+            source: pipeline.source.url.to_string(),
+            connections: if on_server { pipeline.source.connections } else { 0 },
+            reads: reads.collect(),
+            builds: builds.collect(),
+            controls: pipeline.controls.len(),
+            store: pipeline.store.folder.display().to_string(),
+            target: pipeline
+                .target
+                .as_ref()
+                .map(|target| format!("{} (schema {})", target.url, target.schema)),
+            warnings: self.warnings().map(|warning| warning.message.clone()).collect(),
+        }
+    }
+}

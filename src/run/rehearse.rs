@@ -1,0 +1,258 @@
+//! Everything of a night up to publishing: plan, extract, build, audit, diff. A dry run ends here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Request;
+use super::plan::{Plan, plan};
+use super::report::{RunReport, TableReport};
+use crate::clock::Stopwatch;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::fault::{self, Point};
+use crate::name::{ModelName, SourceTable, list};
+use crate::pipeline::Pipeline;
+use crate::progress::{Event, Progress};
+use crate::source::{Extracted, Order};
+use crate::star::audit::{Standards, Verdict, audit};
+use crate::star::build::{Workshop, build};
+use crate::star::diff::diff;
+use crate::star::origin::TableRead;
+use crate::star::session::{Budget, Effort, Session, runtime};
+use crate::star::staged::{Stage, require_folder};
+use crate::star::{AuditedStar, BuiltStar, Registry};
+use crate::store::manifest::{KeysEntry, RegistryShape};
+use crate::store::{Proof, Published, Scratch, Store, StoreWriter};
+
+/// Where a rehearsal takes place.
+pub struct Stand {
+    store: Store,
+    /// Where the star's files are written.
+    star: PathBuf,
+    scratch: Scratch,
+}
+
+impl Stand {
+    /// A dry run writes into its scratch only.
+    pub fn dry(store: Store, scratch: Scratch) -> Stand {
+        Stand { store, star: scratch.folder().join("star"), scratch }
+    }
+
+    /// A run writes where its star can be published by a rename.
+    pub fn of(writer: &StoreWriter, scratch: Scratch) -> Stand {
+        Stand { store: writer.store().clone(), star: writer.new_snapshot_folder(), scratch }
+    }
+}
+
+/// A star that has been proven and compared, ready to be published.
+pub struct Rehearsal {
+    pub pipeline: Arc<Pipeline>,
+    pub star: AuditedStar,
+    pub proof: Proof,
+}
+
+/// The part of the memory budget in which small staged tables may stay.
+const STAGED_SHARE: usize = 8;
+
+pub async fn rehearse(
+    pipeline: Pipeline,
+    request: &Request,
+    stand: Stand,
+    progress: &Progress,
+    report: &mut RunReport,
+) -> Result<Rehearsal> {
+    let watch = Stopwatch::start();
+    progress.tell(Event::Step("plan"));
+    let previous = stand.store.published()?;
+    same_pipeline(&stand.store, previous.as_ref(), &pipeline)?;
+    let Plan { pipeline, design, source } = plan(pipeline, known(previous.as_ref())).await?;
+    report
+        .warnings
+        .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));
+    let registry = registry(&stand.store, previous.as_ref(), &pipeline, request)?;
+    let budget = Budget { memory: pipeline.run.memory, scratch: stand.scratch.folder().to_owned() };
+    let runtime = runtime(&budget)?;
+    let stage = Stage::new(stand.scratch.folder(), pipeline.run.memory / STAGED_SHARE);
+    report.step("plan", &watch);
+
+    progress.tell(Event::Step("extract"));
+    let watch = Stopwatch::start();
+    let session = Session::new(pipeline.timezone, &runtime, Effort::Full)?;
+    let order =
+        Order { pipeline: &pipeline, design: &design, stage: &stage, session, progress: progress.clone() };
+    let snapshot = source.snapshot(&pipeline, &design).await?;
+    let Extracted { extract, reads, position, held_seconds } =
+        snapshot.extract(order, pipeline.timezone).await?;
+    report.source.position = Some(position.clone());
+    report.source.held_seconds = held_seconds;
+    report.source.tables.clone_from(&reads);
+    report.step("extract", &watch);
+
+    progress.tell(Event::Step("build"));
+    let watch = Stopwatch::start();
+    require_folder(&stand.star)?;
+    let workshop = Workshop { runtime: Arc::clone(&runtime), stage, folder: stand.star.clone(), registry };
+    let done = |model: &ModelName, rows| progress.tell(Event::Table { table: model.to_string(), rows });
+    let built = build(&pipeline, &design, extract, workshop, done).await?;
+    report.tables = table_reports(&pipeline, &built);
+    report.step("build", &watch);
+
+    progress.tell(Event::Step("audit"));
+    let watch = Stopwatch::start();
+    let previous_rows = previous_rows(previous.as_ref());
+    let standards = Standards {
+        strictness: request.strictness,
+        previous_rows: &previous_rows,
+        allow_empty: &pipeline.source.allow_empty,
+    };
+    let star = match audit(&pipeline, &design, &runtime, standards, built).await? {
+        Ok(star) => star,
+        Err(failed) => {
+            let refused = failed.lines.iter().filter(|line| line.verdict == Verdict::Failed).count();
+            let total = failed.lines.len();
+            report.controls = failed.lines;
+            report.coverage = Some(failed.coverage);
+            report.step("audit", &watch);
+            return Err(Error::new(
+                ErrorKind::Audit,
+                format!("the audit refused the star: {refused} of {total} controls failed"),
+            )
+            .hint("nothing was published; mend the model or the source, and run again"));
+        }
+    };
+    report.controls.clone_from(&star.lines);
+    report.coverage = Some(star.coverage.clone());
+    report.step("audit", &watch);
+    fault::at(Point::AuditDone)
+        .or_error(ErrorKind::Store, || "the run failed after its audit".to_owned())
+        .map_err(|error| error.hint("nothing was published; run again"))?;
+
+    progress.tell(Event::Step("diff"));
+    let watch = Stopwatch::start();
+    let published = previous.as_ref().map(|previous| &previous.star);
+    let changes = diff(&pipeline, &runtime, published, &star).await?;
+    report.since.clone_from(&changes.since);
+    report.diff.clone_from(&changes.tables);
+    first_seen_stands(&pipeline, request, report)?;
+    report.step("diff", &watch);
+    let proof =
+        Proof { created_at: report.started_at, position, reads, diff: changes, steps: report.steps.clone() };
+    Ok(Rehearsal { pipeline, star, proof })
+}
+
+/// A store holds one pipeline's star; another's would be compared with it, and prune it away.
+fn same_pipeline(store: &Store, previous: Option<&Published>, pipeline: &Pipeline) -> Result<()> {
+    let holds = previous.map(|previous| &previous.manifest.pipeline.name);
+    match holds {
+        Some(name) if *name != pipeline.name => {
+            let folder = store.folder().display();
+            Err(Error::new(
+                ErrorKind::Pipeline,
+                format!("the store {folder} holds the star of the pipeline `{name}`"),
+            )
+            .hint("give this pipeline a store of its own: `url` in [store]"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The registry that this pipeline goes on with. A model whose key, surrogate or first-seen columns
+/// changed goes on only by the user's word, and then from an empty registry.
+fn registry(
+    store: &Store,
+    previous: Option<&Published>,
+    pipeline: &Pipeline,
+    request: &Request,
+) -> Result<BTreeMap<ModelName, Registry>> {
+    let Some(latest) = store.latest()? else { return Ok(BTreeMap::new()) };
+    let mut keys: BTreeMap<ModelName, KeysEntry> = latest.keys;
+    for model in &pipeline.models {
+        let record = previous.and_then(|p| p.manifest.tables.iter().find(|table| table.name == model.name));
+        let record = record.map(|record| RegistryShape {
+            key: record.shape.key.clone(),
+            surrogate: record.shape.surrogate.clone(),
+            first_seen: record.shape.first_seen.clone(),
+        });
+        // The registry remembers longer than the last snapshot, from which a model may be missing.
+        let registered =
+            keys.get(&model.name).filter(|_| model.registered()).map(|entry| entry.shape.clone());
+        let now = RegistryShape::of(model);
+        let Some(before) = registered.or(record).filter(|before| *before != now) else { continue };
+        if !request.accept.iter().any(|name| name == model.name.as_str()) {
+            let message = format!(
+                "the key, surrogate or first-seen columns of {} changed: from {} to {}",
+                model.name,
+                shown(&before),
+                shown(&now)
+            );
+            return Err(Error::new(ErrorKind::Pipeline, message)
+                .hint(format!("change it back, or say that it is meant: --accept {}", model.name)));
+        }
+        if let Some(entry) = keys.get_mut(&model.name) {
+            entry.files.clear();
+        }
+    }
+    keys.retain(|name, _| pipeline.model(name).is_some());
+    store.registry(&keys)
+}
+
+fn shown(shape: &RegistryShape) -> String {
+    let mut text = format!("key {}", list(&shape.key));
+    if let Some(surrogate) = &shape.surrogate {
+        text.push_str(&format!(", surrogate {surrogate}"));
+    }
+    if !shape.first_seen.is_empty() {
+        text.push_str(&format!(", first seen {}", list(&shape.first_seen)));
+    }
+    format!("({text})")
+}
+
+fn known(previous: Option<&Published>) -> &[TableRead] {
+    previous.map_or(&[], |previous| &previous.manifest.source)
+}
+
+fn previous_rows(previous: Option<&Published>) -> BTreeMap<SourceTable, u64> {
+    let reads = previous.iter().flat_map(|previous| &previous.manifest.source);
+    reads.map(|read| (read.table.clone(), read.rows)).collect()
+}
+
+fn table_reports(pipeline: &Pipeline, built: &BuiltStar) -> Vec<TableReport> {
+    let mut reports = Vec::new();
+    for (table, model) in built.tables.iter().zip(&pipeline.models) {
+        let Some(report) = built.models.iter().find(|report| report.model == model.name) else { continue };
+        reports.push(TableReport {
+            table: model.name.to_string(),
+            role: model.role.word().to_owned(),
+            rows: table.rows(),
+            bytes: table.bytes(),
+            seconds: report.cost.wall_ms / 1_000.0,
+            effort: report.effort,
+        });
+    }
+    reports
+}
+
+/// A value that is kept as it was when its row was first seen must not differ from the published
+/// one, whatever the registry says.
+fn first_seen_stands(pipeline: &Pipeline, request: &Request, report: &RunReport) -> Result<()> {
+    for model in &pipeline.models {
+        if request.accept.iter().any(|name| name == model.name.as_str()) {
+            continue;
+        }
+        let Some(changes) = report.diff.iter().find(|diff| diff.table == model.name.as_str()) else {
+            continue;
+        };
+        for column in &model.first_seen {
+            if let Some(rows) = changes.changed_columns.get(&column.value) {
+                let message = format!(
+                    "{}.{} would change in {rows} rows, but keeps its first-seen value",
+                    model.name, column.value
+                );
+                return Err(Error::new(ErrorKind::Audit, message).hint(
+                    "the store's registry does not fit its snapshot: restore both from the same backup",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
