@@ -1,0 +1,4 @@
+-- One row a shipping carrier.
+-- Owner: sales analytics
+SELECT carrier_id, carrier_name
+FROM shipping_carriers
