@@ -1,0 +1,479 @@
+//! Whatever is wrong: one clear error with its place and a remedy, the right exit code, nothing
+//! half-written, no password in sight.
+
+use crate::support::{Project, cluster};
+
+#[test]
+fn every_mistake_of_a_pipeline_is_reported_at_once_with_its_place() {
+    let project = Project::shop();
+    project.edit("pipelines/shop.toml", "connections = 2", "conections = 2");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = \"many\"");
+    project.edit("pipelines/shop.toml", "timezone = \"UTC\"", "timezone = \"Europe/Berlim\"");
+    project.edit("pipelines/shop.toml", "dimension = \"dim_carrier\"", "dimension = \"dim_carier\"");
+    project.edit("pipelines/shop.toml", "\"400MB\"", "\"lots\"");
+    std::fs::remove_file(project.path("sql/shop/top_products.sql")).unwrap();
+    let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(3);
+    let ran = ran
+        .warns("unknown key `conections` in [source]")
+        .warns("did you mean `connections`?")
+        .warns("pipelines/shop.toml:8:1")
+        .warns("`store.keep` must be a whole number from 1 to 100000, not a string")
+        .warns("there is no time zone `Europe/Berlim`")
+        .warns("did you mean `Europe/Berlin`?")
+        .warns("there is no dimension `dim_carier`")
+        .warns("`lots` is not an amount of memory")
+        .warns("sql/shop/top_products.sql")
+        .warns("error: 6 mistakes in pipelines/shop.toml");
+    assert_eq!(ran.stdout, "");
+    let json = project.starmill(&["check", "pipelines/shop.toml", "--format", "json"]).exits(3).json();
+    let places: Vec<_> = json["error"]["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["place"]["line"].clone())
+        .collect();
+    assert_eq!(places.len(), 6);
+    assert!(places.contains(&8.into()), "{places:?}");
+}
+
+#[test]
+fn toml_that_does_not_parse_names_the_line() {
+    let project = Project::shop();
+    project.edit("pipelines/shop.toml", "schemas = [\"public\"]", "schemas = [\"public\"");
+    project
+        .starmill(&["check", "pipelines/shop.toml"])
+        .exits(3)
+        .warns("this TOML does not parse")
+        .warns("pipelines/shop.toml:");
+}
+
+#[test]
+fn mistakes_in_sql_are_shown_under_their_line() {
+    let project = Project::shop();
+    project.edit("sql/shop/dim_carrier.sql", "carrier_name", "carier_name");
+    project.edit("sql/shop/dim_customer.sql", "FROM customers", "FROM custommers");
+    project.edit("sql/shop/daily_sales.sql", "GROUP BY", "GROUP YB");
+    let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(3);
+    ran.warns("sql/shop/daily_sales.sql:12:1").warns("this SQL does not parse");
+    project.edit("sql/shop/daily_sales.sql", "GROUP YB", "GROUP BY");
+    let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(3);
+    ran.warns("sql/shop/dim_carrier.sql:3:20")
+        .warns("carier_name")
+        .warns("columns here: carrier_id, carrier_name")
+        .warns("there is no model and no source table `custommers`")
+        .warns("did you mean `customers`?")
+        .warns("sql/shop/dim_customer.sql:7:6");
+}
+
+#[test]
+fn what_the_engine_would_answer_otherwise_than_postgres_is_refused() {
+    let refused = [
+        ("SELECT id FROM t WHERE id = ANY (SELECT id FROM t)", "ANY and ALL over a subquery"),
+        ("SELECT id, string_agg(name, ',') AS names FROM t GROUP BY id", "states none"),
+        ("SELECT id, row_number() OVER () AS n FROM t", "row_number depends on the order"),
+        ("SELECT id, price / 3 AS third FROM t", "decimal division"),
+        ("SELECT id, CAST(price AS int) AS whole FROM t", "would be cut"),
+        ("SELECT id, avg(price) AS mean FROM t GROUP BY id", "four more digits"),
+        ("SELECT id, CAST(name AS varchar(2)) AS short FROM t", "does not cut it"),
+        ("SELECT id, to_char(day, 'YYYY-MM') AS month FROM t", "no Postgres pattern"),
+        ("SELECT id, CAST(at AS timestamp) AS local FROM t", "would be the time in UTC"),
+        ("SELECT id, CAST(at AS text) AS shown FROM t", "would print otherwise than Postgres"),
+        ("SELECT id, at AT TIME ZONE 'Asia/Tokyo' AS tokyo FROM t", "is an instant in Asia/Tokyo"),
+        ("SELECT id FROM t LIMIT 5", "LIMIT without ORDER BY"),
+        ("SELECT id, random() AS dice FROM t", "another answer in every run"),
+        ("SELECT id FROM t WHERE name SIMILAR TO 'a%'", "SIMILAR TO"),
+        ("SELECT id FROM t; SELECT id FROM t", "a second statement"),
+        ("DELETE FROM t", "not a SELECT"),
+        ("WITH gone AS (DELETE FROM t RETURNING id) SELECT id FROM gone", "writes"),
+        ("SELECT id INTO other FROM t", "SELECT INTO"),
+        ("SELECT id FROM t FOR UPDATE", "row locks"),
+        ("-- only a remark", "no SQL here"),
+    ];
+    for (sql, message) in refused {
+        let toml =
+            "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.m]\nkey = [\"id\"]\n";
+        let project = Project::of(
+            toml,
+            &[("m", sql)],
+            "CREATE TABLE t (id int PRIMARY KEY, name text, price numeric(10,2), day date, at timestamptz)",
+            &[("t", "id,name,price,day,at\n")],
+        );
+        let ran = project.starmill(&["check", "pipelines/p.toml"]).exits(3);
+        assert!(ran.stderr.contains(message), "{sql}\n{}", ran.stderr);
+        assert!(ran.stderr.contains("sql/p/m.sql:1:"), "{sql}\n{}", ran.stderr);
+        assert!(ran.stderr.contains("help: "), "{sql}\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn models_that_read_each_other_in_a_circle_are_named() {
+    let project = Project::shop();
+    project.edit(
+        "sql/shop/dim_carrier.sql",
+        "FROM shipping_carriers",
+        "FROM shipping_carriers WHERE carrier_id IN (SELECT carrier_id FROM fact_order_items)",
+    );
+    project
+        .starmill(&["check", "pipelines/shop.toml"])
+        .exits(3)
+        .warns("models read each other in a circle")
+        .warns("dim_carrier → ");
+}
+
+#[test]
+fn columns_that_the_pipeline_names_must_be_the_models() {
+    let project = Project::shop();
+    project.edit("pipelines/shop.toml", "key = [\"item_id\"]", "key = [\"itemid\"]");
+    project.edit(
+        "pipelines/shop.toml",
+        "measures = [\"quantity\", \"line_total\"]",
+        "measures = [\"quantity\", \"line_totl\"]",
+    );
+    project.edit("pipelines/shop.toml", "indexes = [[\"ordered_at\"]]", "indexes = [[\"ordred_at\"]]");
+    project.edit(
+        "pipelines/shop.toml",
+        "SELECT sum(quantity) FROM order_items",
+        "SELECT sum(quantity) FROM order_itms",
+    );
+    let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(3);
+    ran.warns("the key names `itemid`, which `fact_order_items` has not")
+        .warns("did you mean `item_id`?")
+        .warns("an index names `ordred_at`")
+        .warns("the source has no table `order_itms`");
+}
+
+#[test]
+fn a_csv_that_is_broken_names_file_line_and_remedy() {
+    let broken = |edit: &dyn Fn(&Project), code: i32, expected: &[&str]| {
+        let project = Project::shop();
+        edit(&project);
+        let mut ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(code);
+        for text in expected {
+            ran = ran.warns(text);
+        }
+        assert_eq!(project.latest(), None);
+        assert_eq!(project.entries("out/shop/snapshots"), [""; 0]);
+        assert_eq!(ran.stdout, "");
+    };
+    broken(
+        &|p| p.edit("data/shop/order_items.csv", "\n3,", "\n3,1,"),
+        5,
+        &["data/shop/order_items.csv:4: 6 fields, but the header has 5", "help: "],
+    );
+    broken(
+        &|p| p.edit("data/shop/order_items.csv", "\n3,", "\nthree,"),
+        5,
+        &[
+            "data/shop/order_items.csv:4: public.order_items.item_id: the value `three` is not a valid integer",
+        ],
+    );
+    broken(
+        &|p| p.edit("data/shop/shipping_carriers.csv", "Blitz\"\"\"", "Blitz\"\""),
+        5,
+        &["data/shop/shipping_carriers.csv:5: a quote opens here and never closes"],
+    );
+    broken(
+        &|p| p.edit("data/shop/orders.csv", "order_id,customer_id", "order_id,customer"),
+        5,
+        &[
+            "data/shop/orders.csv:1: the header does not fit schema.sql; missing: customer_id; not declared: customer",
+        ],
+    );
+    broken(
+        &|p| p.edit("data/shop/orders.csv", "2024-02-29 12:00:00+00", "2024-02-30 12:00:00+00"),
+        5,
+        &["data/shop/orders.csv:11: public.orders.ordered_at", "not a valid timestamptz"],
+    );
+    broken(
+        &|p| p.edit("data/shop/orders.csv", "2024-02-29 12:00:00+00", "2024-02-29 12:00:00"),
+        5,
+        &["write an offset"],
+    );
+    broken(
+        &|p| p.edit("data/shop/shipping_carriers.csv", "1,DHL", "1,"),
+        5,
+        &["data/shop/shipping_carriers.csv:2: carrier_name is NULL, but declared NOT NULL"],
+    );
+    broken(
+        &|p| std::fs::remove_file(p.path("data/shop/orders.csv")).unwrap(),
+        4,
+        &["cannot read", "orders.csv"],
+    );
+    broken(
+        &|p| std::fs::remove_file(p.path("data/shop/schema.sql")).unwrap(),
+        4,
+        &["schema.sql", "guessing types would turn money into floats"],
+    );
+    broken(
+        &|p| p.edit("data/shop/schema.sql", "CREATE TABLE orders (", "CREATE TABLE orders"),
+        5,
+        &["schema.sql does not parse"],
+    );
+}
+
+#[test]
+fn money_with_more_digits_than_its_type_is_refused_never_rounded() {
+    let toml =
+        "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.m]\nkey = [\"id\"]\n";
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, price numeric(10,2), fx numeric)";
+    let project = Project::of(
+        toml,
+        &[("m", "SELECT id, price, fx FROM t")],
+        schema,
+        &[("t", "id,price,fx\n1,1.005,1\n")],
+    );
+    project
+        .starmill(&["run", "pipelines/p.toml"])
+        .exits(5)
+        .warns("data/t.csv:2: public.t.price: the value `1.005` has more digits than decimal(10,2) holds");
+    project.write("data/t.csv", "id,price,fx\n1,1.00,0.12345678901234\n");
+    let ran = project.starmill(&["run", "pipelines/p.toml"]).exits(5);
+    ran.warns("add below [source.columns]: \"public.t.fx\" = { as = \"decimal(38,14)\", or as = \"text\" }");
+    project.edit(
+        "pipelines/p.toml",
+        "[store]",
+        "[source.columns]\n\"public.t.fx\" = { as = \"decimal(38,14)\" }\n[store]",
+    );
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    project.write("data/t.csv", "id,price,fx\n1,NaN,1\n");
+    project
+        .starmill(&["run", "pipelines/p.toml"])
+        .exits(5)
+        .warns("`NaN` has no place in Arrow")
+        .warns("special = \"null\"");
+}
+
+#[test]
+fn a_server_that_refuses_is_told_apart_and_never_shows_the_password() {
+    let source = cluster().shop();
+    let mut project = Project::shop();
+    let port = cluster().port();
+    let mut refused = |url: &str, code: i32, expected: &[&str]| {
+        project.set("SHOP_SOURCE", url);
+        for args in [vec!["run"], vec!["check"], vec!["plan"], vec!["run", "--dry-run"]] {
+            let mut args = args.clone();
+            args.push("pipelines/shop.toml");
+            let mut ran = project.starmill(&args).exits(code).never_shows("hunter2");
+            for text in expected {
+                ran = ran.warns(text);
+            }
+            assert_eq!(ran.stderr.matches("error: cannot").count(), usize::from(code == 4));
+        }
+        assert_eq!(project.latest(), None);
+    };
+    let at = format!("127.0.0.1:{port}/{}", source.name);
+    refused(
+        &format!("postgres://guarded:hunter2@{at}"),
+        4,
+        &[
+            "cannot connect to the source postgres://guarded@",
+            "password authentication failed",
+            "check the password",
+        ],
+    );
+    refused(&format!("postgres://guarded@{at}"), 4, &["give the password: in PGPASSWORD, in ~/.pgpass"]);
+    refused(
+        "postgres://me:hunter2@127.0.0.1:1/shop",
+        4,
+        &["cannot connect to the source", "check host and port"],
+    );
+    refused(
+        &format!("postgres://postgres:hunter2@127.0.0.1:{port}/nowhere"),
+        4,
+        &["database \"nowhere\" does not exist", "check the database's name"],
+    );
+    refused(
+        "postgres://me:hunter2@host.invalid/shop?connect_timeout=2",
+        4,
+        &["cannot connect to the source"],
+    );
+    refused("host=db password=hunter2", 3, &["a source is not given by keywords and values"]);
+    refused(
+        "postgres://me:hun/ter2:hunter2@127.0.0.1:1/shop",
+        4,
+        &["cannot connect to the source postgres://me@127.0.0.1:1/shop"],
+    );
+    refused("mysql://me:hunter2@db/shop", 3, &["a source cannot be read from `mysql://`"]);
+}
+
+#[test]
+fn a_host_that_swallows_packets_is_given_up_on() {
+    // A listener whose backlog is full never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &format!("postgres://me@127.0.0.1:{port}/shop?connect_timeout=1"));
+    let started = std::time::Instant::now();
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(4).warns("cannot connect to the source");
+    assert!(started.elapsed().as_secs() < 30);
+}
+
+#[test]
+fn the_password_comes_from_the_environment_or_pgpass() {
+    let source = cluster().shop();
+    source.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guarded");
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &source.url_of("guarded"));
+    project.set("PGPASSWORD", "open sesame");
+    project.night();
+    project.set("PGPASSWORD", "");
+    project.write("pgpass", &format!("*:{}:*:guarded:open sesame\n", cluster().port()));
+    project.set("PGPASSFILE", project.path("pgpass").to_str().unwrap());
+    project.night();
+}
+
+#[test]
+fn a_table_that_may_not_be_read_is_named_with_the_grant_that_helps() {
+    let source = cluster().shop();
+    source.sql("CREATE ROLE poor_b LOGIN; GRANT SELECT ON customers, products, categories, orders, order_items, shipping_carriers TO poor_b");
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &source.url_of("poor_b"));
+    let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(5);
+    ran.warns("the role may not read public.addresses").warns("GRANT SELECT ON \"public\".\"addresses\" TO");
+}
+
+#[test]
+fn row_level_security_is_an_error_and_not_a_smaller_table() {
+    let source = cluster().shop();
+    source.sql(
+        "CREATE ROLE partial_b LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO partial_b; \
+         ALTER TABLE orders ENABLE ROW LEVEL SECURITY; CREATE POLICY half ON orders TO partial_b USING (order_id % 2 = 0)",
+    );
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &source.url_of("partial_b"));
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(5).warns("row-level security");
+    assert_eq!(project.latest(), None);
+}
+
+#[test]
+fn a_table_that_somebody_holds_is_waited_for_only_so_long() {
+    let source = cluster().shop();
+    let project = Project::shop_on(&source);
+    project.edit(
+        "pipelines/shop.toml",
+        "snapshot_max = \"30m\"",
+        "snapshot_max = \"30m\"\nlock_timeout = \"200ms\"",
+    );
+    let mut holder = source
+        .psql()
+        .args(["-c", "BEGIN; LOCK TABLE orders; SELECT pg_sleep(60)"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    crate::support::wait_until("the lock", || {
+        source.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'orders'::regclass") == "1"
+    });
+    project
+        .starmill(&["run", "pipelines/shop.toml"])
+        .exits(4)
+        .warns("public.orders")
+        .warns("lock timeout")
+        .warns("lock_timeout");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_source_that_takes_too_long_is_let_go() {
+    let source = cluster().shop();
+    let project = Project::shop_on(&source);
+    project.edit("pipelines/shop.toml", "snapshot_max = \"30m\"", "snapshot_max = \"300ms\"");
+    project.edit(
+        "pipelines/shop.toml",
+        "SELECT count(DISTINCT order_id) FROM order_items",
+        "SELECT count(DISTINCT order_id) FROM order_items, (SELECT pg_sleep(30)) AS s",
+    );
+    let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(4);
+    ran.warns("the source snapshot was held for 300ms").warns("snapshot_max");
+    let busy = || {
+        source.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'starmill' AND datname = current_database()")
+    };
+    crate::support::wait_until("the server to be let go", || busy() == "0");
+}
+
+#[test]
+fn a_control_that_the_server_cannot_run_is_found_by_check() {
+    let source = cluster().shop();
+    let project = Project::shop_on(&source);
+    project.edit(
+        "pipelines/shop.toml",
+        "SELECT sum(quantity) FROM order_items",
+        "SELECT sum(quantty) FROM order_items",
+    );
+    let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(3);
+    ran.warns("column \"quantty\" does not exist").warns("pipelines/shop.toml:");
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_last_star_stands() {
+    let project = Project::shop();
+    project.night();
+    let before = project.latest();
+    let ran = project.starmill_with_fault(&["run", "pipelines/shop.toml"], "write.batch=full").exits(8);
+    ran.warns("cannot write").warns("no storage space").warns("free space there");
+    assert_eq!(project.latest(), before);
+    project.assert_store_is_whole();
+}
+
+#[test]
+fn a_store_that_cannot_be_written_or_read_is_told() {
+    let project = Project::shop();
+    project.write("out", "a file, not a folder");
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(8).warns("cannot create").warns("out/shop");
+    let project = Project::shop();
+    project.night();
+    let snapshots = project.entries("out/shop/snapshots");
+    project.write("out/shop/latest.json", "{ not json");
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(8).warns("latest.json is not starmill's");
+    std::fs::remove_file(project.path("out/shop/latest.json")).unwrap();
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(8).warns("its latest.json is gone");
+    assert_eq!(project.entries("out/shop/snapshots"), snapshots, "nothing is swept away");
+}
+
+#[test]
+fn what_starmill_did_not_make_is_never_swept_away() {
+    let project = Project::shop();
+    project.write("out/shop/snapshots/mine/precious.txt", "mine");
+    project.write("out/shop/keys/ssh/id_ed25519", "mine");
+    project.write("out/shop/latest/not-a-link.txt", "mine");
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(8).warns("its latest.json is gone");
+    std::fs::rename(project.path("out/shop/latest"), project.path("out/shop/other")).unwrap();
+    project.night();
+    std::fs::remove_file(project.path("out/shop/latest")).unwrap();
+    std::fs::rename(project.path("out/shop/other"), project.path("out/shop/latest")).unwrap();
+    // The link cannot be made any more, which is no reason not to publish.
+    let report = project.night();
+    assert_eq!(report["outcome"], "published");
+    for path in [
+        "out/shop/snapshots/mine/precious.txt",
+        "out/shop/keys/ssh/id_ed25519",
+        "out/shop/latest/not-a-link.txt",
+    ] {
+        assert_eq!(project.read(path), "mine", "{path}");
+    }
+    project.assert_store_is_whole();
+}
+
+#[test]
+fn a_store_that_holds_another_pipelines_star_is_not_mixed_up() {
+    let project = Project::shop();
+    project.night();
+    project.edit("pipelines/shop.toml", "name = \"shop\"", "name = \"shop2\"");
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(3).warns("holds the star of the pipeline `shop`");
+}
+
+#[test]
+fn a_pipeline_that_does_not_exist_and_wrong_usage_are_told() {
+    let project = Project::shop();
+    project
+        .starmill(&["run", "pipelines/shpo.toml"])
+        .exits(3)
+        .warns("cannot read the pipeline pipelines/shpo.toml");
+    project.starmill(&["rum", "pipelines/shop.toml"]).exits(2).warns("unrecognized subcommand 'rum'");
+    project.starmill(&["run"]).exits(2).warns("<PIPELINE>");
+    project.edit("pipelines/shop.toml", "${SHOP_SOURCE:-data/shop}", "${SHOP_SOURCE}");
+    project
+        .starmill(&["check", "pipelines/shop.toml"])
+        .exits(3)
+        .warns("the environment variable `SHOP_SOURCE` is not set");
+}

@@ -1,0 +1,195 @@
+//! The star in Postgres: only changed rows are touched, and everything around them lives on.
+
+use crate::support::{Project, cluster};
+
+#[test]
+fn later_nights_touch_only_the_rows_that_changed_and_views_grants_and_readers_live_on() {
+    let source = cluster().shop();
+    let target = cluster().database();
+    let mut project = Project::shop_on(&source);
+    project.set("SHOP_TARGET", &target.url());
+    project.night();
+    target.sql(
+        "CREATE VIEW revenue AS SELECT sum(revenue) FROM mart.daily_sales; \
+         CREATE ROLE analyst_d LOGIN; GRANT USAGE ON SCHEMA mart TO analyst_d; GRANT SELECT ON mart.order_summary TO analyst_d",
+    );
+    let untouched = |table: &str| {
+        target.sql(&format!("SELECT count(*) FROM mart.{table} WHERE xmin = (SELECT min(xmin::text::bigint)::text::xid FROM mart.{table})"))
+    };
+    assert_eq!(untouched("order_summary"), "5000");
+    source.sql("UPDATE addresses SET city = 'Atlantis' WHERE address_id = (SELECT address_id FROM orders WHERE order_id = 5); DELETE FROM order_items WHERE item_id = 1; INSERT INTO order_items VALUES (99999, 1, 1, 1, 5.00)");
+    let report = project.night();
+    let delivered = |table: &str| {
+        let tables = report["delivery"]["tables"].as_array().unwrap();
+        let line = tables.iter().find(|line| line["table"] == table).unwrap();
+        (
+            line["inserted"].as_u64().unwrap(),
+            line["updated"].as_u64().unwrap(),
+            line["deleted"].as_u64().unwrap(),
+        )
+    };
+    let moved: u64 = source.sql("SELECT count(*) FROM orders WHERE address_id = (SELECT address_id FROM orders WHERE order_id = 5)").parse().unwrap();
+    assert_eq!(delivered("order_summary"), (0, moved + 1, 0));
+    assert_eq!(delivered("fact_order_items"), (1, 0, 1));
+    assert_eq!(delivered("dim_date"), (0, 0, 0));
+    assert_eq!(untouched("order_summary"), (5_000 - moved - 1).to_string());
+    assert_eq!(target.sql("SELECT * FROM revenue"), source.sql("SELECT sum(line_total) FROM order_items"));
+    assert_eq!(target.sql("SET ROLE analyst_d; SELECT count(*) FROM mart.order_summary"), "SET\n5000");
+}
+
+#[test]
+fn a_failed_delivery_is_pending_and_repeating_it_is_harmless() {
+    let source = cluster().shop();
+    let target = cluster().database();
+    let mut project = Project::shop_on(&source);
+    project.set("SHOP_TARGET", &target.url());
+    let failed = project.starmill_with_fault(&["run", "pipelines/shop.toml"], "load.merged=fail").exits(11);
+    failed.warns("the snapshot is published, but the target does not have it").says("published");
+    assert_eq!(target.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'mart'"), "0");
+    project
+        .starmill(&["deliver", "pipelines/shop.toml"])
+        .exits(0)
+        .says("fact_order_items    12,258        0        0");
+    project
+        .starmill(&["deliver", "pipelines/shop.toml"])
+        .exits(0)
+        .says("fact_order_items         0        0        0");
+    assert_eq!(target.sql("SELECT snapshot FROM mart.starmill_delivery"), project.latest().unwrap());
+}
+
+#[test]
+fn a_target_that_does_not_answer_leaves_the_star_published() {
+    let mut project = Project::shop();
+    project.set("SHOP_TARGET", "postgres://me:hunter2@127.0.0.1:1/nowhere");
+    let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(11);
+    ran.warns("cannot connect to the target postgres://me@127.0.0.1:1/nowhere").never_shows("hunter2");
+    project.assert_store_is_whole();
+}
+
+#[test]
+fn another_stores_star_and_somebody_elses_table_are_not_overwritten() {
+    let target = cluster().database();
+    let (mut one, mut two) = (Project::shop(), Project::shop());
+    one.set("SHOP_TARGET", &target.url());
+    two.set("SHOP_TARGET", &target.url());
+    one.night();
+    two.starmill(&["run", "pipelines/shop.toml"])
+        .exits(11)
+        .warns("holds the star of another store")
+        .warns("deliver --adopt");
+    two.starmill(&["deliver", "--adopt", "pipelines/shop.toml"]).exits(0);
+    one.starmill(&["deliver", "pipelines/shop.toml"]).exits(8).warns("holds the star of another store");
+    let theirs = cluster().database();
+    theirs.sql("CREATE SCHEMA mart; CREATE TABLE mart.dim_customer (mine text); INSERT INTO mart.dim_customer VALUES ('precious')");
+    one.set("SHOP_TARGET", &theirs.url());
+    one.starmill(&["deliver", "pipelines/shop.toml"])
+        .exits(8)
+        .warns("tables that starmill did not make: dim_customer");
+    assert_eq!(theirs.sql("SELECT mine FROM mart.dim_customer"), "precious");
+}
+
+#[test]
+fn a_store_that_numbers_its_members_otherwise_can_take_over_a_target() {
+    let target = cluster().database();
+    let (mut one, mut two) = (Project::shop(), Project::shop());
+    one.set("SHOP_TARGET", &target.url());
+    one.night();
+    // The second store saw carrier 1 a night later, so that every carrier has another key there.
+    two.edit("data/shop/shipping_carriers.csv", "1,DHL\n", "");
+    two.night();
+    two.edit("data/shop/shipping_carriers.csv", "2,UPS", "1,DHL\n2,UPS");
+    two.night();
+    two.set("SHOP_TARGET", &target.url());
+    two.starmill(&["deliver", "--adopt", "pipelines/shop.toml"]).exits(0);
+    assert_eq!(
+        target.sql("SELECT string_agg(carrier_key || ' ' || coalesce(carrier_name, '-'), ', ' ORDER BY carrier_key) FROM mart.dim_carrier"),
+        "-1 -, 1 UPS, 2 Post, national, 3 Kurier \"Blitz\", 4 Never used, 5 DHL"
+    );
+}
+
+#[test]
+fn a_changed_key_is_changed_in_the_target_too() {
+    let target = cluster().database();
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[target]\nurl = \"${TARGET}\"\n[summary.m]\nkey = [\"a\"]\n";
+    let schema = "CREATE TABLE t (a int, b int, c real)";
+    let mut project =
+        Project::of(toml, &[("m", "SELECT a, b, c FROM t")], schema, &[("t", "a,b,c\n1,1,0.1\n2,1,0.2\n")]);
+    project.set("TARGET", &target.url());
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    project.write("data/t.csv", "a,b,c\n1,1,0.1\n1,2,0.2\n,3,0.3\n");
+    project.edit("pipelines/p.toml", "key = [\"a\"]", "key = [\"b\"]");
+    project.edit("sql/p/m.sql", "SELECT a, b, c", "SELECT a, b, CAST(c AS text) AS c");
+    project.starmill(&["run", "pipelines/p.toml"]).exits(3).warns("(key a)").warns("(key b)");
+    project.starmill(&["run", "--accept", "m", "pipelines/p.toml"]).exits(0);
+    assert_eq!(target.sql("SELECT b, a, c FROM mart.m ORDER BY b"), "1|1|0.1\n2|1|0.2\n3||0.3");
+    let keys = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'mart.m'::regclass AND contype = 'p'";
+    assert_eq!(target.sql(keys), "PRIMARY KEY (b)");
+}
+
+#[test]
+fn a_star_that_changes_its_shape_changes_the_targets_columns() {
+    let target = cluster().database();
+    let mut project = Project::shop();
+    project.set("SHOP_TARGET", &target.url());
+    project.night();
+    project.edit(
+        "sql/shop/dim_customer.sql",
+        "    email ",
+        "    email IS NOT NULL AS has_email,\n    length(full_name) AS name_length ",
+    );
+    let report = project.night();
+    assert_eq!(report["diff"][0]["reshaped"], serde_json::json!(["email", "has_email", "name_length"]));
+    assert_eq!(
+        target.sql("SELECT count(*) FROM mart.dim_customer WHERE NOT has_email AND name_length > 0"),
+        project_null_emails(&project)
+    );
+    assert_eq!(target.sql("SELECT count(*) FROM information_schema.columns WHERE table_schema = 'mart' AND table_name = 'dim_customer' AND column_name = 'email'"), "0");
+    target.sql("CREATE VIEW lengths AS SELECT name_length FROM mart.dim_customer");
+    project.edit("sql/shop/dim_customer.sql", ",\n    length(full_name) AS name_length ", " ");
+    let refused = project.starmill(&["run", "pipelines/shop.toml"]).exits(11);
+    refused.warns("drop the column name_length").warns("other objects depend on it");
+    target.sql("DROP VIEW lengths");
+    project.starmill(&["deliver", "pipelines/shop.toml"]).exits(0);
+}
+
+fn project_null_emails(project: &Project) -> String {
+    let text = project.read("data/shop/customers.csv");
+    text.lines().filter(|line| line.ends_with(',')).count().to_string()
+}
+
+#[test]
+fn a_trigger_that_changes_what_is_written_is_found_out() {
+    let target = cluster().database();
+    let mut project = Project::shop();
+    project.set("SHOP_TARGET", &target.url());
+    project.night();
+    target.sql(
+        "CREATE FUNCTION generous() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.revenue := NEW.revenue + 1; RETURN NEW; END'; \
+         CREATE TRIGGER generous BEFORE UPDATE ON mart.daily_sales FOR EACH ROW EXECUTE FUNCTION generous()",
+    );
+    project.edit("data/shop/order_items.csv", "\n1,1,", "\n1,2000,");
+    let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(11);
+    ran.warns("revenue is").warns("was audited");
+}
+
+#[test]
+fn a_summary_without_a_key_is_merged_by_whole_rows() {
+    let target = cluster().database();
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[target]\nurl = \"${TARGET}\"\n[summary.pairs]\n";
+    let mut project = Project::of(
+        toml,
+        &[("pairs", "SELECT a, b FROM t")],
+        "CREATE TABLE t (a int, b text)",
+        &[("t", "a,b\n1,x\n1,x\n1,x\n2,\n")],
+    );
+    project.set("TARGET", &target.url());
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    project.write("data/t.csv", "a,b\n1,x\n2,\n2,\n3,z\n");
+    let report = project.starmill(&["run", "pipelines/p.toml", "--format", "json"]).exits(0).json();
+    assert_eq!((&report["diff"][0]["added"], &report["diff"][0]["removed"]), (&2.into(), &2.into()));
+    assert_eq!(
+        report["delivery"]["tables"][0],
+        serde_json::json!({ "table": "pairs", "inserted": 2, "updated": 0, "deleted": 2 })
+    );
+    assert_eq!(target.sql("SELECT a, b FROM mart.pairs ORDER BY a, b"), "1|x\n2|\n2|\n3|z");
+}

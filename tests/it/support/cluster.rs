@@ -1,0 +1,172 @@
+//! One Postgres for all tests of the process, in a folder of its own, gone when the process is.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::root;
+
+pub struct Cluster {
+    port: u16,
+    /// Its standard input is a pipe from us: when we end, however we end, it ends.
+    _watcher: Child,
+    databases: AtomicU32,
+    _folder: tempfile::TempDir,
+}
+
+/// A database of one test's own.
+#[derive(Clone)]
+pub struct Database {
+    pub name: String,
+    port: u16,
+}
+
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(start)
+}
+
+/// Where initdb and postgres are: on the PATH, or where Debian puts them.
+fn bin(name: &str) -> PathBuf {
+    let on_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let mut places: Vec<PathBuf> = on_path.collect();
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        places.extend(versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))));
+    }
+    let found = places.into_iter().map(|folder| folder.join(name)).find(|path| path.exists());
+    // initdb finds its siblings beside itself, so a link is followed.
+    let found =
+        found.unwrap_or_else(|| panic!("{name} is not installed: run tests/run, which installs Postgres"));
+    std::fs::canonicalize(found).unwrap()
+}
+
+/// Postgres refuses to run as root, so root becomes nobody for it.
+fn server_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if nix::unistd::geteuid().is_root() {
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user to drop to");
+        command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+    }
+    command.env_remove("PGPORT").env_remove("PGHOST");
+    command
+}
+
+fn start() -> Cluster {
+    let folder = tempfile::Builder::new().prefix("starmill-pg").tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let data = folder.path().join("data");
+    let init = server_command(&bin("initdb"))
+        .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-D"])
+        .arg(&data)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    // Passwords are asked of one role, so that a wrong one can be told.
+    let hba = data.join("pg_hba.conf");
+    let trusted = std::fs::read_to_string(&hba).unwrap();
+    std::fs::write(&hba, format!("host all guarded all scram-sha-256\n{trusted}")).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut script =
+        String::from("\"$0\" \"$@\" & server=$!; cat > /dev/null; kill -INT $server; wait $server");
+    let _ = write!(script, "; exit 0");
+    let watcher = server_command(Path::new("/bin/sh"))
+        .args(["-c", &script])
+        .arg(bin("postgres"))
+        .args(["-D", data.to_str().unwrap(), "-k", folder.path().to_str().unwrap(), "-p", &port.to_string()])
+        .args([
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "fsync=off",
+            "-c",
+            "log_min_messages=fatal",
+            "-c",
+            "max_connections=200",
+        ])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let cluster = Cluster { port, _watcher: watcher, databases: AtomicU32::new(0), _folder: folder };
+    let admin = cluster.admin();
+    super::wait_until("the test server to answer", || admin.try_sql("SELECT 1").is_some());
+    admin.sql("CREATE ROLE guarded LOGIN PASSWORD 'open sesame'");
+    cluster
+}
+
+impl Cluster {
+    pub fn admin(&self) -> Database {
+        Database { name: "postgres".to_owned(), port: self.port }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// An empty database.
+    pub fn database(&self) -> Database {
+        let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.admin().sql(&format!("CREATE DATABASE {name}"));
+        Database { name, ..self.admin() }
+    }
+
+    /// A database with the shop's sample, loaded with the README's command.
+    pub fn shop(&self) -> Database {
+        let database = self.database();
+        let output =
+            database.psql().args(["-q", "-f", "data/shop/load.sql"]).current_dir(root()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        database
+    }
+}
+
+impl Database {
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    pub fn url_of(&self, user: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    pub fn psql(&self) -> Command {
+        let mut command = Command::new("psql");
+        command
+            .args(["-X", "-d", &self.url()])
+            .env_remove("PGDATABASE")
+            .env("PGOPTIONS", "-c client_min_messages=warning");
+        command
+    }
+
+    /// Runs SQL in one session, and gives what psql prints, a row a line.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) -> String {
+        let mut child = self
+            .psql()
+            .args(["-At", "-v", "ON_ERROR_STOP=1", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn try_sql(&self, sql: &str) -> Option<String> {
+        let output = self.psql().args(["-At", "-c", sql]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+}
