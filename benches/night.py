@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""The whole night beside raw COPY and, if it is installed, beside DuckDB. Interleaved rounds, medians.
+
+    cargo build --release
+    python3 benches/night.py                         500,000 orders, 1,500,000 items, five rounds
+    python3 benches/night.py --orders 50000 --rounds 3
+    pip install duckdb==1.5.5 duckdb-extension-postgres-scanner, to have the peer in the same rounds
+
+It starts a throw-away Postgres of its own (initdb on the PATH), grows the shop in it, and removes it
+at the end. Every figure is of the client process alone; the server shares the machine's cores.
+"""
+
+import argparse
+import glob
+import json
+import os
+import pwd
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STARMILL = ROOT / "target" / "release" / "starmill"
+
+
+def find(program):
+    places = os.environ["PATH"].split(":") + sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
+    for place in places:
+        path = Path(place) / program
+        if path.exists():
+            return str(path.resolve())
+    sys.exit(f"{program} is not installed")
+
+
+def drop_root():
+    """Postgres refuses to run as root."""
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.setgid(nobody.pw_gid)
+        os.setuid(nobody.pw_uid)
+
+
+class Cluster:
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="starmill-bench")
+        os.chmod(self.folder, 0o777)
+        data = f"{self.folder}/data"
+        init = [find("initdb"), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-D", data]
+        subprocess.run(init, check=True, stdout=subprocess.DEVNULL, preexec_fn=drop_root, cwd=self.folder)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        serve = [find("postgres"), "-D", data, "-k", self.folder, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
+                 "-c", "shared_buffers=512MB", "-c", "max_wal_size=4GB", "-c", "log_min_messages=fatal"]
+        self.server = subprocess.Popen(serve, preexec_fn=drop_root, cwd=self.folder)
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        while subprocess.run(["psql", "-d", self.url, "-c", ""], capture_output=True).returncode != 0:
+            time.sleep(0.1)
+
+    def close(self):
+        self.server.terminate()
+        self.server.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def measured(command, **options):
+    """Wall and CPU seconds and peak resident bytes of one process."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, **options)
+    out = process.stdout.read() if process.stdout else None
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - start
+    if status != 0:
+        sys.exit(f"{command[:4]} failed: {status}\n{out}")
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss * 1024, "out": out}
+
+
+TABLES = ["order_items", "orders", "customers", "addresses", "products", "categories", "shipping_carriers"]
+
+
+def raw_copy(url):
+    """Every table through psql to nowhere, on two connections: the two largest tables in halves."""
+    def halves(table, key):
+        middle = f"(SELECT max({key}) / 2 FROM {table})"
+        return [f"(SELECT * FROM {table} WHERE {key} {sign} {middle})" for sign in ("<=", ">")]
+    first, second = [], []
+    for table, key in [("order_items", "item_id"), ("orders", "order_id")]:
+        low, high = halves(table, key)
+        first.append(low)
+        second.append(high)
+    second += TABLES[2:]
+    start = time.monotonic()
+    def psql(sources):
+        commands = []
+        for source in sources:
+            commands += ["-c", f"COPY {source} TO STDOUT (FORMAT binary)"]
+        return subprocess.Popen(["psql", "-X", "-q", "-d", url, *commands], stdout=subprocess.DEVNULL)
+    both = [psql(first), psql(second)]
+    if any(process.wait() != 0 for process in both):
+        sys.exit("raw COPY failed")
+    return {"wall": time.monotonic() - start}
+
+
+def night(url, store, fresh):
+    if fresh:
+        shutil.rmtree(store, ignore_errors=True)
+    environment = {**os.environ, "SHOP_SOURCE": url, "SHOP_STORE": store, "SHOP_TARGET": ""}
+    result = measured([str(STARMILL), "run", "pipelines/shop.toml", "--format", "json"],
+                      stdout=subprocess.PIPE, cwd=ROOT, env=environment)
+    result["report"] = json.loads(result["out"])
+    return result
+
+
+PEER = r"""
+import importlib.resources, sys, duckdb
+url, out = sys.argv[1:3]
+db = duckdb.connect(config={"threads": 2, "allow_unsigned_extensions": "true"})
+extension = importlib.resources.files("duckdb_extension_postgres_scanner")
+path = next(p for p in (extension / "extensions").rglob("postgres_scanner.duckdb_extension"))
+db.execute(f"LOAD '{path}'")
+db.execute("SET TimeZone = 'UTC'")
+db.execute(f"ATTACH '{url}' AS shop (TYPE postgres, READ_ONLY)")
+# As fast as it goes: unsorted, all the memory it wants, kept only where a later model reads it.
+def publish(name, sql, reread=True):
+    if reread:
+        db.execute(f"CREATE TEMP TABLE {name} AS {sql}")
+    source = name if reread else f"({sql})"
+    db.execute(f"COPY {source} TO '{out}/{name}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+for table in ["customers", "addresses", "shipping_carriers", "categories"]:
+    db.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM shop.public.{table}")
+db.execute("CREATE TEMP TABLE products AS SELECT product_id, product_name, category_id, unit_price, attributes FROM shop.public.products")
+db.execute("CREATE TEMP TABLE orders AS SELECT order_id, customer_id, address_id, carrier_id, ordered_at FROM shop.public.orders")
+db.execute("CREATE TEMP TABLE order_items AS SELECT * FROM shop.public.order_items")
+publish("dim_customer", "SELECT row_number() OVER (ORDER BY customer_id) AS customer_key, customer_id, full_name, email FROM customers")
+publish("dim_product", '''WITH RECURSIVE paths AS (
+    SELECT category_id, name, name AS path FROM categories WHERE parent_id IS NULL
+    UNION ALL SELECT c.category_id, c.name, p.path || ' > ' || c.name FROM categories c JOIN paths p ON p.category_id = c.parent_id)
+    SELECT row_number() OVER (ORDER BY product_id) AS product_key, p.product_id, p.product_name, c.name AS category, c.path AS category_path, p.unit_price,
+    json_extract_string(p.attributes, 'color') AS color, json_extract_string(p.attributes, 'size') AS size FROM products p LEFT JOIN paths c USING (category_id)''')
+publish("dim_carrier", "SELECT row_number() OVER (ORDER BY carrier_id) AS carrier_key, carrier_id, carrier_name FROM shipping_carriers")
+publish("dim_date", "SELECT CAST(strftime(d, '%Y%m%d') AS INT) AS date_key, CAST(d AS DATE) AS date, year(d) AS year, month(d) AS month FROM range(TIMESTAMP '2024-01-01', TIMESTAMP '2028-01-01', INTERVAL 1 DAY) AS t(d)")
+publish("fact_order_items", '''SELECT i.item_id, i.order_id, o.customer_id, i.product_id, o.carrier_id, o.ordered_at, i.quantity, i.line_total,
+    coalesce(c.customer_key, -1) AS customer_key, coalesce(p.product_key, -1) AS product_key, coalesce(s.carrier_key, -1) AS carrier_key, coalesce(d.date_key, -1) AS ordered_key
+    FROM order_items i LEFT JOIN orders o USING (order_id) LEFT JOIN dim_customer c ON c.customer_id = o.customer_id
+    LEFT JOIN dim_product p ON p.product_id = i.product_id LEFT JOIN dim_carrier s ON s.carrier_id = o.carrier_id LEFT JOIN dim_date d ON d.date = CAST(o.ordered_at AS DATE)''')
+publish("order_summary", '''WITH lines AS (SELECT i.order_id, count(*) AS item_count, sum(i.line_total) AS order_total, string_agg(p.product_name, ', ' ORDER BY i.item_id) AS product_names
+    FROM order_items i LEFT JOIN products p USING (product_id) GROUP BY i.order_id)
+    SELECT o.order_id, o.ordered_at, o.customer_id, c.full_name AS customer_name, a.city AS shipping_city, s.carrier_name, coalesce(l.item_count, 0) AS item_count,
+    coalesce(l.order_total, 0) AS order_total, l.product_names, c.full_name AS customer_name_at_order, a.city AS city_at_order
+    FROM orders o LEFT JOIN customers c USING (customer_id) LEFT JOIN addresses a USING (address_id) LEFT JOIN shipping_carriers s USING (carrier_id) LEFT JOIN lines l USING (order_id)''', reread=False)
+publish("daily_sales", '''SELECT CAST(f.ordered_at AS DATE) AS day, coalesce(p.category_path, 'unknown') AS category, count(*) AS item_count, count(DISTINCT f.order_id) AS order_count,
+    sum(f.quantity) AS quantity, sum(f.line_total) AS revenue FROM fact_order_items f LEFT JOIN dim_product p USING (product_key) GROUP BY 1, 2''', reread=False)
+publish("top_products", '''WITH sales AS (SELECT product_key, sum(quantity) AS quantity, sum(line_total) AS revenue FROM fact_order_items GROUP BY product_key),
+    ranked AS (SELECT coalesce(p.category_path, 'unknown') AS category, row_number() OVER (PARTITION BY p.category_path ORDER BY s.revenue DESC, p.product_id) AS rank,
+    p.product_id, p.product_name, s.quantity, s.revenue FROM sales s JOIN dim_product p USING (product_key)) SELECT * FROM ranked WHERE rank <= 10''', reread=False)
+"""
+
+
+def peer(url, folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    return measured([sys.executable, "-c", PEER, url, folder])
+
+
+def has_peer():
+    check = "import duckdb, duckdb_extension_postgres_scanner"
+    return subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
+
+
+def show(title, rounds, key="wall"):
+    values = sorted(result[key] for result in rounds)
+    return f"{title:34} {statistics.median(values):7.2f}  {values[0]:7.2f} – {values[-1]:.2f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--orders", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    if not STARMILL.exists():
+        sys.exit("build it first: cargo build --release")
+    cluster = Cluster()
+    work = tempfile.mkdtemp(prefix="starmill-night")
+    try:
+        grow = ["psql", "-X", "-q", "-d", cluster.url, "-v", f"orders={options.orders}", "-f", "data/shop/grow.sql"]
+        subprocess.run(grow, check=True, cwd=ROOT)
+        with_peer = has_peer()
+        store = f"{work}/store"
+        rounds = {"copy": [], "first": [], "later": [], "peer": []}
+        night(cluster.url, store, fresh=True)  # warms the page cache
+        for number in range(options.rounds):
+            rounds["copy"].append(raw_copy(cluster.url))
+            rounds["first"].append(night(cluster.url, store, fresh=True))
+            if with_peer:
+                rounds["peer"].append(peer(cluster.url, f"{work}/peer"))
+            # A day's changes: one order in a hundred gets another carrier, a few customers a name.
+            day = (f"UPDATE orders SET carrier_id = carrier_id % 8 + 1 WHERE order_id % 100 = {number}; "
+                   f"UPDATE customers SET full_name = full_name || '.' WHERE customer_id % 1000 = {number}; VACUUM orders; VACUUM customers")
+            for statement in day.split("; "):
+                subprocess.run(["psql", "-X", "-q", "-d", cluster.url, "-c", statement], check=True)
+            rounds["later"].append(night(cluster.url, store, fresh=False))
+        report(rounds, options)
+    finally:
+        cluster.close()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def report(rounds, options):
+    copy = statistics.median(result["wall"] for result in rounds["copy"])
+    print(f"{options.orders:,} orders, {options.orders * 3:,} items, medians of {options.rounds} interleaved rounds\n")
+    print(f"{'':34} {'median':>7}  lowest – highest (seconds)")
+    print(show("raw COPY, two connections", rounds["copy"]))
+    for title, key in [("first night", "first"), ("later night, 1 % changed", "later")]:
+        print(show(title, rounds[key]))
+        print(show("  its CPU", rounds[key], "cpu"))
+        wall = statistics.median(result["wall"] for result in rounds[key])
+        peak = max(result["rss"] for result in rounds[key])
+        print(f"{'  beside raw COPY, peak memory':34} {wall / copy:6.2f}x  {peak / 1e6:.0f} MB")
+    if rounds["peer"]:
+        print(show("DuckDB, same models, unaudited", rounds["peer"]))
+        print(show("  its CPU", rounds["peer"], "cpu"))
+        duck = statistics.median(result["wall"] for result in rounds["peer"])
+        peak = max(result["rss"] for result in rounds["peer"])
+        for title, key in [("first night", "first"), ("later night", "later")]:
+            wall = statistics.median(result["wall"] for result in rounds[key])
+            print(f"{'  ' + title + ' beside DuckDB':34} {wall / duck:6.2f}x  (its peak {peak / 1e6:.0f} MB)")
+    else:
+        print("DuckDB is not installed: no peer in this run")
+    for title, key in [("first night", "first"), ("later night", "later")]:
+        print(f"\n{title}, by step {'':16} wall ms   CPU ms   peak MB so far")
+        steps = [result["report"]["steps"] for result in rounds[key]]
+        for place, step in enumerate(steps[0]):
+            of = lambda name: statistics.median(run[place][name] for run in steps)
+            print(f"  {step['step']:32} {of('wall_ms'):8.0f} {of('cpu_ms'):8.0f} {of('peak_rss_bytes') / 1e6:8.0f}")
+
+
+if __name__ == "__main__":
+    main()
