@@ -22,10 +22,12 @@ Examples:
   starmill run pipelines/shop.toml --format json | jq '.diff[] | {table, added, removed, changed}'
 
 Exit codes:
-  0 done · 1 a bug · 2 wrong usage · 3 the pipeline or its SQL is wrong · 4 the source is unreachable
-  5 the source's schema, privileges or a value don't fit · 6 a model failed · 7 the audit refused
-  8 the store, scratch or target refused · 9 another run holds the lock · 10 --exit-code found
-  differences · 11 published, delivery pending · 130, 143 interrupted
+  0 done · 1 a bug · 2 wrong usage · 3 the pipeline or its SQL is wrong
+  4 the source is unreachable, refused us or got lost
+  5 the source's schema, privileges or a value don't fit
+  6 a model failed · 7 the audit refused · 8 the store, scratch or target refused
+  9 another run holds the lock · 10 --exit-code found differences
+  11 published, delivery pending · 130, 143 interrupted
 
 Passwords: PGPASSWORD or ~/.pgpass; they need not stand in a URL, and are never shown.
 Logs: STARMILL_LOG=info (or debug) writes them to stderr.";
@@ -73,8 +75,8 @@ pub enum Command {
 const RUN_EXAMPLES: &str = "\
 Examples:
   starmill run pipelines/shop.toml
-  starmill run --dry-run --exit-code pipelines/shop.toml     in a merge check: 10 says that rows change
-  starmill run --accept dim_customer pipelines/shop.toml     after its key was changed on purpose";
+  starmill run --dry-run --exit-code pipelines/shop.toml    in a merge check: 10 if rows change
+  starmill run --accept dim_customer pipelines/shop.toml    after its key was changed on purpose";
 
 #[derive(Debug, clap::Args)]
 pub struct PipelineArg {
