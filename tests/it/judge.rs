@@ -150,3 +150,60 @@ fn every_type_arrives_as_postgres_prints_it() {
         "1234.56 -0.01"
     );
 }
+
+#[test]
+fn relations_of_every_kind_and_names_of_every_spelling_are_read_whole() {
+    let source = cluster().database();
+    source.sql(
+        "CREATE SCHEMA \"My Schema\"; \
+         CREATE TABLE \"My Schema\".\"Order\" (\"select\" int PRIMARY KEY, gone text, \"Größe\" numeric(8,3), \"a\"\"b\" text); \
+         INSERT INTO \"My Schema\".\"Order\" VALUES (1, '', 1.5, 'x'), (2, '', NULL, 'it''s \"q\"'); \
+         ALTER TABLE \"My Schema\".\"Order\" DROP COLUMN gone; \
+         CREATE TABLE part (id int, at date, v numeric) PARTITION BY RANGE (at); \
+         CREATE TABLE part_24 PARTITION OF part FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); \
+         CREATE TABLE part_rest PARTITION OF part DEFAULT; \
+         INSERT INTO part VALUES (1, '2024-05-05', 1.25), (2, '2030-01-01', 2.5), (3, NULL, 3); \
+         CREATE VIEW doubled AS SELECT id, v * 2 AS w FROM part; \
+         CREATE TABLE parent (id int, x int); CREATE TABLE child (y int) INHERITS (parent); \
+         INSERT INTO parent VALUES (1, 1); INSERT INTO child VALUES (2, 2, 2); \
+         CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM part; \
+         CREATE UNLOGGED TABLE columnless (); INSERT INTO columnless DEFAULT VALUES",
+    );
+    let toml = "
+        name = \"p\"
+        [source]
+        url = \"${SOURCE}\"
+        schemas = [\"My Schema\", \"public\"]
+        [store]
+        url = \"out\"
+        [target]
+        url = \"${SOURCE}\"
+        [fact.orders]
+        key = [\"select\"]
+        grain = \"\\\"Order\\\"\"
+        measures = [{ \"Größe\" = \"\\\"Größe\\\"\" }]
+        [summary.parts]
+        key = [\"id\"]
+        totals = { v = \"SELECT sum(v) FROM part\", w = \"SELECT sum(w) FROM doubled\" }
+        [summary.family]
+        key = [\"id\"]
+        [summary.counts]
+    ";
+    let models = [
+        ("orders", "SELECT \"select\", \"Größe\", \"a\"\"b\" FROM \"Order\""),
+        ("parts", "SELECT p.id, p.at, p.v, d.w FROM part AS p JOIN doubled AS d ON d.id = p.id"),
+        ("family", "SELECT id, x FROM parent"),
+        ("counts", "SELECT n, (SELECT count(*) FROM columnless) AS rows FROM counted"),
+    ];
+    let mut project = Project::of(toml, &models, "", &[]);
+    project.set("SOURCE", &source.url());
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    assert_same_rows(&source, "SELECT * FROM mart.orders", "SELECT * FROM \"My Schema\".\"Order\"");
+    assert_same_rows(
+        &source,
+        "SELECT * FROM mart.parts",
+        "SELECT p.*, d.w FROM part AS p JOIN doubled AS d USING (id)",
+    );
+    assert_same_rows(&source, "SELECT * FROM mart.family", "SELECT id, x FROM parent");
+    assert_eq!(source.sql("SELECT * FROM mart.counts"), "3|1");
+}
