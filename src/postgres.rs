@@ -90,10 +90,6 @@ impl Server {
         Ok(Server { config, shown: url.to_string(), side, setup })
     }
 
-    pub fn side(&self) -> Side {
-        self.side
-    }
-
     /// Opens a session. Its connection runs in a task of its own, which ends with the client.
     pub async fn connect(&self) -> Result<Client> {
         // The configured timeout ends with the TCP handshake; a host may swallow what comes after.

@@ -10,6 +10,7 @@ pub mod model;
 mod refusals;
 mod resolve;
 mod section;
+mod settings;
 pub mod sql;
 
 use std::collections::BTreeMap;

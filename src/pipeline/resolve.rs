@@ -1,9 +1,8 @@
 //! From what the file says to what it means, every mistake reported at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -13,10 +12,7 @@ use super::file::{self, ModelFile, PipelineFile, RoleWord, Text};
 use super::model::{Body, Lookup, Model, Role};
 use super::section::{Notes, Spanned};
 use super::sql::SelectSql;
-use super::{
-    ColumnAs, Decimal, Location, Pipeline, PostgresUrl, RunSettings, SourceSettings, Special, StoreSettings,
-    TargetSettings, TypePolicy,
-};
+use super::{Pipeline, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
 use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, list, nearest};
@@ -65,9 +61,9 @@ fn project_folder(path: &Path) -> Result<PathBuf> {
     Ok(project.to_owned())
 }
 
-struct Resolver<'a> {
-    notes: &'a Notes,
-    project: &'a Path,
+pub(super) struct Resolver<'a> {
+    pub(super) notes: &'a Notes,
+    pub(super) project: &'a Path,
 }
 
 impl Resolver<'_> {
@@ -112,145 +108,6 @@ impl Resolver<'_> {
             controls,
             document: self.notes.document.clone(),
             warnings: Vec::new(),
-        })
-    }
-
-    fn postgres_only(&self, url: &Text) {
-        if !is_postgres(&url.value) {
-            self.notes.error(
-                url.span.clone(),
-                "a target is a Postgres database",
-                "write postgres://user@host/database, or leave it empty for no delivery",
-            );
-        }
-    }
-
-    fn source(&self, file: &PipelineFile) -> Option<SourceSettings> {
-        let source = &file.source;
-        let url = source.url.as_ref()?;
-        let location = if is_postgres(&url.value) {
-            Location::Postgres(PostgresUrl::new(url.value.clone()))
-        } else if url.value.contains("password=") || url.value.starts_with("host=") {
-            let message = "a source is not given by keywords and values";
-            self.notes.error(url.span.clone(), message, "write postgres://user@host:port/database");
-            return None;
-        } else if let Some((scheme, _)) = url.value.split_once("://") {
-            let message = format!("a source cannot be read from `{scheme}://`");
-            self.notes.error(url.span.clone(), message, "write postgres://… or a folder");
-            return None;
-        } else {
-            Location::Folder(self.project.join(&url.value))
-        };
-        let default = Decimal { precision: 38, scale: 10 };
-        let numeric = source.numeric.as_ref().map_or(Some(default), |text| match column_as(&text.value) {
-            Some(ColumnAs::Decimal(decimal)) => Some(decimal),
-            _ => {
-                self.notes.error(
-                    text.span.clone(),
-                    "`numeric` must be a decimal type",
-                    "write \"decimal(38,10)\"",
-                );
-                None
-            }
-        });
-        let special =
-            source.special.as_ref().map_or(Some(Special::Refuse), |text| match text.value.as_str() {
-                "refuse" => Some(Special::Refuse),
-                "null" => Some(Special::Null),
-                "clamp" => Some(Special::Clamp),
-                other => {
-                    let message = format!("`special` cannot be `{other}`");
-                    self.notes.error(text.span.clone(), message, "valid: refuse, null and clamp");
-                    None
-                }
-            });
-        let duration = |text: &Option<Text>, default: u64| match text {
-            Some(text) => self.duration(text),
-            None => Some(Duration::from_secs(default)),
-        };
-        Some(SourceSettings {
-            url: location,
-            schemas: match &source.schemas {
-                Some(schemas) => schemas.iter().map(|schema| schema.value.clone()).collect(),
-                None => vec!["public".to_owned()],
-            },
-            connections: source.connections.and_then(|n| usize::try_from(n).ok()).unwrap_or(2),
-            snapshot_max: duration(&source.snapshot_max, 30 * 60)?,
-            lock_timeout: duration(&source.lock_timeout, 10)?,
-            types: TypePolicy { numeric: numeric?, special: special?, columns: self.column_types(file) },
-            allow_empty: source.allow_empty.iter().map(|table| table.value.clone()).collect(),
-            allow_foreign: source.allow_foreign.iter().map(|table| table.value.clone()).collect(),
-        })
-    }
-
-    fn column_types(&self, file: &PipelineFile) -> BTreeMap<String, ColumnAs> {
-        let mut types = BTreeMap::new();
-        for (name, mapping) in &file.source.columns {
-            if name.value.split('.').count() != 3 {
-                self.notes.error(
-                    name.span.clone(),
-                    "a column is named with its table and schema",
-                    "write \"public.rates.fx\"",
-                );
-            }
-            let Some(mapping) = mapping else { continue };
-            match column_as(&mapping.value) {
-                Some(mapping) => {
-                    types.insert(name.value.clone(), mapping);
-                }
-                None => self.notes.error(
-                    mapping.span.clone(),
-                    format!("a column cannot be read as `{}`", mapping.value),
-                    "valid: \"decimal(p,s)\" with p from 1 to 38 and s from 0 to p, and \"text\"",
-                ),
-            }
-        }
-        types
-    }
-
-    fn schedule(&self, schedule: &file::ScheduleFile) {
-        if let Some(zone) = &schedule.timezone {
-            self.zone(zone);
-        }
-        if let Some(cron) = &schedule.cron
-            && !cron.value.starts_with('@')
-            && cron.value.split_whitespace().count() != 5
-        {
-            self.notes.error(
-                cron.span.clone(),
-                "a cron line has five fields",
-                "minute, hour, day of month, month, day of week: \"30 3 * * *\"",
-            );
-        }
-    }
-
-    fn zone(&self, zone: &Text) -> Option<Tz> {
-        zone.value.parse::<Tz>().ok().or_else(|| {
-            let near = nearest(&zone.value, chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name()));
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "use a name of the IANA database, such as Europe/Berlin or UTC".to_owned(),
-            };
-            self.notes.error(zone.span.clone(), format!("there is no time zone `{}`", zone.value), help);
-            None
-        })
-    }
-
-    fn duration(&self, text: &Text) -> Option<Duration> {
-        humantime::parse_duration(&text.value).ok().filter(|d| !d.is_zero()).or_else(|| {
-            let message = format!("`{}` is not a length of time", text.value);
-            self.notes.error(text.span.clone(), message, "write 90s, 30m or 2h");
-            None
-        })
-    }
-
-    fn bytes(&self, text: &Text) -> Option<usize> {
-        let parsed = text.value.parse::<bytesize::ByteSize>().ok();
-        let bytes = parsed.and_then(|size| usize::try_from(size.as_u64()).ok());
-        bytes.filter(|bytes| *bytes >= 16_000_000).or_else(|| {
-            let message = format!("`{}` is not an amount of memory", text.value);
-            self.notes.error(text.span.clone(), message, "write 400MB or 2GB; at least 16MB");
-            None
         })
     }
 
@@ -617,21 +474,4 @@ fn reads(sql: &SelectSql, own: &ModelName, all: &[ModelFile]) -> Vec<ModelName> 
         .filter(|relation| all.iter().any(|model| model.name.value == relation.table))
         .filter_map(|relation| ModelName::parse(&relation.table))
         .collect()
-}
-
-fn is_postgres(url: &str) -> bool {
-    url.starts_with("postgres://") || url.starts_with("postgresql://")
-}
-
-/// `decimal(p,s)` or `text`.
-fn column_as(text: &str) -> Option<ColumnAs> {
-    if text.eq_ignore_ascii_case("text") {
-        return Some(ColumnAs::Text);
-    }
-    let inner = text.trim().strip_prefix("decimal(")?.strip_suffix(')')?;
-    let (precision, scale) = inner.split_once(',')?;
-    let precision: u8 = precision.trim().parse().ok()?;
-    let scale: i8 = scale.trim().parse().ok()?;
-    let fits = (1..=38).contains(&precision) && scale >= 0 && scale as u8 <= precision;
-    fits.then_some(ColumnAs::Decimal(Decimal { precision, scale }))
 }

@@ -81,8 +81,7 @@ pub async fn rehearse(
     let order =
         Order { pipeline: &pipeline, design: &design, stage: &stage, session, progress: progress.clone() };
     let snapshot = source.snapshot(&pipeline, &design).await?;
-    let Extracted { extract, reads, position, held_seconds } =
-        snapshot.extract(order, pipeline.timezone).await?;
+    let Extracted { extract, reads, position, held_seconds } = snapshot.extract(order).await?;
     report.source.position = Some(position.clone());
     report.source.held_seconds = held_seconds;
     report.source.tables.clone_from(&reads);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use datafusion::prelude::{cast, col};
 
 use super::{Extracted, Order, ddl};
@@ -94,7 +93,7 @@ impl Folder {
 
 /// Reads the files twice: once exactly into Arrow for the models, once more as raw text for the
 /// controls, whose values the engine converts. So a mistake in the one shows against the other.
-pub async fn extract(folder: Folder, order: Order<'_>, timezone: Tz) -> Result<Extracted> {
+pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
     let watch = Stopwatch::start();
     let states = |folder: &Folder| {
         order.design.reads.keys().map(|table| folder.state(table)).collect::<Result<Vec<_>>>()
@@ -103,7 +102,8 @@ pub async fn extract(folder: Folder, order: Order<'_>, timezone: Tz) -> Result<E
     let (mut tables, mut reads) = (BTreeMap::new(), Vec::new());
     for (table, read) in &order.design.reads {
         fault::at(Point::ExtractTable).or_error(ErrorKind::Source, || format!("cannot read {table}"))?;
-        let typed = TypedTable::new(read, timezone.name(), order.pipeline.source.types.special);
+        let typed =
+            TypedTable::new(read, order.pipeline.timezone.name(), order.pipeline.source.types.special);
         let (name, path, stage) = (table.clone(), folder.file(table), Arc::clone(order.stage));
         let task = tokio::task::spawn_blocking(move || typed.read(&name, &path, &stage));
         let staged = task.await.or_error(ErrorKind::Bug, || "a reader ended by itself".to_owned())??;

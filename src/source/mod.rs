@@ -8,8 +8,6 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use chrono_tz::Tz;
-
 use crate::error::Result;
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::{Location, Pipeline};
@@ -85,10 +83,10 @@ impl Source {
 
 impl SourceSnapshot {
     /// Reads every table and measures every control's source side, then lets the snapshot go.
-    pub async fn extract(self, order: Order<'_>, timezone: Tz) -> Result<Extracted> {
+    pub async fn extract(self, order: Order<'_>) -> Result<Extracted> {
         match self {
             SourceSnapshot::Postgres(snapshot) => extract::extract(*snapshot, order).await,
-            SourceSnapshot::Folder(folder) => files::extract(folder, order, timezone).await,
+            SourceSnapshot::Folder(folder) => files::extract(folder, order).await,
         }
     }
 }

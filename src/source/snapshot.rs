@@ -183,7 +183,7 @@ async fn confirm(client: &Client, server: &Server, pipeline: &Pipeline, design: 
     if differing.is_empty() { Ok(()) } else { Err(changed(&differing)) }
 }
 
-/// Statements that can be locked: a materialized view or foreign table has no such lock.
+/// The tables that can be locked: a materialized view or foreign table has no such lock.
 fn lockable(design: &Design) -> impl Iterator<Item = &SourceTable> {
     let unlockable = [RelationKind::MaterializedView, RelationKind::ForeignTable];
     design

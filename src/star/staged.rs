@@ -389,7 +389,7 @@ pub fn schema_only(schema: SchemaRef) -> Arc<dyn TableProvider> {
     Arc::new(StagedTable::of_batches(schema, Vec::new()))
 }
 
-/// Opens a file for reading, so that its absence is our error and not the engine's.
+/// Creates a folder with those above it; it may be there already.
 pub fn require_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)
         .or_error(ErrorKind::Store, || format!("cannot create the folder {}", path.display()))
