@@ -1,6 +1,6 @@
 //! The star in Postgres: only changed rows are touched, and everything around them lives on.
 
-use crate::support::{Project, cluster};
+use crate::support::{Project, Ran, cluster, wait_until};
 
 #[test]
 fn later_nights_touch_only_the_rows_that_changed_and_views_grants_and_readers_live_on() {
@@ -55,6 +55,27 @@ fn a_failed_delivery_is_pending_and_repeating_it_is_harmless() {
         .exits(0)
         .says("fact_order_items         0        0        0");
     assert_eq!(target.sql("SELECT snapshot FROM mart.starmill_delivery"), project.latest().unwrap());
+}
+
+#[test]
+fn a_run_that_is_interrupted_while_it_delivers_says_that_the_star_is_published() {
+    let target = cluster().database();
+    let mut project = Project::shop();
+    project.set("SHOP_TARGET", &target.url());
+    let flag = project.path("paused");
+    let child =
+        project.start(&["run", "pipelines/shop.toml"], Some(&format!("load.table=pause:{}", flag.display())));
+    wait_until("the delivery to pause", || flag.exists());
+    let run = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(run, nix::sys::signal::Signal::SIGINT).unwrap();
+    // The pause holds the thread that delivers; the signal is told as soon as it goes on.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::fs::remove_file(&flag).unwrap();
+    let ran = Ran::of(child).exits(130).warns("interrupted during the delivery").says("published");
+    assert!(!ran.stdout.contains("nothing published"), "{}", ran.stdout);
+    project.assert_store_is_whole();
+    assert_eq!(target.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'mart'"), "0");
+    project.starmill(&["deliver", "pipelines/shop.toml"]).exits(0);
 }
 
 #[test]
