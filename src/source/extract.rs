@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
 
 use super::files::{table_read, value_error};
 use super::snapshot::SourceSnapshot;
@@ -48,13 +48,13 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
         tasks: Mutex::new(tasks),
     });
     let mut workers: JoinSet<Result<Haul>> = JoinSet::new();
-    let cancels: Vec<_> = sessions.iter().map(Client::cancel_token).collect();
+    let cancels = sessions.iter().map(Client::cancel_token).collect();
     for client in sessions {
         let crew = Arc::clone(&crew);
         workers.spawn(async move { crew.work(client).await });
     }
     // When this future is dropped or fails, the server must not go on computing for nobody.
-    let guard = CancelOnDrop(Some(cancels));
+    let guard = CancelOnDrop { server: crew.server.clone(), sessions: Some(cancels) };
     let most = order.pipeline.source.snapshot_max;
     let hauls = tokio::time::timeout(most, gather(&mut workers)).await.map_err(|_| {
         Error::new(
@@ -111,18 +111,21 @@ async fn gather(workers: &mut JoinSet<Result<Haul>>) -> Result<Vec<Haul>> {
     Ok(hauls)
 }
 
-struct CancelOnDrop(Option<Vec<tokio_postgres::CancelToken>>);
+struct CancelOnDrop {
+    server: Server,
+    sessions: Option<Vec<CancelToken>>,
+}
 
 impl CancelOnDrop {
     fn disarm(mut self) {
-        self.0 = None;
+        self.sessions = None;
     }
 }
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        for token in self.0.take().into_iter().flatten() {
-            tokio::spawn(async move { token.cancel_query(tokio_postgres::NoTls).await });
+        for session in self.sessions.take().into_iter().flatten() {
+            self.server.cancel(session);
         }
     }
 }
@@ -326,7 +329,8 @@ impl Crew {
         };
         let stream = client.copy_out(&sql).await.map_err(failed)?;
         futures::pin_mut!(stream);
-        let mut decoder = columns.decoder(self.pipeline.timezone.name(), self.pipeline.source.types.special);
+        let mut decoder =
+            columns.decoder(self.pipeline.deployment.timezone.name(), self.pipeline.source.types.special);
         while let Some(message) = stream.try_next().await.map_err(failed)? {
             decoder.feed(&message).map_err(|error| columns.error(table, error))?;
             if let Some(batch) = decoder.take_full_batch() {

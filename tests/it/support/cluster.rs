@@ -16,7 +16,7 @@ pub struct Cluster {
     /// Its standard input is a pipe from us: when we end, however we end, it ends.
     _watcher: Child,
     databases: AtomicU32,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// A database of one test's own.
@@ -28,7 +28,12 @@ pub struct Database {
 
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(start)
+    CLUSTER.get_or_init(|| start("", |_| {}))
+}
+
+/// A second server, with rules of its own about who connects how, and files beside its data.
+pub fn cluster_with(rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
+    start(rules, prepare)
 }
 
 /// Where initdb and postgres are: on the PATH, or where Debian puts them.
@@ -58,7 +63,7 @@ fn server_command(program: &Path) -> Command {
     command
 }
 
-fn start() -> Cluster {
+fn start(rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
     let folder = tempfile::Builder::new().prefix("starmill-pg").tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let data = folder.path().join("data");
@@ -72,7 +77,8 @@ fn start() -> Cluster {
     // Passwords are asked of one role, so that a wrong one can be told.
     let hba = data.join("pg_hba.conf");
     let trusted = std::fs::read_to_string(&hba).unwrap();
-    std::fs::write(&hba, format!("host all guarded all scram-sha-256\n{trusted}")).unwrap();
+    std::fs::write(&hba, format!("{rules}\nhost all guarded all scram-sha-256\n{trusted}")).unwrap();
+    prepare(&data);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut script =
         String::from("\"$0\" \"$@\" & server=$!; cat > /dev/null; kill -INT $server; wait $server");
@@ -97,7 +103,7 @@ fn start() -> Cluster {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let cluster = Cluster { port, _watcher: watcher, databases: AtomicU32::new(0), _folder: folder };
+    let cluster = Cluster { port, _watcher: watcher, databases: AtomicU32::new(0), folder };
     let admin = cluster.admin();
     super::wait_until("the test server to answer", || admin.try_sql("SELECT 1").is_some());
     admin.sql("CREATE ROLE guarded LOGIN PASSWORD 'open sesame'");
@@ -111,6 +117,11 @@ impl Cluster {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where its local socket is.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// An empty database.

@@ -1,17 +1,24 @@
 //! A connection to Postgres, for reading a source and for delivering into a target: found as psql
 //! users expect, its session pinned, its errors told by what the reader can do.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+mod parameters;
+mod tls;
+
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio_postgres::config::Host;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode as Negotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::PostgresUrl;
+use parameters::parameters;
+use tls::SslMode;
 
 /// Which side of starmill connects: it decides what an unreachable server means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +54,8 @@ impl Side {
 #[derive(Clone)]
 pub struct Server {
     config: Config,
+    mode: SslMode,
+    tls: MakeRustlsConnect,
     shown: String,
     side: Side,
     /// Run by every session before anything else.
@@ -65,18 +74,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
     pub fn new(url: &PostgresUrl, side: Side, pins: &Pins) -> Result<Server> {
-        let wrong = |error| {
-            let error: tokio_postgres::Error = error;
-            Error::new(
-                ErrorKind::Pipeline,
-                format!("the {}'s URL is not one that Postgres knows", side.word()),
-            )
-            .caused_by(error)
-            .hint("write postgres://user@host:port/database")
+        let variable = |name: &str| std::env::var(name).ok();
+        let wrong = |error: Error| {
+            let hint = error.help().unwrap_or("write postgres://user@host:port/database").to_owned();
+            let message = format!("the {}'s URL cannot be used", side.word());
+            Error::new(ErrorKind::Pipeline, message).caused_by(error).hint(hint)
         };
-        let mut config = Config::from_str(url.reveal()).map_err(wrong)?;
-        complete(&mut config);
-        config.application_name("starmill");
+        let parameters = parameters(url.reveal(), &variable).map_err(wrong)?;
+        let mut config = parameters.config;
+        // A local socket needs no TLS, and its server offers none.
+        let local = config.get_hostaddrs().is_empty()
+            && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let mut tls = parameters.tls;
+        if local {
+            tls.mode = SslMode::Disable;
+        }
+        let (mode, tls) = (tls.mode, tls.connector().map_err(wrong)?);
+        if config.get_application_name().is_none() {
+            config.application_name("starmill");
+        }
         config.connect_timeout(*config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT));
         let path: Vec<String> = pins.search_path.iter().map(|schema| quote_identifier(schema)).collect();
         let setup = format!(
@@ -87,27 +103,65 @@ impl Server {
             if path.is_empty() { "pg_catalog".to_owned() } else { path.join(", ") },
             pins.lock_timeout.map_or(0, |timeout| timeout.as_millis()),
         );
-        Ok(Server { config, shown: url.to_string(), side, setup })
+        Ok(Server { config, mode, tls, shown: url.to_string(), side, setup })
     }
 
     /// Opens a session. Its connection runs in a task of its own, which ends with the client.
     pub async fn connect(&self) -> Result<Client> {
         // The configured timeout ends with the TCP handshake; a host may swallow what comes after.
         let most = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        let connected = tokio::time::timeout(most * 2, self.config.connect(NoTls)).await;
-        let (client, connection) = match connected {
-            Ok(connected) => connected.map_err(|error| self.connect_error(error))?,
+        let client = match tokio::time::timeout(most * 2, self.reach()).await {
+            Ok(reached) => reached.map_err(|error| self.connect_error(error))?,
             Err(_) => return Err(self.silent()),
         };
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a Postgres connection ended");
-            }
-        });
         client
             .batch_execute(&self.setup)
             .await
             .map_err(|error| self.error(error, "cannot prepare the session"))?;
+        Ok(client)
+    }
+
+    /// Asks the server to end what a session is doing, as safely as the session itself speaks. It goes
+    /// on its way by itself; [`settle`] waits for it.
+    pub fn cancel(&self, session: CancelToken) {
+        let tls = self.tls.clone();
+        let asked = tokio::spawn(async move {
+            if let Err(error) = session.cancel_query(tls).await {
+                tracing::debug!(%error, "a statement was not cancelled");
+            }
+        });
+        ASKED.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    }
+
+    /// Connects as `sslmode` says; `allow` and `prefer` try the other way when the first is refused.
+    async fn reach(&self) -> Result<Client, tokio_postgres::Error> {
+        match self.mode {
+            SslMode::Disable => self.reach_plain().await,
+            SslMode::Allow => match self.reach_plain().await {
+                Err(error) if wants_otherwise(&error) => self.reach_through_tls(Negotiation::Require).await,
+                reached => reached,
+            },
+            SslMode::Prefer => match self.reach_through_tls(Negotiation::Prefer).await {
+                Err(error) if wants_otherwise(&error) => self.reach_plain().await,
+                reached => reached,
+            },
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                self.reach_through_tls(Negotiation::Require).await
+            }
+        }
+    }
+
+    async fn reach_plain(&self) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        let (client, connection) = config.ssl_mode(Negotiation::Disable).connect(NoTls).await?;
+        attend(connection);
+        Ok(client)
+    }
+
+    async fn reach_through_tls(&self, negotiation: Negotiation) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        let (client, connection) = config.ssl_mode(negotiation).connect(self.tls.clone()).await?;
+        attend(connection);
         Ok(client)
     }
 
@@ -138,9 +192,7 @@ impl Server {
             None if text.contains("password missing") => {
                 "give the password: in PGPASSWORD, in ~/.pgpass, or in the URL"
             }
-            None if text.to_lowercase().contains("tls") => {
-                "this version of starmill speaks no TLS: use sslmode=prefer or disable, over a network that you trust, or a tunnel"
-            }
+            None if tls::hint(&text).is_some() => tls::hint(&text).unwrap_or_default(),
             None => "check host and port, and that the server is up and reachable from here",
         };
         ours.caused_by(error_text(&error)).hint(hint)
@@ -195,6 +247,45 @@ impl Server {
     }
 }
 
+/// Cancellations on their way.
+static ASKED: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// How long the end of a run may wait for its cancellations to arrive.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// Waits until every cancellation has arrived: a process that ends before leaves its server computing
+/// for nobody.
+pub async fn settle() {
+    let asked = std::mem::take(&mut *ASKED.lock().unwrap_or_else(PoisonError::into_inner));
+    let arrived = async {
+        for cancellation in asked {
+            let _ = cancellation.await;
+        }
+    };
+    let _ = tokio::time::timeout(SETTLING, arrived).await;
+}
+
+/// Reads what the server sends, in a task that ends with the client.
+fn attend<S, T>(connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a Postgres connection ended");
+        }
+    });
+}
+
+/// Whether a refusal may be about TLS, so that the other way is worth a try.
+fn wants_otherwise(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        None => tls::hint(&error_text(error)).is_some(),
+    }
+}
+
 /// tokio-postgres says "error connecting to server" and hides why one level below.
 fn error_text(error: &tokio_postgres::Error) -> String {
     let mut text = match error.as_db_error() {
@@ -210,79 +301,4 @@ fn error_text(error: &tokio_postgres::Error) -> String {
         cause = inner.source();
     }
     text
-}
-
-/// Fills what the URL leaves out as libpq does: PG* variables, then ~/.pgpass.
-fn complete(config: &mut Config) {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        config.host(variable("PGHOST").unwrap_or("localhost".to_owned()));
-    }
-    if config.get_ports().is_empty()
-        && let Some(port) = variable("PGPORT").and_then(|port| port.parse().ok())
-    {
-        config.port(port);
-    }
-    if config.get_user().is_none() {
-        let user = variable("PGUSER").or(variable("USER")).unwrap_or("postgres".to_owned());
-        config.user(user);
-    }
-    if config.get_dbname().is_none()
-        && let Some(name) = variable("PGDATABASE")
-    {
-        config.dbname(name);
-    }
-    if config.get_password().is_none()
-        && let Some(password) = variable("PGPASSWORD").or_else(|| pgpass(config))
-    {
-        config.password(password);
-    }
-}
-
-fn pgpass(config: &Config) -> Option<String> {
-    let file = match std::env::var_os("PGPASSFILE") {
-        Some(file) => PathBuf::from(file),
-        None => PathBuf::from(std::env::var_os("HOME")?).join(".pgpass"),
-    };
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        _ => "localhost".to_owned(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432).to_string();
-    let user = config.get_user().unwrap_or_default();
-    let database = config.get_dbname().unwrap_or(user);
-    let text = std::fs::read_to_string(file).ok()?;
-    pgpass_entry(&text, [&host, &port, database, user])
-}
-
-/// The password of the first line that fits; `*` fits anything, a backslash escapes.
-fn pgpass_entry(text: &str, wanted: [&str; 4]) -> Option<String> {
-    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
-        let mut fields = vec![String::new()];
-        let mut chars = line.chars();
-        while let Some(c) = chars.next() {
-            let last = fields.len() - 1;
-            match c {
-                '\\' => fields[last].extend(chars.next()),
-                ':' if fields.len() < 5 => fields.push(String::new()),
-                c => fields[last].push(c),
-            }
-        }
-        let fits =
-            fields.len() == 5 && fields.iter().zip(wanted).all(|(have, want)| have == "*" || have == want);
-        fits.then(|| fields.swap_remove(4))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_fitting_line_of_pgpass_wins() {
-        let text = "# a comment\nother:5432:*:*:no\n*:5432:shop:ann:se\\:cret\n*:*:*:*:last\n";
-        assert_eq!(pgpass_entry(text, ["db", "5432", "shop", "ann"]).as_deref(), Some("se:cret"));
-        assert_eq!(pgpass_entry(text, ["db", "5433", "shop", "ann"]).as_deref(), Some("last"));
-        assert_eq!(pgpass_entry("a:b:c:d", ["a", "b", "c", "d"]), None);
-    }
 }
