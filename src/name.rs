@@ -60,8 +60,20 @@ impl fmt::Display for ModelName {
 pub struct RunId(String);
 
 impl RunId {
-    pub fn new(started: chrono::DateTime<chrono::Utc>, salt: u16) -> RunId {
-        RunId(format!("{}-{salt:04x}", started.format("%Y%m%dT%H%M%SZ")))
+    /// The last four digits are the fraction of the second, so that ids sort as their runs began.
+    pub fn new(started: chrono::DateTime<chrono::Utc>) -> RunId {
+        let fraction = u64::from(started.timestamp_subsec_nanos().min(999_999_999)) * 65_536 / 1_000_000_000;
+        RunId(format!("{}-{fraction:04x}", started.format("%Y%m%dT%H%M%SZ")))
+    }
+
+    /// Reads the id of a run.
+    pub fn parse(text: &str) -> Option<RunId> {
+        RunId::is_one(text).then(|| RunId(text.to_owned()))
+    }
+
+    /// When the run began, to the second.
+    pub fn started_at(&self) -> chrono::DateTime<chrono::Utc> {
+        started_at(&self.0)
     }
 
     /// Whether a text is an id that [`RunId::new`] gave, so that nothing else is ever swept away.
@@ -102,6 +114,11 @@ impl SnapshotId {
         (plain && !text.is_empty()).then(|| SnapshotId(text.to_owned()))
     }
 
+    /// When the run began that published it, to the second.
+    pub fn started_at(&self) -> chrono::DateTime<chrono::Utc> {
+        started_at(&self.0)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -111,6 +128,12 @@ impl fmt::Display for SnapshotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The time that an id of a run begins with; the epoch for what is none.
+fn started_at(id: &str) -> chrono::DateTime<chrono::Utc> {
+    let time = id.split('-').next().unwrap_or_default();
+    chrono::NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%SZ").unwrap_or_default().and_utc()
 }
 
 /// Quotes an identifier for Postgres and DataFusion alike, doubling the quotes inside.

@@ -20,6 +20,7 @@ pub struct PipelineFile {
     pub run: RunFile,
     pub target: Option<TargetFile>,
     pub schedule: Option<ScheduleFile>,
+    pub notify: NotifyFile,
     pub models: Vec<ModelFile>,
 }
 
@@ -41,6 +42,7 @@ pub struct SourceFile {
 pub struct StoreFile {
     pub url: Option<Text>,
     pub keep: Option<i64>,
+    pub grace: Option<Text>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,16 @@ pub struct TargetFile {
 pub struct ScheduleFile {
     pub cron: Option<Text>,
     pub timezone: Option<Text>,
+    pub retries: Option<i64>,
+    pub retry_wait: Option<Text>,
+    pub late_after: Option<Text>,
+}
+
+#[derive(Debug, Default)]
+pub struct NotifyFile {
+    pub webhook: Option<Text>,
+    pub command: Option<Vec<Text>>,
+    pub on: Option<Vec<Text>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +125,16 @@ pub struct ControlFile {
     pub star: Text,
 }
 
+/// How much of a pipeline is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    Whole,
+    /// All but the source and the models, which need not even be right.
+    Deployment,
+}
+
 /// Reads the TOML, noting every mistake; what could be read is returned all the same.
-pub fn parse(notes: &Notes) -> PipelineFile {
+pub fn parse(notes: &Notes, extent: Extent) -> PipelineFile {
     let (table, errors) = DeTable::parse_recoverable(&notes.document.text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -122,14 +142,16 @@ pub fn parse(notes: &Notes) -> PipelineFile {
         notes.add(diagnostic.at(&notes.document, span));
     }
     let root = Section::root(&table, notes);
+    let whole = extent == Extent::Whole;
     let file = PipelineFile {
         name: root.string("name"),
         description: root.string("description"),
         timezone: root.string("timezone"),
         source: match root.section("source") {
-            Some(section) => source(section),
+            Some(section) if whole => source(section),
+            Some(_) => SourceFile::default(),
             None => {
-                root.missing("[source]", "url = \"postgres://…\" or a folder, below a [source] header");
+                root.missing("[source]", "[source] with `url = \"postgres://…\"` or a folder below it");
                 SourceFile::default()
             }
         },
@@ -137,9 +159,12 @@ pub fn parse(notes: &Notes) -> PipelineFile {
         run: root.section("run").map(run).unwrap_or_default(),
         target: root.section("target").map(target),
         schedule: root.section("schedule").map(schedule),
-        models: models(&root),
+        notify: root.section("notify").map(notify).unwrap_or_default(),
+        models: if whole { models(&root) } else { Vec::new() },
     };
-    root.finish();
+    if whole {
+        root.finish();
+    }
     file
 }
 
@@ -169,7 +194,11 @@ fn source(section: Section) -> SourceFile {
 }
 
 fn store(section: Section) -> StoreFile {
-    let file = StoreFile { url: section.string("url"), keep: section.integer("keep", 1..=100_000) };
+    let file = StoreFile {
+        url: section.string("url"),
+        keep: section.integer("keep", 1..=100_000),
+        grace: section.string("grace"),
+    };
     section.finish();
     file
 }
@@ -191,6 +220,19 @@ fn schedule(section: Section) -> ScheduleFile {
     let file = ScheduleFile {
         cron: section.required("cron", "\"30 3 * * *\""),
         timezone: section.string("timezone"),
+        retries: section.integer("retries", 0..=100),
+        retry_wait: section.string("retry_wait"),
+        late_after: section.string("late_after"),
+    };
+    section.finish();
+    file
+}
+
+fn notify(section: Section) -> NotifyFile {
+    let file = NotifyFile {
+        webhook: section.string("webhook"),
+        command: section.strings("command"),
+        on: section.strings("on"),
     };
     section.finish();
     file

@@ -5,10 +5,13 @@
 
 pub mod catalog;
 pub mod control;
+mod deployment;
 mod file;
 pub mod model;
+pub mod notify;
 mod refusals;
 mod resolve;
+pub mod schedule;
 mod section;
 mod settings;
 pub mod sql;
@@ -24,26 +27,37 @@ use crate::diagnostic::{Diagnostic, Document};
 use crate::name::ModelName;
 use control::Control;
 use model::Model;
+use notify::NotifySettings;
+use schedule::Schedule;
 
-pub use resolve::{mistakes, read};
+pub use resolve::{deployment, mistakes, read};
 pub use section::Spanned;
 
 /// One star, declared. Models stand in build order: each after those it reads.
 #[derive(Debug)]
 pub struct Pipeline {
+    pub deployment: Deployment,
+    pub source: SourceSettings,
+    pub models: Vec<Model>,
+    pub controls: Vec<Control>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Where a pipeline runs, where its star goes, who is told. Whoever operates a published star needs
+/// no more than this, and it can be read while the models are broken.
+#[derive(Debug, Clone)]
+pub struct Deployment {
     pub name: String,
     pub description: Option<String>,
     pub timezone: Tz,
     /// The folder that holds `pipelines/` and `sql/`; relative paths are relative to it.
     pub project: PathBuf,
-    pub source: SourceSettings,
     pub store: StoreSettings,
     pub run: RunSettings,
     pub target: Option<TargetSettings>,
-    pub models: Vec<Model>,
-    pub controls: Vec<Control>,
+    pub schedule: Option<Schedule>,
+    pub notify: NotifySettings,
     pub document: Document,
-    pub warnings: Vec<Diagnostic>,
 }
 
 impl Pipeline {
@@ -101,6 +115,8 @@ pub enum Special {
 pub struct StoreSettings {
     pub folder: PathBuf,
     pub keep: usize,
+    /// A snapshot that was published so recently may still have readers, and is not pruned.
+    pub grace: Duration,
 }
 
 #[derive(Debug, Clone)]

@@ -13,15 +13,25 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::sql::{SelectSql, folded};
 use crate::diagnostic::Diagnostic;
 
+/// What a SELECT is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It becomes a table of the star, and must give the same rows in every run.
+    Model,
+    /// Somebody wants to see an answer, and may well look at any ten rows.
+    Question,
+}
+
 /// Every refused construct of a query, with its place and what to write instead.
-pub fn refusals(sql: &SelectSql, query: &Query) -> Vec<Diagnostic> {
-    let mut visitor = Refusals { sql, found: Vec::new() };
+pub fn refusals(sql: &SelectSql, query: &Query, purpose: Purpose) -> Vec<Diagnostic> {
+    let mut visitor = Refusals { sql, purpose, found: Vec::new() };
     let _ = query.visit(&mut visitor);
     visitor.found
 }
 
 struct Refusals<'a> {
     sql: &'a SelectSql,
+    purpose: Purpose,
     found: Vec<Diagnostic>,
 }
 
@@ -29,6 +39,13 @@ impl Refusals<'_> {
     fn refuse(&mut self, span: Span, message: impl Into<String>, help: &str) {
         let place = self.sql.place(span);
         self.found.push(Diagnostic::error(message).at(&self.sql.document, place).help(help));
+    }
+
+    /// Refuses what may give other rows in every run, where that matters.
+    fn unsteady(&mut self, span: Span, message: impl Into<String>, help: &str) {
+        if self.purpose == Purpose::Model {
+            self.refuse(span, message, help);
+        }
     }
 
     fn check_function(&mut self, function: &Function, span: Span) {
@@ -42,7 +59,7 @@ impl Refusals<'_> {
         };
         let ordered = ordered_inside || !function.within_group.is_empty();
         match &function.over {
-            None if ORDERED_AGGREGATES.contains(&name.as_str()) && !ordered => self.refuse(
+            None if ORDERED_AGGREGATES.contains(&name.as_str()) && !ordered => self.unsteady(
                 span,
                 format!("{name} depends on the order of its rows, and states none"),
                 "state one inside: string_agg(name, ', ' ORDER BY name)",
@@ -52,7 +69,7 @@ impl Refusals<'_> {
                     && window.order_by.is_empty()
                     && window.window_name.is_none() =>
             {
-                self.refuse(
+                self.unsteady(
                     span,
                     format!("{name} depends on the order of its rows, and states none"),
                     "add ORDER BY inside OVER (…)",
@@ -61,7 +78,7 @@ impl Refusals<'_> {
             _ => {}
         }
         if RANDOM.contains(&name.as_str()) {
-            self.refuse(
+            self.unsteady(
                 span,
                 format!("{name} gives another answer in every run"),
                 "the same source must give the same star; derive the value from a column",
@@ -94,11 +111,11 @@ impl Visitor for Refusals<'_> {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         if !query.locks.is_empty() {
-            self.refuse(query.span(), "a model takes no row locks", "remove FOR UPDATE or FOR SHARE");
+            self.refuse(query.span(), "nothing here takes row locks", "remove FOR UPDATE or FOR SHARE");
         }
         match query.body.as_ref() {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-                self.refuse(query.span(), "this writes", "a model is one SELECT and nothing else")
+                self.refuse(query.span(), "this writes", "write one SELECT and nothing else")
             }
             SetExpr::Table(_) => {
                 self.refuse(query.span(), "TABLE is not read here", "write SELECT * FROM …");
@@ -110,14 +127,14 @@ impl Visitor for Refusals<'_> {
             _ => false,
         };
         if distinct_on && query.order_by.is_none() {
-            self.refuse(
+            self.unsteady(
                 query.span(),
                 "DISTINCT ON without ORDER BY keeps other rows in every run",
                 "add an ORDER BY that says which row of each group stays",
             );
         }
         if query.limit_clause.is_some() && query.order_by.is_none() {
-            self.refuse(
+            self.unsteady(
                 query.span(),
                 "LIMIT without ORDER BY keeps other rows in every run",
                 "add an ORDER BY that is unique",

@@ -5,14 +5,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
-use chrono_tz::Tz;
 
 use super::control::{Control, SourceSide, StarSide};
-use super::file::{self, ModelFile, PipelineFile, RoleWord, Text};
+use super::file::{self, Extent, ModelFile, PipelineFile, RoleWord, Text};
 use super::model::{Body, Lookup, Model, Role};
 use super::section::{Notes, Spanned};
 use super::sql::SelectSql;
-use super::{Pipeline, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
+use super::{Deployment, Pipeline};
 use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, list, nearest};
@@ -22,24 +21,43 @@ use crate::name::{ModelName, list, nearest};
 /// Gives the pipeline, or one error that carries every mistake with its place. The source isn't
 /// asked; whether tables and columns exist is the plan's to say.
 pub fn read(path: &Path) -> Result<Pipeline> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .or_error(ErrorKind::Pipeline, || format!("cannot read the pipeline {shown}"))
-        .map_err(|error| error.hint("give the path of a pipeline: pipelines/<name>.toml"))?;
-    let notes = Notes::new(Document::new(shown.as_str(), text));
-    let file = file::parse(&notes);
-    let project = project_folder(path)?;
-    let resolved = Resolver { notes: &notes, project: &project }.pipeline(file, path);
-    let document = notes.document.clone();
-    let found = notes.into_vec();
-    let errors = found.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    let (resolved, document, found) =
+        resolved(path, Extent::Whole, |resolver, file| resolver.pipeline(file, path))?;
     match resolved {
-        Some(mut pipeline) if errors == 0 => {
+        Some(mut pipeline) if !found.iter().any(Diagnostic::is_error) => {
             pipeline.warnings = found;
             Ok(pipeline)
         }
         _ => Err(mistakes(&document.path, found)),
     }
+}
+
+/// Reads only where a pipeline runs and what becomes of its star. Neither source nor models are
+/// looked at: who rolls a star back at night must not need them to be right.
+pub fn deployment(path: &Path) -> Result<Deployment> {
+    let (resolved, document, found) =
+        resolved(path, Extent::Deployment, |resolver, file| resolver.deployment(&file, path))?;
+    match resolved {
+        Some(deployment) if !found.iter().any(Diagnostic::is_error) => Ok(deployment),
+        _ => Err(mistakes(&document.path, found)),
+    }
+}
+
+fn resolved<T>(
+    path: &Path,
+    extent: Extent,
+    resolve: impl FnOnce(Resolver, PipelineFile) -> T,
+) -> Result<(T, Document, Vec<Diagnostic>)> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .or_error(ErrorKind::Pipeline, || format!("cannot read the pipeline {shown}"))
+        .map_err(|error| error.hint("give the path of a pipeline: pipelines/<name>.toml"))?;
+    let notes = Notes::new(Document::new(shown.as_str(), text));
+    let file = file::parse(&notes, extent);
+    let project = project_folder(path)?;
+    let resolved = resolve(Resolver { notes: &notes, project: &project }, file);
+    let document = notes.document.clone();
+    Ok((resolved, document, notes.into_vec()))
 }
 
 /// One error for all mistakes of a pipeline.
@@ -61,6 +79,11 @@ fn project_folder(path: &Path) -> Result<PathBuf> {
     Ok(project.to_owned())
 }
 
+/// What a pipeline is named after unless it says otherwise.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 pub(super) struct Resolver<'a> {
     pub(super) notes: &'a Notes,
     pub(super) project: &'a Path,
@@ -68,47 +91,13 @@ pub(super) struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn pipeline(&self, file: PipelineFile, path: &Path) -> Option<Pipeline> {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = file.name.as_ref().map_or(stem.clone(), |name| name.value.clone());
-        let timezone = file.timezone.as_ref().map_or(Some(Tz::UTC), |zone| self.zone(zone));
+        let stem = stem(path);
+        let deployment = self.deployment(&file, path);
         let source = self.source(&file);
-        let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.bytes(text));
-        if let Some(schedule) = &file.schedule {
-            self.schedule(schedule);
-        }
         let models = self.models(&file.models, &stem);
         let controls = self.controls(&file.models, &models);
         let (models, controls) = (self.in_build_order(models)?, controls);
-        let store_url = file.store.url.map_or(format!("out/{stem}"), |url| url.value);
-        Some(Pipeline {
-            name,
-            description: file.description.map(|text| text.value),
-            timezone: timezone?,
-            project: self.project.to_owned(),
-            source: source?,
-            store: StoreSettings {
-                folder: self.project.join(store_url),
-                keep: file.store.keep.and_then(|keep| usize::try_from(keep).ok()).unwrap_or(14),
-            },
-            run: RunSettings {
-                memory: memory?,
-                scratch: file
-                    .run
-                    .scratch
-                    .filter(|text| !text.value.is_empty())
-                    .map(|text| self.project.join(text.value)),
-            },
-            target: file.target.and_then(|target| {
-                let url = target.url.filter(|url| !url.value.is_empty())?;
-                self.postgres_only(&url);
-                let schema = target.schema.map_or("mart".to_owned(), |schema| schema.value);
-                Some(TargetSettings { url: PostgresUrl::new(url.value), schema })
-            }),
-            models,
-            controls,
-            document: self.notes.document.clone(),
-            warnings: Vec::new(),
-        })
+        Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings: Vec::new() })
     }
 
     fn models(&self, files: &[ModelFile], stem: &str) -> Vec<Model> {

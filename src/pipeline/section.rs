@@ -117,7 +117,10 @@ impl<'a> Section<'a> {
             "" => format!("`{key}` is missing"),
             path => format!("[{path}] needs `{key}`"),
         };
-        self.notes.error(self.header(), message, format!("add `{key} = {example}`"));
+        // A whole section has no sign of equality.
+        let help =
+            if key.starts_with('[') { format!("add {example}") } else { format!("add `{key} = {example}`") };
+        self.notes.error(self.header(), message, help);
     }
 
     pub fn integer(&self, key: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
@@ -126,10 +129,15 @@ impl<'a> Section<'a> {
             DeValue::Integer(number) => number.as_str().replace('_', "").parse::<i64>().ok(),
             _ => None,
         };
+        let (low, high) = (range.start(), range.end());
         match number {
             Some(number) if range.contains(&number) => Some(number),
-            _ => {
-                let (low, high) = (range.start(), range.end());
+            Some(number) => {
+                let message = format!("`{}` must be from {low} to {high}, not {number}", self.join(key));
+                self.notes.error(value.span(), message, "write a number in between");
+                None
+            }
+            None => {
                 self.wrong_type(key, value, &format!("a whole number from {low} to {high}"));
                 None
             }

@@ -1,26 +1,13 @@
-//! The settings of a pipeline resolved: where it reads and writes, how types travel, its bounds.
+//! The source's settings resolved: where it is, how its types travel, its bounds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
-use super::file::{self, PipelineFile, Text};
+use super::file::{PipelineFile, Text};
 use super::resolve::Resolver;
 use super::{ColumnAs, Decimal, Location, PostgresUrl, SourceSettings, Special, TypePolicy};
-use crate::name::nearest;
 
 impl Resolver<'_> {
-    pub(super) fn postgres_only(&self, url: &Text) {
-        if !is_postgres(&url.value) {
-            self.notes.error(
-                url.span.clone(),
-                "a target is a Postgres database",
-                "write postgres://user@host/database, or leave it empty for no delivery",
-            );
-        }
-    }
-
     pub(super) fn source(&self, file: &PipelineFile) -> Option<SourceSettings> {
         let source = &file.source;
         let url = source.url.as_ref()?;
@@ -103,55 +90,9 @@ impl Resolver<'_> {
         }
         types
     }
-
-    pub(super) fn schedule(&self, schedule: &file::ScheduleFile) {
-        if let Some(zone) = &schedule.timezone {
-            self.zone(zone);
-        }
-        if let Some(cron) = &schedule.cron
-            && !cron.value.starts_with('@')
-            && cron.value.split_whitespace().count() != 5
-        {
-            self.notes.error(
-                cron.span.clone(),
-                "a cron line has five fields",
-                "minute, hour, day of month, month, day of week: \"30 3 * * *\"",
-            );
-        }
-    }
-
-    pub(super) fn zone(&self, zone: &Text) -> Option<Tz> {
-        zone.value.parse::<Tz>().ok().or_else(|| {
-            let near = nearest(&zone.value, chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name()));
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "use a name of the IANA database, such as Europe/Berlin or UTC".to_owned(),
-            };
-            self.notes.error(zone.span.clone(), format!("there is no time zone `{}`", zone.value), help);
-            None
-        })
-    }
-
-    fn duration(&self, text: &Text) -> Option<Duration> {
-        humantime::parse_duration(&text.value).ok().filter(|d| !d.is_zero()).or_else(|| {
-            let message = format!("`{}` is not a length of time", text.value);
-            self.notes.error(text.span.clone(), message, "write 90s, 30m or 2h");
-            None
-        })
-    }
-
-    pub(super) fn bytes(&self, text: &Text) -> Option<usize> {
-        let parsed = text.value.parse::<bytesize::ByteSize>().ok();
-        let bytes = parsed.and_then(|size| usize::try_from(size.as_u64()).ok());
-        bytes.filter(|bytes| *bytes >= 16_000_000).or_else(|| {
-            let message = format!("`{}` is not an amount of memory", text.value);
-            self.notes.error(text.span.clone(), message, "write 400MB or 2GB; at least 16MB");
-            None
-        })
-    }
 }
 
-fn is_postgres(url: &str) -> bool {
+pub(super) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 

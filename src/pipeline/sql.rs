@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
-use super::refusals::refusals;
+use super::refusals::{Purpose, refusals};
 use crate::diagnostic::{Diagnostic, Document};
 
 /// A table name as written in a query: `orders` or `public.orders`.
@@ -42,8 +42,33 @@ impl SelectSql {
         SelectSql::parse_part(document, &text, 0)
     }
 
+    /// Parses what somebody asks of a published star.
+    pub fn question(document: Document) -> Result<SelectSql, Vec<Diagnostic>> {
+        let text = document.text.clone();
+        SelectSql::parse_for(Purpose::Question, document, &text, 0)
+    }
+
     /// Parses a query that stands in `document` from byte `offset` on.
     pub fn parse_part(document: Document, text: &str, offset: usize) -> Result<SelectSql, Vec<Diagnostic>> {
+        SelectSql::parse_for(Purpose::Model, document, text, offset)
+    }
+
+    fn parse_for(
+        purpose: Purpose,
+        document: Document,
+        text: &str,
+        offset: usize,
+    ) -> Result<SelectSql, Vec<Diagnostic>> {
+        let (only, apart) = match purpose {
+            Purpose::Model => (
+                "a model is one SELECT and nothing else; starmill writes the tables",
+                "one SELECT a model: use a CTE (WITH … AS), or a model of its own",
+            ),
+            Purpose::Question => (
+                "a published star is only read: write one SELECT; at the prompt, \\d lists tables and columns",
+                "ask one after the other",
+            ),
+        };
         let whole = offset..offset + text.len();
         let statements = Parser::new(&PostgreSqlDialect {})
             .try_with_sql(text)
@@ -54,7 +79,7 @@ impl SelectSql {
         match (query, more) {
             (Some(Statement::Query(query)), None) => {
                 let sql = SelectSql { document, query, offset };
-                let refused = refusals(&sql, &sql.query);
+                let refused = refusals(&sql, &sql.query, purpose);
                 if refused.is_empty() { Ok(sql) } else { Err(refused) }
             }
             (None, _) => Err(vec![
@@ -63,16 +88,12 @@ impl SelectSql {
             (Some(other), None) => {
                 let span = self::span_of(&document, text, offset, other.span());
                 let word = other.to_string().split(' ').next().unwrap_or_default().to_owned();
-                Err(vec![
-                    Diagnostic::error(format!("{word} is not a SELECT"))
-                        .at(&document, span)
-                        .help("a model is one SELECT and nothing else; starmill writes the tables"),
-                ])
+                Err(vec![Diagnostic::error(format!("{word} is not a SELECT")).at(&document, span).help(only)])
             }
             (Some(_), Some(second)) => Err(vec![
                 Diagnostic::error("a second statement follows the SELECT")
                     .at(&document, self::span_of(&document, text, offset, second.span()))
-                    .help("one SELECT a model: use a CTE (WITH … AS), or a model of its own"),
+                    .help(apart),
             ]),
         }
     }
@@ -213,7 +234,7 @@ fn syntax_error(document: &Document, text: &str, offset: usize, error: &str) -> 
     };
     Diagnostic::error(format!("this SQL does not parse: {message}"))
         .at(document, span)
-        .help("models are one SELECT in Postgres's dialect")
+        .help("write one SELECT in Postgres's dialect")
 }
 
 struct Relations<'a> {

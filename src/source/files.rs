@@ -102,8 +102,11 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
     let (mut tables, mut reads) = (BTreeMap::new(), Vec::new());
     for (table, read) in &order.design.reads {
         fault::at(Point::ExtractTable).or_error(ErrorKind::Source, || format!("cannot read {table}"))?;
-        let typed =
-            TypedTable::new(read, order.pipeline.timezone.name(), order.pipeline.source.types.special);
+        let typed = TypedTable::new(
+            read,
+            order.pipeline.deployment.timezone.name(),
+            order.pipeline.source.types.special,
+        );
         let (name, path, stage) = (table.clone(), folder.file(table), Arc::clone(order.stage));
         let task = tokio::task::spawn_blocking(move || typed.read(&name, &path, &stage));
         let staged = task.await.or_error(ErrorKind::Bug, || "a reader ended by itself".to_owned())??;

@@ -41,7 +41,7 @@ const TID_RANGE_SCANS: i32 = 140_000;
 impl PostgresSource {
     pub async fn connect(url: &PostgresUrl, pipeline: &Pipeline) -> Result<PostgresSource> {
         let pins = Pins {
-            timezone: pipeline.timezone.name(),
+            timezone: pipeline.deployment.timezone.name(),
             search_path: &pipeline.source.schemas,
             lock_timeout: Some(pipeline.source.lock_timeout),
         };

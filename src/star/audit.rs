@@ -124,9 +124,9 @@ pub async fn audit(
 }
 
 fn session(pipeline: &Pipeline, runtime: &Arc<RuntimeEnv>, built: &BuiltStar) -> Result<Session> {
-    let session = Session::new(pipeline.timezone, runtime, Effort::Full)?;
+    let session = Session::new(pipeline.deployment.timezone, runtime, Effort::Full)?;
     for table in &built.tables {
-        session.add(star_reference(&table.name), table.provider(pipeline.timezone.name())?)?;
+        session.add(star_reference(&table.name), table.provider(pipeline.deployment.timezone.name())?)?;
     }
     for (table, staged) in &built.source {
         session.add(source_reference(table), Arc::new(staged.clone()))?;

@@ -232,7 +232,7 @@ impl Builder {
     }
 
     fn zone(&self) -> &'static str {
-        self.pipeline.timezone.name()
+        self.pipeline.deployment.timezone.name()
     }
 
     fn registrar<'a>(&self, model: &'a Model, design: &ModelDesign) -> Registrar<'a> {
@@ -262,7 +262,7 @@ impl Builder {
     }
 
     fn session(&self, star: &[StarTable], effort: Effort) -> Result<Session> {
-        let session = Session::new(self.pipeline.timezone, &self.workshop.runtime, effort)?;
+        let session = Session::new(self.pipeline.deployment.timezone, &self.workshop.runtime, effort)?;
         for (table, staged) in &self.source {
             session.add(source_reference(table), Arc::new(staged.clone()))?;
         }

@@ -115,7 +115,7 @@ pub async fn design(
 
 impl Designer<'_> {
     fn error(&mut self, span: Range<usize>, message: String, help: String) {
-        self.found.push(Diagnostic::error(message).at(&self.pipeline.document, span).help(help));
+        self.found.push(Diagnostic::error(message).at(&self.pipeline.deployment.document, span).help(help));
     }
 
     fn reads(&self) -> BTreeMap<SourceTable, Read> {
@@ -164,7 +164,7 @@ impl Designer<'_> {
         }
         let published = self.published_schema(model, plan, &raw, sql).await?;
         let Some(published) = published else { return Ok(None) };
-        let zoned = in_zone(&published, self.pipeline.timezone.name());
+        let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
         self.session.add(star_reference(&model.name), schema_only(zoned))?;
         Ok(Some(ModelDesign { statement: Some(statement), raw, published }))
     }
@@ -243,7 +243,7 @@ impl Designer<'_> {
             let help = format!("if that is acceptable, add to [source]: allow_foreign = [\"{table}\"]");
             self.found.push(Diagnostic::error(message).help(help));
         }
-        let zone = self.pipeline.timezone.name();
+        let zone = self.pipeline.deployment.timezone.name();
         let fields: Vec<Field> = relation
             .columns
             .iter()
@@ -389,7 +389,7 @@ impl Designer<'_> {
             }
         };
         let published = composed.fields().len() - usize::from(compose::is_flagged(model));
-        let zone = self.pipeline.timezone.name();
+        let zone = self.pipeline.deployment.timezone.name();
         let mut fields = Vec::new();
         for field in composed.fields().iter().take(published) {
             // AT TIME ZONE keeps an instant here, where Postgres gives that zone's local time.

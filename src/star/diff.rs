@@ -9,12 +9,14 @@ use arrow::compute::kernels::boolean::or;
 use arrow::compute::kernels::cmp::distinct;
 use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono_tz::Tz;
 use datafusion::common::TableReference;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use super::audit::Sums;
 use super::number::Number;
 use super::session::{Effort, STAR, Session, model_error};
 use super::table::StarTable;
@@ -123,15 +125,35 @@ impl TableDiff {
 /// Examples of each kind that a table shows.
 const EXAMPLES: usize = 3;
 
-/// Compares the audited star with the published one.
+/// A star as the diff sees it, published or about to be.
+pub struct StarView<'a> {
+    tables: &'a [StarTable],
+    /// The key of each table, in their order; empty for one that has none.
+    keys: Vec<Vec<String>>,
+    sums: &'a Sums,
+}
+
+impl<'a> StarView<'a> {
+    pub fn audited(pipeline: &Pipeline, star: &'a AuditedStar) -> StarView<'a> {
+        let keys = pipeline.models.iter().map(Model::key_columns).collect();
+        StarView { tables: &star.tables, keys, sums: &star.sums }
+    }
+
+    pub fn published(star: &'a PublishedStar) -> StarView<'a> {
+        let keys = star.shapes.iter().map(|shape| shape.key.clone()).collect();
+        StarView { tables: &star.tables, keys, sums: &star.sums }
+    }
+}
+
+/// Compares a star with the one that was published before it.
 pub async fn diff(
-    pipeline: &Pipeline,
+    timezone: Tz,
     runtime: &Arc<RuntimeEnv>,
     old: Option<&PublishedStar>,
-    new: &AuditedStar,
+    new: &StarView<'_>,
 ) -> Result<StarDiff> {
     let mut tables = Vec::new();
-    for (table, model) in new.tables.iter().zip(&pipeline.models) {
+    for (table, key) in new.tables.iter().zip(&new.keys) {
         let before = old.and_then(|star| star.tables.iter().find(|old| old.name == table.name));
         let mut found = match before {
             None => TableDiff {
@@ -140,7 +162,7 @@ pub async fn diff(
                 ..TableDiff::unchanged(table.name.as_str())
             },
             Some(before) if same_files(before, table) => TableDiff::unchanged(table.name.as_str()),
-            Some(before) => compare(pipeline, runtime, before, table, &key_of(model, before, table)).await?,
+            Some(before) => compare(timezone, runtime, before, table, &key_of(key, before, table)).await?,
         };
         if let Some(old) = old {
             found.totals = movements(old.sums.get(table.name.as_str()), new.sums.get(table.name.as_str()));
@@ -148,7 +170,7 @@ pub async fn diff(
         tables.push(found);
     }
     for before in old.iter().flat_map(|star| &star.tables) {
-        if pipeline.model(&before.name).is_none() {
+        if new.tables.iter().all(|table| table.name != before.name) {
             tables.push(TableDiff {
                 removed: before.rows(),
                 presence: Presence::Dropped,
@@ -166,11 +188,10 @@ fn same_files(old: &StarTable, new: &StarTable) -> bool {
 }
 
 /// The columns that tell which rows belong together: the key, or the whole row without one.
-fn key_of(model: &Model, old: &StarTable, new: &StarTable) -> Vec<String> {
-    let key = model.key_columns();
+fn key_of(key: &[String], old: &StarTable, new: &StarTable) -> Vec<String> {
     let shared = |name: &String| old.schema.field_with_name(name).is_ok();
     if !key.is_empty() && key.iter().all(shared) {
-        return key;
+        return key.to_vec();
     }
     let names = new.schema.fields().iter().map(|field| field.name().clone());
     names.filter(|name| same_type(old, new, name)).collect()
@@ -196,7 +217,7 @@ fn movements(
 }
 
 async fn compare(
-    pipeline: &Pipeline,
+    timezone: Tz,
     runtime: &Arc<RuntimeEnv>,
     old: &StarTable,
     new: &StarTable,
@@ -216,9 +237,9 @@ async fn compare(
         let found = TableDiff::unchanged(new.name.as_str());
         return Ok(TableDiff { added: new.rows(), removed: old.rows(), reshaped, ..found });
     }
-    let session = Session::new(pipeline.timezone, runtime, Effort::Frugal)?;
-    let old_rows = Cursor::open(&session, "old", old, &columns, key, pipeline.timezone.name()).await?;
-    let new_rows = Cursor::open(&session, "new", new, &columns, key, pipeline.timezone.name()).await?;
+    let session = Session::new(timezone, runtime, Effort::Frugal)?;
+    let old_rows = Cursor::open(&session, "old", old, &columns, key, timezone.name()).await?;
+    let new_rows = Cursor::open(&session, "new", new, &columns, key, timezone.name()).await?;
     let mut walk =
         Walk { key: key.len(), found: TableDiff { reshaped, ..TableDiff::unchanged(new.name.as_str()) } };
     walk.run(old_rows, new_rows).await?;

@@ -7,7 +7,7 @@ pub mod calendar;
 mod compose;
 pub mod design;
 pub mod diff;
-mod inexact;
+pub mod inexact;
 pub mod number;
 pub mod origin;
 mod register;

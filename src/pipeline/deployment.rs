@@ -1,0 +1,178 @@
+//! The deployment resolved: the store, the budget, the target, the schedule, who is told.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::file::{NotifyFile, PipelineFile, ScheduleFile, TargetFile, Text};
+use super::notify::{AlertKind, NotifySettings, WebhookUrl};
+use super::resolve::{Resolver, stem};
+use super::schedule::{CronLine, Schedule};
+use super::settings::is_postgres;
+use super::{Deployment, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
+use crate::name::{list, nearest};
+
+impl Resolver<'_> {
+    pub(super) fn deployment(&self, file: &PipelineFile, path: &Path) -> Option<Deployment> {
+        let stem = stem(path);
+        let timezone = file.timezone.as_ref().map_or(Some(Tz::UTC), |zone| self.zone(zone));
+        let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.bytes(text));
+        let grace = self.length(&file.store.grace, Duration::from_secs(3_600));
+        let target = file.target.as_ref().and_then(|target| self.target(target));
+        let schedule = match &file.schedule {
+            Some(schedule) => Some(self.schedule(schedule, timezone)?),
+            None => None,
+        };
+        let notify = self.notify(&file.notify);
+        let store_url = file.store.url.as_ref().map_or(format!("out/{stem}"), |url| url.value.clone());
+        if let Some(url) = file.store.url.as_ref().filter(|url| url.value.contains("://")) {
+            let message =
+                format!("a store cannot be `{}://…`", url.value.split("://").next().unwrap_or_default());
+            self.notes.error(url.span.clone(), message, "write a folder");
+        }
+        let scratch = file.run.scratch.as_ref().filter(|text| !text.value.is_empty());
+        Some(Deployment {
+            name: file.name.as_ref().map_or(stem, |name| name.value.clone()),
+            description: file.description.as_ref().map(|text| text.value.clone()),
+            timezone: timezone?,
+            project: self.project.to_owned(),
+            store: StoreSettings {
+                folder: self.project.join(store_url),
+                keep: file.store.keep.and_then(|keep| usize::try_from(keep).ok()).unwrap_or(14),
+                grace: grace?,
+            },
+            run: RunSettings { memory: memory?, scratch: scratch.map(|text| self.project.join(&text.value)) },
+            target,
+            schedule,
+            notify: notify?,
+            document: self.notes.document.clone(),
+        })
+    }
+
+    fn target(&self, target: &TargetFile) -> Option<TargetSettings> {
+        let url = target.url.as_ref().filter(|url| !url.value.is_empty())?;
+        if !is_postgres(&url.value) {
+            self.notes.error(
+                url.span.clone(),
+                "a target is a Postgres database",
+                "write postgres://user@host/database, or leave it empty for no delivery",
+            );
+        }
+        let schema = target.schema.as_ref().map_or("mart".to_owned(), |schema| schema.value.clone());
+        Some(TargetSettings { url: PostgresUrl::new(url.value.clone()), schema })
+    }
+
+    fn schedule(&self, schedule: &ScheduleFile, pipeline_zone: Option<Tz>) -> Option<Schedule> {
+        let timezone = match &schedule.timezone {
+            Some(zone) => self.zone(zone),
+            None => pipeline_zone,
+        };
+        let line = schedule.cron.as_ref().and_then(|text| self.cron(text));
+        let retry_wait = self.length(&schedule.retry_wait, Duration::from_secs(60));
+        let late_after = self.length(&schedule.late_after, Duration::from_secs(3_600));
+        Some(Schedule {
+            line: line?,
+            timezone: timezone?,
+            retries: schedule.retries.and_then(|retries| u32::try_from(retries).ok()).unwrap_or(5),
+            retry_wait: retry_wait?,
+            late_after: late_after?,
+        })
+    }
+
+    fn cron(&self, text: &Text) -> Option<CronLine> {
+        match CronLine::parse(&text.value) {
+            Ok(line) => Some(line),
+            Err(mistake) => {
+                // Inside the string, unless escapes or variables moved its characters.
+                let written = &self.notes.document.text[text.span.clone()];
+                let span = match written.find(&text.value).filter(|_| !text.value.is_empty()) {
+                    Some(at) => {
+                        let start = text.span.start + at;
+                        start + mistake.span.start..start + mistake.span.end
+                    }
+                    None => text.span.clone(),
+                };
+                self.notes.error(span, mistake.message, mistake.help);
+                None
+            }
+        }
+    }
+
+    fn notify(&self, notify: &NotifyFile) -> Option<NotifySettings> {
+        let mut found = NotifySettings { on: AlertKind::CHOICES.to_vec(), ..NotifySettings::default() };
+        if let Some(url) = notify.webhook.as_ref().filter(|url| !url.value.is_empty()) {
+            found.webhook = WebhookUrl::parse(&url.value);
+            if found.webhook.is_none() {
+                self.notes.error(url.span.clone(), "a webhook is an http address", "write https://host/path");
+                return None;
+            }
+        }
+        if let Some([line]) = notify.command.as_deref()
+            && line.value.trim().contains(char::is_whitespace)
+        {
+            self.notes.error(
+                line.span.clone(),
+                "a command is a list: the program, then its arguments",
+                "write command = [\"program\", \"argument\"]",
+            );
+        }
+        if let Some(command) = notify.command.as_ref().filter(|command| !command.is_empty()) {
+            found.command = Some(command.iter().map(|word| word.value.clone()).collect());
+        }
+        if let Some(on) = &notify.on {
+            found.on.clear();
+            for word in on {
+                match AlertKind::CHOICES.into_iter().find(|kind| kind.word() == word.value) {
+                    Some(kind) => found.on.push(kind),
+                    None => self.notes.error(
+                        word.span.clone(),
+                        format!("nobody is told of `{}`", word.value),
+                        format!("valid: {}", list(AlertKind::CHOICES.map(AlertKind::word))),
+                    ),
+                }
+            }
+        }
+        Some(found)
+    }
+
+    /// A wait, which may be none at all.
+    fn length(&self, text: &Option<Text>, default: Duration) -> Option<Duration> {
+        text.as_ref().map_or(Some(default), |text| self.duration_if(text, |_| true))
+    }
+
+    /// A bound, which is always some time.
+    pub(super) fn duration(&self, text: &Text) -> Option<Duration> {
+        self.duration_if(text, |length| !length.is_zero())
+    }
+
+    fn duration_if(&self, text: &Text, fits: impl Fn(&Duration) -> bool) -> Option<Duration> {
+        humantime::parse_duration(&text.value).ok().filter(fits).or_else(|| {
+            let message = format!("`{}` is not a length of time", text.value);
+            self.notes.error(text.span.clone(), message, "write 90s, 30m or 2h");
+            None
+        })
+    }
+
+    pub(super) fn zone(&self, zone: &Text) -> Option<Tz> {
+        zone.value.parse::<Tz>().ok().or_else(|| {
+            let near = nearest(&zone.value, chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name()));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "use a name of the IANA database, such as Europe/Berlin or UTC".to_owned(),
+            };
+            self.notes.error(zone.span.clone(), format!("there is no time zone `{}`", zone.value), help);
+            None
+        })
+    }
+
+    pub(super) fn bytes(&self, text: &Text) -> Option<usize> {
+        let parsed = text.value.parse::<bytesize::ByteSize>().ok();
+        let bytes = parsed.and_then(|size| usize::try_from(size.as_u64()).ok());
+        bytes.filter(|bytes| *bytes >= 16_000_000).or_else(|| {
+            let message = format!("`{}` is not an amount of memory", text.value);
+            self.notes.error(text.span.clone(), message, "write 400MB or 2GB; at least 16MB");
+            None
+        })
+    }
+}
