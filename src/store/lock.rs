@@ -67,10 +67,7 @@ impl StoreWriter {
     /// Removes what no commit names: half-written snapshots, keys that were never published, the
     /// scratch of dead runs; and repairs the link. Only what bears a run's id is ever removed.
     fn sweep(&self) -> Result<()> {
-        let latest = self.store.latest()?;
-        if latest.is_none() && self.was_published() {
-            return Err(lost_commit(&self.store.folder));
-        }
+        let latest = self.store.latest_or_lost()?;
         let kept: BTreeSet<&str> =
             latest.iter().flat_map(|l| l.snapshots.iter().map(SnapshotId::as_str)).collect();
         for (path, name) in entries(&self.store.folder.join("snapshots")) {
@@ -85,18 +82,6 @@ impl StoreWriter {
             self.link(&latest.snapshot);
         }
         Ok(())
-    }
-
-    /// Whether something was published here, though `latest.json` is gone: the link is made only
-    /// after a commit, and a snapshot with a predecessor is not a first one that was killed.
-    fn was_published(&self) -> bool {
-        let has_predecessor = |(folder, _): (PathBuf, String)| {
-            let text = std::fs::read_to_string(folder.join("manifest.json")).unwrap_or_default();
-            let manifest: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            manifest.get("previous").is_some_and(|previous| !previous.is_null())
-        };
-        self.store.folder.join("latest").symlink_metadata().is_ok()
-            || entries(&self.store.folder.join("snapshots")).into_iter().any(has_predecessor)
     }
 
     fn sweep_keys(&self, latest: Option<&Latest>) -> Result<()> {
@@ -135,7 +120,7 @@ impl StoreWriter {
 
 /// The link is made only after a commit. Without `latest.json` every snapshot would look like one that
 /// was never published, and sweeping would lose them all.
-fn lost_commit(folder: &Path) -> Error {
+pub(super) fn lost_commit(folder: &Path) -> Error {
     let message = format!("{} has published snapshots, but its latest.json is gone", folder.display());
     Error::new(ErrorKind::Store, message).hint(
         "restore latest.json from a backup; or remove the link `latest`, to begin anew without the past",

@@ -28,6 +28,33 @@ pub struct Latest {
     /// Oldest first. The published one is among them, not always the last.
     pub snapshots: Vec<SnapshotId>,
     pub keys: BTreeMap<ModelName, KeysEntry>,
+    /// Since when a kept snapshot is no longer the published one; its readers need some time.
+    #[serde(default)]
+    pub superseded: BTreeMap<SnapshotId, DateTime<Utc>>,
+    /// SHA-256 of each kept snapshot's `manifest.json`, which has those of all its files.
+    #[serde(default)]
+    pub manifests: BTreeMap<SnapshotId, String>,
+}
+
+impl Latest {
+    /// The same store with another of its snapshots published.
+    pub fn moved_to(mut self, snapshot: SnapshotId, now: DateTime<Utc>) -> Latest {
+        let left = std::mem::replace(&mut self.snapshot, snapshot);
+        self.superseded.remove(&self.snapshot);
+        if left != self.snapshot {
+            self.superseded.insert(left, now);
+        }
+        self.published_at = now;
+        self
+    }
+
+    /// The same store without some of its snapshots.
+    pub fn without(mut self, gone: &[SnapshotId]) -> Latest {
+        self.snapshots.retain(|id| !gone.contains(id));
+        self.superseded.retain(|id, _| !gone.contains(id));
+        self.manifests.retain(|id, _| !gone.contains(id));
+        self
+    }
 }
 
 /// The files of one model's registry, and the highest surrogate ever given.

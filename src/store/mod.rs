@@ -2,11 +2,15 @@
 //!
 //! Nothing that `latest.json` doesn't name is part of the store; the next writer sweeps it away.
 
+mod history;
 mod lock;
 pub mod manifest;
+pub mod notes;
 mod prune;
 mod publish;
+mod reference;
 mod scratch;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,10 +26,12 @@ use crate::star::Registry;
 use crate::star::table::{DataFile, StarTable};
 
 pub use lock::StoreWriter;
+use lock::{entries, lost_commit};
 use manifest::{KeysEntry, Latest, Manifest};
-pub use prune::PrunePlan;
+pub use prune::{PrunePlan, Retention};
 pub use publish::Proof;
 pub use scratch::Scratch;
+pub use verify::{Damage, Verified};
 
 /// A store, for reading. It may not exist yet.
 #[derive(Debug, Clone)]
@@ -72,6 +78,31 @@ impl Store {
         Ok(Some(latest))
     }
 
+    /// Whether something was published here, though `latest.json` is gone: the link is made only
+    /// after a commit, and a snapshot with a predecessor is not a first one that was killed.
+    fn was_published(&self) -> bool {
+        let has_predecessor = |(folder, _): (PathBuf, String)| {
+            let text = std::fs::read_to_string(folder.join("manifest.json")).unwrap_or_default();
+            let manifest: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            manifest.get("previous").is_some_and(|previous| !previous.is_null())
+        };
+        self.folder.join("latest").symlink_metadata().is_ok()
+            || entries(&self.folder.join("snapshots")).into_iter().any(has_predecessor)
+    }
+
+    /// Whether the folder is there, and its commit point, if there is one, can be read.
+    pub fn is_readable(&self) -> bool {
+        self.folder.exists() && self.latest_or_lost().is_ok()
+    }
+
+    /// The commit point, or none before the first publication; an error when it was lost.
+    pub fn latest_or_lost(&self) -> Result<Option<Latest>> {
+        match self.latest()? {
+            None if self.was_published() => Err(lost_commit(&self.folder)),
+            latest => Ok(latest),
+        }
+    }
+
     /// The published snapshot, or none before the first.
     pub fn published(&self) -> Result<Option<Published>> {
         match self.latest()? {
@@ -80,13 +111,18 @@ impl Store {
         }
     }
 
-    pub fn snapshot(&self, id: &SnapshotId) -> Result<Published> {
-        let folder = self.snapshot_folder(id);
-        let path = folder.join("manifest.json");
+    /// What is known of a snapshot, without opening its tables.
+    pub fn manifest(&self, id: &SnapshotId) -> Result<Manifest> {
+        let path = self.snapshot_folder(id).join("manifest.json");
         let text =
             std::fs::read_to_string(&path).map_err(|error| store_error("cannot read", &path, error))?;
-        let manifest: Manifest = serde_json::from_str(&text)
-            .or_error(ErrorKind::Store, || format!("{} is not a manifest", path.display()))?;
+        serde_json::from_str(&text)
+            .or_error(ErrorKind::Store, || format!("{} is not a manifest", path.display()))
+    }
+
+    pub fn snapshot(&self, id: &SnapshotId) -> Result<Published> {
+        let folder = self.snapshot_folder(id);
+        let manifest = self.manifest(id)?;
         let mut tables = Vec::new();
         for table in &manifest.tables {
             tables.push(star_table(
@@ -112,6 +148,15 @@ impl Store {
             let folder = self.folder.join("keys").join(model.as_str());
             let mut tables = Vec::new();
             for file in &entry.files {
+                // A surrogate that was given is never given again, so what says so must be whole.
+                verify::whole(&folder, file).map_err(|damage| {
+                    let path = damage.path.display();
+                    Error::new(
+                        ErrorKind::Store,
+                        format!("the registry is damaged: {path}: {}", damage.problem),
+                    )
+                    .hint("restore the file from a backup; a run without it would give keys anew")
+                })?;
                 tables.push(star_table(&folder, model, std::slice::from_ref(file), &[])?);
             }
             registry.insert(model.clone(), Registry { tables, highest: entry.highest });
@@ -139,6 +184,12 @@ fn star_table(folder: &Path, name: &ModelName, files: &[DataFile], sort: &[Strin
 /// An error of the file system, with the step that helps.
 fn store_error(doing: &str, path: &Path, error: std::io::Error) -> Error {
     let hint = match error.kind() {
+        std::io::ErrorKind::PermissionDenied if doing == "cannot read" => {
+            "give this user the right to read there"
+        }
+        _ if doing == "cannot read" => {
+            "`starmill snapshots verify` says what is damaged, `starmill snapshots rollback` publishes another snapshot"
+        }
         std::io::ErrorKind::PermissionDenied => "give this user the right to write there",
         std::io::ErrorKind::StorageFull => "free space there; the last snapshot is whole and still published",
         _ => "check the disk; the last snapshot is whole and still published",
@@ -170,15 +221,4 @@ fn replace_file(path: &Path, text: &str) -> Result<()> {
         tracing::warn!(file = %path.display(), %error, "the folder was not synced");
     }
     Ok(())
-}
-
-impl Store {
-    /// Keeps what happened in a run, by its id.
-    pub fn keep_report<R: serde::Serialize>(&self, run: &crate::name::RunId, report: &R) -> Result<()> {
-        let folder = self.folder.join("runs");
-        create_folder(&folder)?;
-        let text =
-            serde_json::to_string_pretty(report).or_error(ErrorKind::Bug, || "the report".to_owned())?;
-        replace_file(&folder.join(format!("{run}.json")), &text)
-    }
 }

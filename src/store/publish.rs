@@ -1,5 +1,6 @@
 //! Makes an audited star the published one, at one instant: the renaming of `latest.json`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -9,8 +10,9 @@ use super::lock::StoreWriter;
 use super::manifest::{
     ColumnRecord, FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, RegistryShape, StepRecord, TableRecord,
 };
+use super::verify::hash;
 use super::{LATEST, create_folder, replace_file, store_error, sync_folder};
-use crate::error::{ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Pipeline;
@@ -49,21 +51,29 @@ impl StoreWriter {
         std::fs::rename(&new, &folder).map_err(|error| store_error("cannot rename", &new, error))?;
         sync_folder(&snapshots)?;
         at(Point::PublishRenamed, &folder)?;
-        let mut kept = latest.as_ref().map_or(Vec::new(), |latest| latest.snapshots.clone());
-        kept.push(id.clone());
-        let latest = Latest {
-            format: FORMAT,
-            store: latest.map_or_else(new_store_id, |latest| latest.store),
-            snapshot: id.clone(),
-            published_at: crate::clock::now(),
-            snapshots: kept,
-            keys,
+        let now = crate::clock::now();
+        let mut latest = match latest {
+            Some(latest) => latest.moved_to(id.clone(), now),
+            None => first_commit(&id, now),
         };
+        latest.keys = keys;
+        latest.manifests.insert(id.clone(), hash(text.as_bytes()));
+        latest.snapshots.push(id.clone());
         self.commit(&latest)?;
         let tables = star.tables.into_iter();
         let tables = tables.map(|table| StarTable { folder: folder.join(table.name.as_str()), ..table });
         let shapes = manifest.tables.into_iter().map(|table| table.shape).collect();
         Ok(PublishedStar { snapshot: id, tables: tables.collect(), shapes, sums: star.sums })
+    }
+
+    /// Makes another kept snapshot the published one. Nothing else moves: the registry keeps what it
+    /// has given, and the snapshots after it stay.
+    pub fn roll_back(&self, to: &SnapshotId) -> Result<()> {
+        let latest = self.store().latest()?;
+        let latest = latest.filter(|latest| latest.snapshots.contains(to)).ok_or_else(|| {
+            Error::new(ErrorKind::Store, format!("the store does not keep the snapshot {to}"))
+        })?;
+        self.commit(&latest.moved_to(to.clone(), crate::clock::now()))
     }
 
     /// The commit: readers see the new snapshot from the moment of the rename. What comes after it
@@ -86,7 +96,7 @@ impl StoreWriter {
         star: &AuditedStar,
         latest: Option<&Latest>,
         id: &SnapshotId,
-    ) -> Result<std::collections::BTreeMap<ModelName, KeysEntry>> {
+    ) -> Result<BTreeMap<ModelName, KeysEntry>> {
         let mut keys = latest.map(|latest| latest.keys.clone()).unwrap_or_default();
         for model in pipeline.models.iter().filter(|model| model.registered()) {
             let entry = keys.entry(model.name.clone()).or_default();
@@ -140,8 +150,17 @@ fn sync_star(folder: &Path, tables: &[StarTable]) -> Result<()> {
     sync_folder(folder)
 }
 
-fn new_store_id() -> String {
-    format!("{:016x}", fastrand::u64(..))
+fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
+    Latest {
+        format: FORMAT,
+        store: format!("{:016x}", fastrand::u64(..)),
+        snapshot: id.clone(),
+        published_at: now,
+        snapshots: Vec::new(),
+        keys: BTreeMap::new(),
+        superseded: BTreeMap::new(),
+        manifests: BTreeMap::new(),
+    }
 }
 
 fn manifest(
@@ -193,9 +212,9 @@ fn manifest(
         previous: latest.map(|latest| latest.snapshot.clone()),
         created_at: proof.created_at,
         pipeline: PipelineRecord {
-            name: pipeline.name.clone(),
-            description: pipeline.description.clone(),
-            timezone: pipeline.timezone.name().to_owned(),
+            name: pipeline.deployment.name.clone(),
+            description: pipeline.deployment.description.clone(),
+            timezone: pipeline.deployment.timezone.name().to_owned(),
             source: pipeline.source.url.to_string(),
         },
         position: proof.position,

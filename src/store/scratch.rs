@@ -1,11 +1,11 @@
 //! A run's own folder for spilling and staged tables; gone with the run, or swept by the next.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::lock::{entries, remove};
 use super::{create_folder, store_error};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::RunId;
 
 /// The folder inside a store, or inside the folder that the pipeline names.
@@ -19,23 +19,32 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn create(parent: &Path, run: &RunId) -> Result<Scratch> {
-        let folder = parent.join(FOLDER).join(run.as_str());
-        let path = folder.join("lock");
-        loop {
-            create_folder(&folder)?;
-            let lock = match File::create(&path) {
-                Ok(lock) => lock,
-                // A sweeper took the empty folder away in between.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(store_error("cannot create", &path, error)),
-            };
-            lock.lock().map_err(|error| store_error("cannot lock", &path, error))?;
-            // Between creation and lock a sweeper may have had the lock, and removed it all.
-            if path.exists() {
-                sweep(&parent.join(FOLDER));
-                return Ok(Scratch { folder, _lock: lock });
+        for twin in 1.. {
+            // Two readers may begin at one instant, and have one id.
+            let name = if twin == 1 { run.to_string() } else { format!("{run}-{twin}") };
+            let folder = parent.join(FOLDER).join(name);
+            let path = folder.join("lock");
+            loop {
+                create_folder(&folder)?;
+                let lock = match File::create(&path) {
+                    Ok(lock) => lock,
+                    // A sweeper took the empty folder away in between.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(store_error("cannot create", &path, error)),
+                };
+                match lock.try_lock() {
+                    Ok(()) => {}
+                    Err(TryLockError::WouldBlock) => break,
+                    Err(TryLockError::Error(error)) => return Err(store_error("cannot lock", &path, error)),
+                }
+                // Between creation and lock a sweeper may have had the lock, and removed it all.
+                if path.exists() {
+                    sweep(&parent.join(FOLDER));
+                    return Ok(Scratch { folder, _lock: lock });
+                }
             }
         }
+        Err(Error::new(ErrorKind::Bug, "no scratch folder has a free name"))
     }
 
     pub fn folder(&self) -> &Path {

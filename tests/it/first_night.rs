@@ -72,7 +72,7 @@ fn a_second_night_over_the_same_source_changes_nothing_and_writes_the_same_bytes
 #[test]
 fn a_store_keeps_as_many_snapshots_as_the_pipeline_says() {
     let project = Project::shop();
-    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"");
     let ids: Vec<String> = (0..4).map(|_| project.night()["snapshot"].as_str().unwrap().to_owned()).collect();
     let mut expected = ids[2..].to_vec();
     expected.sort();

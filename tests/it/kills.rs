@@ -49,7 +49,7 @@ fn a_run_killed_at_any_point_leaves_a_whole_star_and_the_next_one_succeeds() {
     let source = cluster().shop();
     let mut project = Project::shop_on(&source);
     project.set("SHOP_TARGET", &source.url());
-    project.edit("pipelines/shop.toml", "keep = 14", "keep = 1");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 1\ngrace = \"0s\"");
     project.night();
     for (round, point) in RUN_POINTS.iter().chain(&LOAD_POINTS).enumerate() {
         change(&source, round);
@@ -83,7 +83,7 @@ fn a_run_killed_at_any_millisecond_leaves_a_whole_star_and_the_next_one_succeeds
     let source = cluster().shop();
     let mut project = Project::shop_on(&source);
     project.set("SHOP_TARGET", &source.url());
-    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"");
     let started = std::time::Instant::now();
     project.night();
     let usual = started.elapsed().as_millis() as u64;

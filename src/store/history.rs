@@ -1,0 +1,57 @@
+//! What happened in every run, the failed ones too: `runs/<run>.json`.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::lock::entries;
+use super::{Store, create_folder, replace_file, store_error};
+use crate::error::{ErrorKind, Result, ResultExt};
+use crate::name::RunId;
+
+const FOLDER: &str = "runs";
+
+impl Store {
+    /// Keeps what happened in a run, by its id.
+    pub fn keep_report<R: Serialize>(&self, run: &RunId, report: &R) -> Result<()> {
+        let folder = self.folder().join(FOLDER);
+        create_folder(&folder)?;
+        let text =
+            serde_json::to_string_pretty(report).or_error(ErrorKind::Bug, || "the report".to_owned())?;
+        replace_file(&folder.join(format!("{run}.json")), &text)
+    }
+
+    /// The runs that have a report, the newest first.
+    pub fn runs(&self) -> Vec<RunId> {
+        let folder = self.folder().join(FOLDER);
+        if let Err(error) = std::fs::read_dir(&folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %folder.display(), %error, "the runs cannot be read");
+        }
+        let names = entries(&folder);
+        let mut runs: Vec<RunId> =
+            names.iter().filter_map(|(_, name)| RunId::parse(name.strip_suffix(".json")?)).collect();
+        runs.sort();
+        runs.reverse();
+        runs
+    }
+
+    /// The report of a run.
+    pub fn report<R: DeserializeOwned>(&self, run: &RunId) -> Result<R> {
+        let path = self.folder().join(FOLDER).join(format!("{run}.json"));
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| store_error("cannot read", &path, error))?;
+        serde_json::from_str(&text)
+            .or_error(ErrorKind::Store, || format!("{} is not the report of a run", path.display()))
+    }
+
+    /// The reports of all runs, the newest first, each read when it is asked for. What cannot be read
+    /// is left out, and told in the log: one damaged report must not hide the others.
+    pub fn reports<R: DeserializeOwned>(&self) -> impl Iterator<Item = R> + '_ {
+        self.runs().into_iter().filter_map(|run| {
+            self.report(&run)
+                .inspect_err(|error| tracing::warn!(%run, %error, "a run's report is left out"))
+                .ok()
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! Small notes beside the commit point: what was delivered where, whether somebody was told of a
+//! failure, since when a schedule is watched. None of them decides what is published, so one that is
+//! missing or damaged counts as not written.
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Store, create_folder, replace_file, store_error};
+use crate::error::{ErrorKind, Result, ResultExt};
+use crate::name::{RunId, SnapshotId};
+use crate::pipeline::notify::AlertKind;
+
+/// A kind of note, with the file that holds the one of its kind.
+pub trait Note: Serialize + DeserializeOwned {
+    const FILE: &'static str;
+}
+
+/// What the target held when a delivery into it last ended well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryNote {
+    /// None before the first delivery has ended well.
+    pub snapshot: Option<SnapshotId>,
+    /// Without its password.
+    pub target: String,
+    pub schema: String,
+    pub delivered_at: DateTime<Utc>,
+}
+
+/// A failure that somebody was told of, and that has not come right yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct IncidentNote {
+    pub kind: AlertKind,
+    pub run: Option<RunId>,
+    /// The night of the schedule that it is about.
+    #[serde(default)]
+    pub night: Option<DateTime<Utc>>,
+    pub since: DateTime<Utc>,
+}
+
+/// Since when a scheduler looks after the pipeline: nights before it were nobody's to miss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchNote {
+    pub cron: String,
+    pub timezone: String,
+    pub since: DateTime<Utc>,
+}
+
+impl Note for DeliveryNote {
+    const FILE: &'static str = "delivery.json";
+}
+
+impl Note for IncidentNote {
+    const FILE: &'static str = "incident.json";
+}
+
+impl Note for WatchNote {
+    const FILE: &'static str = "schedule.json";
+}
+
+impl Store {
+    pub fn note<N: Note>(&self) -> Option<N> {
+        let path = self.folder().join(N::FILE);
+        let text = std::fs::read_to_string(&path).ok()?;
+        serde_json::from_str(&text)
+            .inspect_err(|error| tracing::warn!(file = %path.display(), %error, "a note is ignored"))
+            .ok()
+    }
+
+    pub fn keep_note<N: Note>(&self, note: &N) -> Result<()> {
+        create_folder(self.folder())?;
+        let text = serde_json::to_string_pretty(note).or_error(ErrorKind::Bug, || "a note".to_owned())?;
+        replace_file(&self.folder().join(N::FILE), &text)
+    }
+
+    pub fn drop_note<N: Note>(&self) -> Result<()> {
+        let path = self.folder().join(N::FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(store_error("cannot remove", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
