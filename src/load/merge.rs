@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::receipt::{Receipt, table_exists};
 use super::shape::{self, Column, Constraints, definitions, identity, quoted};
-use super::{DeliveredTable, Loader, at};
+use super::{DeliveredTable, Loader, Trust, at};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
@@ -30,7 +30,8 @@ pub async fn table(
     let hashes: Vec<String> = table.files.iter().map(|file| file.sha256.clone()).collect();
     let exists = loader.exists(&table_exists(loader, name)).await?;
     let mut delivered = DeliveredTable { table: name.to_owned(), inserted: 0, updated: 0, deleted: 0 };
-    if exists && receipt.tables.get(name) == Some(&hashes) {
+    let trusted = loader.shipment.trust == Trust::Receipt;
+    if exists && trusted && receipt.tables.get(name) == Some(&hashes) {
         return Ok(delivered);
     }
     let columns = columns(&table.schema, name)?;
@@ -61,7 +62,7 @@ pub async fn table(
     Ok(delivered)
 }
 
-fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
+pub fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     for field in schema.fields() {
         let type_name = encode::postgres_type(field.data_type()).ok_or_else(|| {
@@ -109,6 +110,23 @@ async fn copy(loader: &Loader<'_>, table: &StarTable, into: &str) -> Result<u64>
     sink.finish().await.map_err(|error| loader.failed(error, &doing))
 }
 
+/// The temporary table that has the star's rows while they are compared with the target's.
+pub const BESIDE: &str = "pg_temp.starmill_new";
+
+/// Copies a table of the star into a temporary one, to be compared there.
+pub async fn copy_beside(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    columns: &[Column],
+    doing: &str,
+) -> Result<()> {
+    loader.execute(&format!("DROP TABLE IF EXISTS {BESIDE}"), doing).await?;
+    let create = format!("CREATE TEMP TABLE starmill_new ({}) ON COMMIT DROP", definitions(columns));
+    loader.execute(&create, doing).await?;
+    copy(loader, table, BESIDE).await?;
+    Ok(())
+}
+
 /// Loads the rows beside the table, then touches only those that differ.
 async fn merge(
     loader: &Loader<'_>,
@@ -118,13 +136,9 @@ async fn merge(
     delivered: &mut DeliveredTable,
 ) -> Result<()> {
     let into = loader.qualified(table.name.as_str());
-    let beside = "pg_temp.starmill_new";
+    let beside = BESIDE;
     let doing = format!("merge into {into}");
-    loader.execute("DROP TABLE IF EXISTS pg_temp.starmill_new", &doing).await?;
-    loader
-        .execute(&format!("CREATE TEMP TABLE starmill_new ({}) ON COMMIT DROP", definitions(columns)), &doing)
-        .await?;
-    copy(loader, table, beside).await?;
+    copy_beside(loader, table, columns, &doing).await?;
     let identity = identity(shape);
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     if identity.is_empty() {
@@ -161,6 +175,13 @@ async fn merge(
     Ok(())
 }
 
+/// Rows without a key, equal ones told apart by a number.
+pub fn numbered(table: &str, extra: &str, list: &str) -> String {
+    format!(
+        "SELECT {extra} ROW({list})::text AS \"starmill: row\", row_number() OVER (PARTITION BY ROW({list})::text) AS \"starmill: copy\" FROM {table}"
+    )
+}
+
 /// Without a key a row is its own identity, and equal rows are counted.
 async fn merge_whole_rows(
     loader: &Loader<'_>,
@@ -171,11 +192,7 @@ async fn merge_whole_rows(
 ) -> Result<()> {
     let doing = format!("merge into {into}");
     let list = quoted(names);
-    let numbered = |table: &str, extra: &str| {
-        format!(
-            "SELECT {extra} ROW({list})::text AS \"starmill: row\", row_number() OVER (PARTITION BY ROW({list})::text) AS \"starmill: copy\" FROM {table}"
-        )
-    };
+    let numbered = |table: &str, extra: &str| numbered(table, extra, &list);
     let delete = format!(
         "DELETE FROM {into} WHERE ctid IN (SELECT o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
         numbered(into, "ctid AS at,"),

@@ -5,8 +5,10 @@
 mod merge;
 mod receipt;
 mod shape;
+mod verify;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -20,12 +22,22 @@ use crate::postgres::{Pins, Server, Side};
 use crate::star::PublishedStar;
 
 use receipt::Receipt;
+pub use verify::{HeldTable, Verification};
 
 /// Whether a target that holds another store's star is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adopt {
     Refuse,
     TakeOver,
+}
+
+/// Whether a table is taken to hold what the receipt says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// A table whose files have the same hashes has the same rows.
+    Receipt,
+    /// Every row is compared.
+    Nothing,
 }
 
 /// What the target received.
@@ -50,6 +62,9 @@ pub struct Shipment<'a> {
     pub pipeline: &'a str,
     /// The id of the store that it comes from.
     pub store: &'a str,
+    pub trust: Trust,
+    /// How long a statement may wait for a lock; none is as long as it takes.
+    pub lock_timeout: Option<Duration>,
 }
 
 /// Loads the published star. Readers of the target see the old star until the commit, the new one
@@ -60,12 +75,7 @@ pub async fn load(
     timezone: Tz,
     adopt: Adopt,
 ) -> Result<Delivery> {
-    let path = [target.schema.clone()];
-    let server = Server::new(
-        &target.url,
-        Side::Target,
-        &Pins { timezone: timezone.name(), search_path: &path, lock_timeout: None },
-    )?;
+    let server = server(target, timezone, shipment.lock_timeout)?;
     let client = server.connect().await?;
     let loader = Loader { client: &client, server: &server, target, shipment };
     let tables = match loader.transaction(adopt).await {
@@ -77,6 +87,20 @@ pub async fn load(
         }
     };
     Ok(Delivery { target: target.url.to_string(), schema: target.schema.clone(), tables })
+}
+
+/// Whether the target still holds the star, row by row. Nothing is changed there.
+pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz) -> Result<Verification> {
+    let server = server(target, timezone, shipment.lock_timeout)?;
+    let client = server.connect().await?;
+    let loader = Loader { client: &client, server: &server, target, shipment };
+    verify::star(&loader).await
+}
+
+fn server(target: &TargetSettings, timezone: Tz, lock_timeout: Option<Duration>) -> Result<Server> {
+    let path = [target.schema.clone()];
+    let pins = Pins { timezone: timezone.name(), search_path: &path, lock_timeout };
+    Server::new(&target.url, Side::Target, &pins)
 }
 
 struct Loader<'a> {

@@ -80,6 +80,17 @@ impl Receipt {
     }
 }
 
+/// The snapshot that the target says it holds.
+pub async fn delivered_snapshot(loader: &Loader<'_>) -> Result<Option<String>> {
+    if !loader.exists(&table_exists(loader, TABLE)).await? {
+        return Ok(None);
+    }
+    let query = format!("SELECT snapshot FROM {} WHERE pipeline = $1", loader.qualified(TABLE));
+    let row = loader.client.query_opt(&query, &[&loader.shipment.pipeline]).await;
+    let row = row.map_err(|error| loader.failed(error, "show its receipt"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// Without a receipt, tables of the star's names are somebody else's.
 async fn adopted(loader: &Loader<'_>, adopt: Adopt) -> Result<Vec<String>> {
     let mut found = Vec::new();

@@ -1,5 +1,7 @@
 //! One night: rehearse, publish, deliver, report. The order of the steps is here and nowhere else.
 
+pub mod alert;
+pub mod delivery;
 pub mod plan;
 mod rehearse;
 pub mod report;
@@ -7,18 +9,24 @@ pub mod report;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use tracing::Instrument;
+
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::load;
-use crate::name::RunId;
+use crate::name::{RunId, list, nearest};
 use crate::pipeline::{self, Pipeline};
+use crate::postgres;
 use crate::progress::{Event, Progress};
 use crate::star::PublishedStar;
 use crate::star::audit::Strictness;
-use crate::store::{PrunePlan, Scratch, Store, StoreWriter};
+use crate::store::{PrunePlan, Retention, Scratch, Store, StoreWriter};
 
 use rehearse::{Rehearsal, Stand};
 use report::{ErrorReport, Mode, Outcome, RunReport};
+
+/// Whose words the ends of runs are in the log: a surface that prints them itself leaves them out.
+pub const ENDS: &str = "starmill::ends";
 
 /// What a run is asked for.
 #[derive(Debug, Clone)]
@@ -27,6 +35,26 @@ pub struct Request {
     pub strictness: Strictness,
     /// Models whose changed key or surrogate is accepted.
     pub accept: Vec<String>,
+    /// Whether differences from the published star are an exit code of their own.
+    pub differences: Differences,
+    /// The night of the schedule that this is; none when a person asks for it.
+    pub scheduled_for: Option<DateTime<Utc>>,
+    pub alerts: Alerts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Differences {
+    Shown,
+    ExitCode,
+}
+
+/// Who tells people how the run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alerts {
+    /// The run does, as the pipeline's `[notify]` says.
+    Send,
+    /// Whoever started it: it knows whether the night is tried again.
+    Leave,
 }
 
 /// Runs a pipeline once, unless `stop` ends it before. The report says what happened, also when the
@@ -38,19 +66,43 @@ pub async fn run(
     stop: impl Future<Output = ErrorKind>,
 ) -> (RunReport, Result<()>) {
     let (watch, started_at) = (Stopwatch::start(), clock::now());
-    let id = RunId::new(started_at, fastrand::u16(..));
+    let id = RunId::new(started_at);
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut report = RunReport::new(id, name, request.mode, started_at);
-    let mut stopped = None;
-    let result = tokio::select! {
-        result = night(path, &request, &progress, &mut report) => Some(result),
-        kind = stop => { stopped = Some(kind); None }
-    };
-    // Publishing never waits, so a signal finds it not begun or done.
-    let result =
-        result.unwrap_or_else(|| Err(interrupted(stopped.unwrap_or(ErrorKind::Interrupted), &report)));
-    report.seconds = watch.elapsed().as_secs_f64();
-    match &result {
+    let span = tracing::info_span!("run", run = %id, pipeline = name);
+    async {
+        tracing::info!("the run begins");
+        let mut report = RunReport::new(id, name, request.mode, started_at);
+        report.scheduled_for = request.scheduled_for;
+        // The lock outlives the night, so that whoever takes it next finds the report.
+        let mut writer = None;
+        let mut stopped = None;
+        let result = tokio::select! {
+            result = night(path, &request, &progress, &mut report, &mut writer) => Some(result),
+            kind = stop => { stopped = Some(kind); None }
+        };
+        postgres::settle().await;
+        // Publishing never waits, so a signal finds it not begun or done.
+        let result =
+            result.unwrap_or_else(|| Err(interrupted(stopped.unwrap_or(ErrorKind::Interrupted), &report)));
+        report.seconds = watch.elapsed().as_secs_f64();
+        conclude(&mut report, &result, request.differences);
+        keep(path, writer.as_ref(), &mut report);
+        drop(writer);
+        if request.alerts == Alerts::Send {
+            alert::after_run(path, &report).await;
+        }
+        (report, result)
+    }
+    .instrument(span)
+    .await
+}
+
+/// Says in the report how the run ended.
+fn conclude(report: &mut RunReport, result: &Result<()>, differences: Differences) {
+    match result {
+        Ok(()) if differences == Differences::ExitCode && report.has_differences() => {
+            report.exit_code = ErrorKind::Differences.exit_code();
+        }
         Ok(()) => report.exit_code = 0,
         Err(error) => {
             report.exit_code = error.kind().exit_code();
@@ -63,7 +115,31 @@ pub async fn run(
             };
         }
     }
-    (report, result)
+    let (outcome, exit_code, seconds) = (report.outcome.word(), report.exit_code, report.seconds);
+    match report.reason() {
+        Some(reason) => tracing::error!(target: ENDS, outcome, exit_code, seconds, reason, "the run ends"),
+        None => tracing::info!(target: ENDS, outcome, exit_code, seconds, "the run ends"),
+    }
+}
+
+/// Keeps the report among the store's runs. The run is over by then, so a failure is only told.
+fn keep(path: &Path, writer: Option<&StoreWriter>, report: &mut RunReport) {
+    let told = report.mode == Mode::Run
+        && report.exit_code != ErrorKind::Locked.exit_code()
+        && report.outcome != Outcome::AlreadyDone;
+    if !told {
+        return;
+    }
+    let store = match writer {
+        Some(writer) => Ok(writer.store().clone()),
+        // A pipeline whose models are wrong still says where its runs are told.
+        None => pipeline::deployment(path).map(|deployment| Store::new(&deployment.store.folder)),
+    };
+    let Ok(store) = store else { return };
+    if let Err(error) = store.keep_report(&report.run, report) {
+        tracing::warn!(%error, "the report was not kept");
+        report.warnings.push(format!("the report was not kept: {error}"));
+    }
 }
 
 fn interrupted(kind: ErrorKind, report: &RunReport) -> Error {
@@ -78,37 +154,70 @@ fn interrupted(kind: ErrorKind, report: &RunReport) -> Error {
     }
 }
 
-async fn night(path: &Path, request: &Request, progress: &Progress, report: &mut RunReport) -> Result<()> {
+async fn night(
+    path: &Path,
+    request: &Request,
+    progress: &Progress,
+    report: &mut RunReport,
+    lock: &mut Option<StoreWriter>,
+) -> Result<()> {
     let pipeline = pipeline::read(path)?;
-    report.pipeline.clone_from(&pipeline.name);
+    report.pipeline.clone_from(&pipeline.deployment.name);
     report.source.url = pipeline.source.url.to_string();
+    known_models(&pipeline, &request.accept)?;
+    let store = &pipeline.deployment.store;
     match request.mode {
         Mode::DryRun => {
-            let parent = pipeline.run.scratch.clone().unwrap_or_else(own_temporary_folder);
+            let parent = pipeline.deployment.run.scratch.clone().unwrap_or_else(own_temporary_folder);
             let scratch = Scratch::create(&parent, &report.run)?;
-            let stand = Stand::dry(Store::new(&pipeline.store.folder), scratch);
+            let stand = Stand::dry(Store::new(&store.folder), scratch);
             rehearse::rehearse(pipeline, request, stand, progress, report).await?;
             report.outcome = Outcome::Rehearsed;
             Ok(())
         }
         Mode::Run => {
-            let writer = StoreWriter::acquire(&pipeline.store.folder, &report.run)?;
-            let parent = pipeline.run.scratch.clone().unwrap_or_else(|| pipeline.store.folder.clone());
-            let published = async {
-                let scratch = Scratch::create(&parent, &report.run)?;
-                let stand = Stand::of(&writer, scratch);
-                let rehearsal = rehearse::rehearse(pipeline, request, stand, progress, report).await?;
-                publish(rehearsal, &writer, progress, report)
-            };
-            let published = published.await;
-            let (pipeline, star) = published?;
-            deliver(&pipeline, writer.store(), &star, progress, report).await
+            let writer = &*lock.insert(StoreWriter::acquire(&store.folder, &report.run)?);
+            if request.scheduled_for.is_some_and(|night| was_had(writer.store(), night)) {
+                report.outcome = Outcome::AlreadyDone;
+                return Ok(());
+            }
+            delivery::pending(&pipeline.deployment, writer.store(), progress, report).await?;
+            let parent = pipeline.deployment.run.scratch.clone().unwrap_or_else(|| store.folder.clone());
+            let scratch = Scratch::create(&parent, &report.run)?;
+            let stand = Stand::of(writer, scratch);
+            let rehearsal = rehearse::rehearse(pipeline, request, stand, progress, report).await?;
+            let (pipeline, star) = publish(rehearsal, writer, progress, report)?;
+            delivery::deliver(&pipeline.deployment, writer.store(), &star, progress, report).await
         }
     }
 }
 
+/// What is accepted must be there, or the acceptance is a slip of the pen.
+fn known_models(pipeline: &Pipeline, accepted: &[String]) -> Result<()> {
+    let names = || pipeline.models.iter().map(|model| model.name.as_str());
+    match accepted.iter().find(|name| names().all(|known| known != name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            let hint = match nearest(unknown, names()) {
+                Some(near) => format!("did you mean `--accept {near}`?"),
+                None => format!("models here: {}", list(names())),
+            };
+            let message = format!("{} has no model `{unknown}` to accept", pipeline.deployment.name);
+            Err(Error::new(ErrorKind::Usage, message).hint(hint))
+        }
+    }
+}
+
+/// Whether a night of the schedule needs no run any more: one published it, or failed for good.
+fn was_had(store: &Store, night: DateTime<Utc>) -> bool {
+    // The clocks of two machines are never quite the same.
+    let since = night - chrono::TimeDelta::days(1);
+    let mut recent = store.reports::<RunReport>().take_while(|report| report.started_at >= since);
+    recent.any(|report| report.is_final_night() && report.scheduled_for >= Some(night))
+}
+
 /// The system's folder is everybody's; ours in it is this user's.
-fn own_temporary_folder() -> PathBuf {
+pub fn own_temporary_folder() -> PathBuf {
     std::env::temp_dir().join(format!("starmill-{}", nix::unistd::geteuid()))
 }
 
@@ -126,74 +235,15 @@ fn publish(
     report.snapshot = Some(star.snapshot.clone());
     report.output = Some(writer.store().snapshot_folder(&star.snapshot).display().to_string());
     // The star is published; an old snapshot that stays is no reason to say otherwise.
-    let pruned = writer.store().latest().and_then(|latest| match latest {
-        Some(latest) => writer.prune(PrunePlan::by_count(&latest, pipeline.store.keep)),
-        None => Ok(()),
-    });
+    let store = &pipeline.deployment.store;
+    let retention = Retention { count: Some(store.keep), age: None, grace: store.grace };
+    let pruned = writer
+        .store()
+        .commit_point()
+        .and_then(|latest| writer.prune(&PrunePlan::new(&latest, &retention, clock::now())));
     if let Err(error) = pruned {
         report.warnings.push(format!("old snapshots were not pruned: {error}"));
     }
     report.step("publish", &watch);
     Ok((pipeline, star))
-}
-
-async fn deliver(
-    pipeline: &Pipeline,
-    store: &Store,
-    star: &PublishedStar,
-    progress: &Progress,
-    report: &mut RunReport,
-) -> Result<()> {
-    let Some(target) = &pipeline.target else { return Ok(()) };
-    progress.tell(Event::Step("load"));
-    let watch = Stopwatch::start();
-    let latest = store.latest()?.ok_or_else(|| Error::new(ErrorKind::Bug, "the store lost its commit"))?;
-    let shipment = load::Shipment { star, pipeline: &pipeline.name, store: &latest.store };
-    let loaded = load::load(shipment, target, pipeline.timezone, load::Adopt::Refuse).await;
-    report.step("load", &watch);
-    match loaded {
-        Ok(delivery) => {
-            report.delivery = Some(delivery);
-            Ok(())
-        }
-        Err(error) => Err(pending(error)),
-    }
-}
-
-fn pending(error: Error) -> Error {
-    let hint = error.help().unwrap_or("mend the target").to_owned();
-    Error::new(ErrorKind::DeliveryPending, "the snapshot is published, but the target does not have it")
-        .caused_by(error)
-        .hint(format!("{hint}; then `starmill deliver` or the next run delivers it"))
-}
-
-/// Delivers the published snapshot again; harmless when the target has it already.
-pub async fn redeliver(path: &Path, adopt: load::Adopt) -> Result<load::Delivery> {
-    let pipeline = pipeline::read(path)?;
-    let target = pipeline.target.as_ref().ok_or_else(|| {
-        Error::new(ErrorKind::Pipeline, format!("{} has no target", pipeline.name))
-            .hint("add [target] with url = \"postgres://…\", or set the variable that it names")
-    })?;
-    // Under the lock, so that no run publishes and delivers a newer star in between.
-    let id = RunId::new(clock::now(), fastrand::u16(..));
-    let writer = StoreWriter::acquire(&pipeline.store.folder, &id)?;
-    let store = writer.store();
-    let (Some(latest), Some(published)) = (store.latest()?, store.published()?) else {
-        return Err(Error::new(
-            ErrorKind::Store,
-            format!("nothing is published in {}", store.folder().display()),
-        )
-        .hint("run the pipeline first"));
-    };
-    let shipment = load::Shipment { star: &published.star, pipeline: &pipeline.name, store: &latest.store };
-    load::load(shipment, target, pipeline.timezone, adopt).await
-}
-
-/// Keeps the report among the store's runs. The run is over by then, so a failure is only told.
-pub fn keep(path: &Path, report: &RunReport) -> Result<()> {
-    if report.mode == Mode::DryRun || report.exit_code == ErrorKind::Locked.exit_code() {
-        return Ok(());
-    }
-    let Ok(pipeline) = pipeline::read(path) else { return Ok(()) };
-    Store::new(&pipeline.store.folder).keep_report(&report.run, report)
 }

@@ -30,21 +30,21 @@ pub async fn plan(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
     let source = Source::open(&pipeline).await?;
     let catalog = source.catalog(&pipeline).await?;
     // Planning needs no scratch of its own; the engine makes a folder only when it spills.
-    let budget = Budget { memory: pipeline.run.memory, scratch: std::env::temp_dir() };
-    let session = Session::new(pipeline.timezone, &runtime(&budget)?, Effort::Full)?;
+    let budget = Budget { memory: pipeline.deployment.run.memory, scratch: std::env::temp_dir() };
+    let session = Session::new(pipeline.deployment.timezone, &runtime(&budget)?, Effort::Full)?;
     let design = match design(&pipeline, &catalog, &session).await? {
         Ok(design) => design,
         Err(found) => {
             let lost = lost(known, &catalog);
             return Err(match lost.is_empty() {
-                true => mistakes(&pipeline.document.path, found),
+                true => mistakes(&pipeline.deployment.document.path, found),
                 false => schema_changed(&lost, found),
             });
         }
     };
     let refused = refused_controls(&source, &pipeline, &design).await?;
     if !refused.is_empty() {
-        return Err(mistakes(&pipeline.document.path, refused));
+        return Err(mistakes(&pipeline.deployment.document.path, refused));
     }
     Ok(Plan { pipeline: Arc::new(pipeline), design: Arc::new(design), source })
 }
@@ -155,14 +155,15 @@ impl Plan {
             },
         });
         PlanSummary {
-            pipeline: pipeline.name.clone(),
+            pipeline: pipeline.deployment.name.clone(),
             source: pipeline.source.url.to_string(),
             connections: if on_server { pipeline.source.connections } else { 0 },
             reads: reads.collect(),
             builds: builds.collect(),
             controls: pipeline.controls.len(),
-            store: pipeline.store.folder.display().to_string(),
+            store: pipeline.deployment.store.folder.display().to_string(),
             target: pipeline
+                .deployment
                 .target
                 .as_ref()
                 .map(|target| format!("{} (schema {})", target.url, target.schema)),

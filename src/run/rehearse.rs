@@ -16,7 +16,7 @@ use crate::progress::{Event, Progress};
 use crate::source::{Extracted, Order};
 use crate::star::audit::{Standards, Verdict, audit};
 use crate::star::build::{Workshop, build};
-use crate::star::diff::diff;
+use crate::star::diff::{StarView, diff};
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
 use crate::star::staged::{Stage, require_folder};
@@ -70,14 +70,15 @@ pub async fn rehearse(
         .warnings
         .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));
     let registry = registry(&stand.store, previous.as_ref(), &pipeline, request)?;
-    let budget = Budget { memory: pipeline.run.memory, scratch: stand.scratch.folder().to_owned() };
+    let budget =
+        Budget { memory: pipeline.deployment.run.memory, scratch: stand.scratch.folder().to_owned() };
     let runtime = runtime(&budget)?;
-    let stage = Stage::new(stand.scratch.folder(), pipeline.run.memory / STAGED_SHARE);
+    let stage = Stage::new(stand.scratch.folder(), pipeline.deployment.run.memory / STAGED_SHARE);
     report.step("plan", &watch);
 
     progress.tell(Event::Step("extract"));
     let watch = Stopwatch::start();
-    let session = Session::new(pipeline.timezone, &runtime, Effort::Full)?;
+    let session = Session::new(pipeline.deployment.timezone, &runtime, Effort::Full)?;
     let order =
         Order { pipeline: &pipeline, design: &design, stage: &stage, session, progress: progress.clone() };
     let snapshot = source.snapshot(&pipeline, &design).await?;
@@ -129,7 +130,8 @@ pub async fn rehearse(
     progress.tell(Event::Step("diff"));
     let watch = Stopwatch::start();
     let published = previous.as_ref().map(|previous| &previous.star);
-    let changes = diff(&pipeline, &runtime, published, &star).await?;
+    let view = StarView::audited(&pipeline, &star);
+    let changes = diff(pipeline.deployment.timezone, &runtime, published, &view).await?;
     report.since.clone_from(&changes.since);
     report.diff.clone_from(&changes.tables);
     first_seen_stands(&pipeline, request, report)?;
@@ -143,7 +145,7 @@ pub async fn rehearse(
 fn same_pipeline(store: &Store, previous: Option<&Published>, pipeline: &Pipeline) -> Result<()> {
     let holds = previous.map(|previous| &previous.manifest.pipeline.name);
     match holds {
-        Some(name) if *name != pipeline.name => {
+        Some(name) if *name != pipeline.deployment.name => {
             let folder = store.folder().display();
             Err(Error::new(
                 ErrorKind::Pipeline,

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stopwatch;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::load::Delivery;
 use crate::name::{RunId, SnapshotId};
-use crate::star::audit::{ControlLine, Coverage};
+use crate::star::audit::{ControlLine, Coverage, Verdict};
 use crate::star::diff::TableDiff;
 use crate::star::origin::{Position, TableRead};
 use crate::star::session::Effort;
@@ -21,6 +21,9 @@ pub struct RunReport {
     pub mode: Mode,
     pub outcome: Outcome,
     pub exit_code: u8,
+    /// The night of the schedule that this run is, when a scheduler began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_for: Option<DateTime<Utc>>,
     pub started_at: DateTime<Utc>,
     pub seconds: f64,
     /// The snapshot that this run published.
@@ -35,6 +38,9 @@ pub struct RunReport {
     pub coverage: Option<Coverage>,
     pub diff: Vec<TableDiff>,
     pub delivery: Option<Delivery>,
+    /// What the target was still owed, and got before this night began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_delivery: Option<Delivery>,
     pub steps: Vec<StepRecord>,
     pub warnings: Vec<String>,
     pub error: Option<ErrorReport>,
@@ -59,6 +65,21 @@ pub enum Outcome {
     /// Published, but the target does not have it yet.
     DeliveryPending,
     Failed,
+    /// Another run has had this night of the schedule; nothing was done.
+    AlreadyDone,
+}
+
+impl Outcome {
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Published => "published",
+            Outcome::Rehearsed => "rehearsed",
+            Outcome::Refused => "refused",
+            Outcome::DeliveryPending => "delivery_pending",
+            Outcome::Failed => "failed",
+            Outcome::AlreadyDone => "already_done",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -110,6 +131,7 @@ impl RunReport {
             mode,
             outcome: Outcome::Failed,
             exit_code: 1,
+            scheduled_for: None,
             started_at,
             seconds: 0.0,
             snapshot: None,
@@ -121,6 +143,7 @@ impl RunReport {
             coverage: None,
             diff: Vec::new(),
             delivery: None,
+            pending_delivery: None,
             steps: Vec::new(),
             warnings: Vec::new(),
             error: None,
@@ -129,7 +152,41 @@ impl RunReport {
 
     /// Notes what a step cost.
     pub fn step(&mut self, step: &str, watch: &Stopwatch) {
-        self.steps.push(StepRecord { step: step.to_owned(), cost: watch.cost() });
+        let cost = watch.cost();
+        tracing::info!(step, seconds = cost.wall_ms / 1_000.0, "step done");
+        self.steps.push(StepRecord { step: step.to_owned(), cost });
+    }
+
+    /// Whether its night needs no other run: it published, or what stopped it does not pass by itself.
+    /// What the audit refused, and what is wrong with the pipeline or its models, never does.
+    pub fn is_final(&self) -> bool {
+        let passing = [ErrorKind::Source, ErrorKind::Store, ErrorKind::Interrupted, ErrorKind::Terminated];
+        self.snapshot.is_some() || passing.iter().all(|kind| kind.exit_code() != self.exit_code)
+    }
+
+    /// Whether a night of the schedule was had by this run.
+    pub fn is_final_night(&self) -> bool {
+        self.scheduled_for.is_some() && self.is_final()
+    }
+
+    /// Why the run did not end well, in one line.
+    pub fn reason(&self) -> Option<String> {
+        let error = self.error.as_ref()?;
+        let mut failed = self.controls.iter().filter(|line| line.verdict == Verdict::Failed);
+        let refused = failed
+            .next()
+            .map(|line| format!("{} {}: source {}, star {}", line.table, line.name, line.source, line.star));
+        let mistake = error.diagnostics.first().and_then(|mistake| {
+            let (place, message) = (&mistake["place"], mistake["message"].as_str()?);
+            Some(match (place["file"].as_str(), place["line"].as_u64()) {
+                (Some(file), Some(line)) => format!("{message} ({file}:{line})"),
+                _ => message.to_owned(),
+            })
+        });
+        Some(match mistake.or(refused).as_ref().or(error.causes.first()) {
+            Some(cause) => format!("{}: {cause}", error.message),
+            None => error.message.clone(),
+        })
     }
 
     pub fn has_differences(&self) -> bool {

@@ -1,0 +1,127 @@
+//! Whether the target still holds what was published: every row compared, nothing changed.
+
+use serde::{Deserialize, Serialize};
+
+use super::Loader;
+use super::merge::{BESIDE, columns, copy_beside, numbered};
+use super::receipt::{delivered_snapshot, table_exists};
+use super::shape::{identity, quoted};
+use crate::error::Result;
+use crate::name::quote_identifier as quote;
+use crate::star::table::{StarTable, TableShape};
+
+/// What the target holds of the published star.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verification {
+    pub target: String,
+    pub schema: String,
+    /// The published snapshot.
+    pub snapshot: String,
+    /// The snapshot that the target's receipt names.
+    pub delivered: Option<String>,
+    pub tables: Vec<HeldTable>,
+}
+
+/// How the rows of one table of the target differ from those that were published.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HeldTable {
+    pub table: String,
+    /// Whether there is such a table, with these columns.
+    pub fits: bool,
+    pub missing: u64,
+    pub surplus: u64,
+    pub changed: u64,
+}
+
+impl HeldTable {
+    pub fn holds(&self) -> bool {
+        self.fits && self.missing + self.surplus + self.changed == 0
+    }
+}
+
+impl Verification {
+    pub fn holds(&self) -> bool {
+        self.tables.iter().all(HeldTable::holds)
+    }
+}
+
+pub async fn star(loader: &Loader<'_>) -> Result<Verification> {
+    // One instant for all tables; the temporary ones go with the transaction.
+    loader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ", "begin").await?;
+    let found = tables(loader).await;
+    let _ = loader.client.batch_execute("ROLLBACK").await;
+    found
+}
+
+async fn tables(loader: &Loader<'_>) -> Result<Verification> {
+    let star = loader.shipment.star;
+    let mut found = Verification {
+        target: loader.target.url.to_string(),
+        schema: loader.target.schema.clone(),
+        snapshot: star.snapshot.to_string(),
+        delivered: delivered_snapshot(loader).await?,
+        tables: Vec::new(),
+    };
+    for (shape, table) in star.shapes.iter().zip(&star.tables) {
+        found.tables.push(held(loader, shape, table).await?);
+    }
+    Ok(found)
+}
+
+async fn held(loader: &Loader<'_>, shape: &TableShape, table: &StarTable) -> Result<HeldTable> {
+    let columns = columns(&table.schema, table.name.as_str())?;
+    let mut held = HeldTable { table: table.name.to_string(), ..HeldTable::default() };
+    let exists = loader.exists(&table_exists(loader, table.name.as_str())).await?;
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    if !exists || !has_columns(loader, table, &names).await? {
+        held.missing = table.rows();
+        return Ok(held);
+    }
+    held.fits = true;
+    let into = loader.qualified(table.name.as_str());
+    let doing = format!("compare {into}");
+    copy_beside(loader, table, &columns, &doing).await?;
+    let identity = identity(shape);
+    let (same, differ) = match identity.as_slice() {
+        [] => (
+            "t.\"starmill: row\" = n.\"starmill: row\" AND t.\"starmill: copy\" = n.\"starmill: copy\""
+                .to_owned(),
+            "false".to_owned(),
+        ),
+        identity => {
+            let others = names.iter().filter(|name| !identity.contains(name));
+            let differ: Vec<String> =
+                others.map(|name| format!("t.{0} IS DISTINCT FROM n.{0}", quote(name))).collect();
+            let same: Vec<String> =
+                identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
+            (same.join(" AND "), if differ.is_empty() { "false".to_owned() } else { differ.join(" OR ") })
+        }
+    };
+    let list = quoted(&names);
+    let (ours, theirs) = match identity.is_empty() {
+        true => (numbered(BESIDE, "", &list), numbered(&into, "", &list)),
+        false => (format!("SELECT {list} FROM {BESIDE}"), format!("SELECT {list} FROM {into}")),
+    };
+    let count = format!(
+        "SELECT (SELECT count(*) FROM n WHERE NOT EXISTS (SELECT 1 FROM t WHERE {same})), \
+                (SELECT count(*) FROM t WHERE NOT EXISTS (SELECT 1 FROM n WHERE {same})), \
+                (SELECT count(*) FROM n JOIN t ON {same} WHERE {differ})"
+    );
+    let query = format!("WITH n AS MATERIALIZED ({ours}), t AS MATERIALIZED ({theirs}) {count}");
+    let row = loader.client.query_one(&query, &[]).await;
+    let row = row.map_err(|error| loader.failed(error, &doing))?;
+    let number = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
+    (held.missing, held.surplus, held.changed) = (number(0), number(1), number(2));
+    Ok(held)
+}
+
+async fn has_columns(loader: &Loader<'_>, table: &StarTable, names: &[String]) -> Result<bool> {
+    let query = "SELECT a.attname::text FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid \
+                 JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
+    let (schema, relation) = (&loader.target.schema, table.name.as_str());
+    let rows = loader.client.query(query, &[schema, &relation]).await;
+    let rows = rows.map_err(|error| loader.failed(error, "show its columns"))?;
+    let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(names.iter().all(|name| there.contains(name)))
+}

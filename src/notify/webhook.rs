@@ -1,0 +1,78 @@
+//! POSTs an alert as JSON.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig};
+
+use super::Alert;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::pipeline::notify::WebhookUrl;
+
+/// One attempt, from the name's resolution to the answer's last byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Attempts after the first: after half a second, one, two.
+const RETRIES: usize = 3;
+
+/// An attempt's failure, and whether another may do better.
+struct Failure {
+    error: Error,
+    passing: bool,
+}
+
+pub async fn post(url: &WebhookUrl, alert: &Alert) -> Result<()> {
+    let body = serde_json::to_string(alert).or_error(ErrorKind::Bug, || "the alert".to_owned())?;
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_times(RETRIES)
+        .with_jitter();
+    let attempt = || async {
+        let (url, body) = (url.clone(), body.clone());
+        let posted = tokio::task::spawn_blocking(move || post_once(&url, &body)).await;
+        posted.unwrap_or_else(|error| {
+            let error = Error::new(ErrorKind::Bug, "the webhook's thread ended").caused_by(error);
+            Err(Failure { error, passing: false })
+        })
+    };
+    let posted = attempt.retry(waits).when(|failure: &Failure| failure.passing).await;
+    posted.map_err(|failure| failure.error)
+}
+
+fn post_once(url: &WebhookUrl, body: &str) -> Result<(), Failure> {
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    let agent: Agent = Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        // A redirected POST becomes a GET, and its page would answer that all is well.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("starmill/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls)
+        .build()
+        .into();
+    let request = agent.post(url.reveal()).header("content-type", "application/json");
+    let failed = |error: Error, passing| Err(Failure { error, passing });
+    match request.send(body) {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => {
+            let status = answer.status();
+            // What the receiver refuses today it refuses tomorrow; what it cannot do now it may do then.
+            let passing = status.is_server_error() || status.as_u16() == 429;
+            let error = Error::new(ErrorKind::Store, format!("the webhook {url} answered {status}"));
+            let error = match status.is_redirection() {
+                true => error.hint("give the address that it redirects to"),
+                false => error,
+            };
+            failed(error, passing)
+        }
+        Err(ureq::Error::Timeout(_)) => {
+            let message = format!("the webhook {url} did not answer within {} s", PATIENCE.as_secs());
+            failed(Error::new(ErrorKind::Store, message), true)
+        }
+        Err(error) => {
+            let ours = Error::new(ErrorKind::Store, format!("the webhook {url} cannot be reached"));
+            failed(ours.caused_by(error), true)
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A published star on its way into the target: after its night, before the next one, or by command.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::alert;
+use super::report::{Outcome, RunReport};
+use crate::clock::{self, Stopwatch};
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::{self, Adopt, Delivery, Shipment, Trust, Verification};
+use crate::name::RunId;
+use crate::pipeline::{self, Deployment, TargetSettings};
+use crate::progress::{Event, Progress};
+use crate::star::PublishedStar;
+use crate::store::manifest::Latest;
+use crate::store::notes::DeliveryNote;
+use crate::store::{Store, StoreWriter};
+
+/// How long what is pending may wait for a lock in the target: its night has not begun yet.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Delivers what this run published.
+pub async fn deliver(
+    deployment: &Deployment,
+    store: &Store,
+    star: &PublishedStar,
+    progress: &Progress,
+    report: &mut RunReport,
+) -> Result<()> {
+    let Some(target) = &deployment.target else { return Ok(()) };
+    progress.tell(Event::Step("load"));
+    let watch = Stopwatch::start();
+    let loaded = ship(deployment, target, store, star, Adopt::Refuse, Trust::Receipt, None).await;
+    report.step("load", &watch);
+    report.delivery = Some(loaded.map_err(still_pending)?);
+    Ok(())
+}
+
+/// Delivers what a former run published and could not deliver, before this night begins: its readers
+/// have waited long enough. A target that is still down is told, and holds up nothing.
+pub async fn pending(
+    deployment: &Deployment,
+    store: &Store,
+    progress: &Progress,
+    report: &mut RunReport,
+) -> Result<()> {
+    let (Some(target), Some(latest)) = (&deployment.target, owed(deployment, store)?) else { return Ok(()) };
+    progress.tell(Event::Step("load"));
+    let watch = Stopwatch::start();
+    let published = store.snapshot(&latest.snapshot)?;
+    match ship(deployment, target, store, &published.star, Adopt::Refuse, Trust::Receipt, Some(PATIENCE))
+        .await
+    {
+        Ok(delivery) => report.pending_delivery = Some(delivery),
+        Err(error) => {
+            let snapshot = &latest.snapshot;
+            report.warnings.push(format!("snapshot {snapshot} is still not delivered: {error}"));
+        }
+    }
+    report.step("load pending", &watch);
+    Ok(())
+}
+
+/// Whether something is published that a delivery into the target was begun for and did not end.
+pub fn is_pending(deployment: &Deployment, store: &Store) -> Result<bool> {
+    Ok(owed(deployment, store)?.is_some())
+}
+
+/// The commit point, when its snapshot is owed to the target.
+fn owed(deployment: &Deployment, store: &Store) -> Result<Option<Latest>> {
+    let Some(target) = &deployment.target else { return Ok(None) };
+    match store.note::<DeliveryNote>() {
+        Some(note) if is_of(&note, target) => {
+            Ok(store.latest()?.filter(|latest| note.snapshot.as_ref() != Some(&latest.snapshot)))
+        }
+        // Never delivered there: the next run brings all of it.
+        _ => Ok(None),
+    }
+}
+
+/// Delivers the published snapshot again, every row compared, whatever the target's receipt says.
+pub async fn redeliver(path: &Path, adopt: Adopt) -> Result<Delivery> {
+    let deployment = pipeline::deployment(path)?;
+    let target = target_of(&deployment)?;
+    // Under the lock, so that no run publishes and delivers a newer star in between.
+    let id = RunId::new(clock::now());
+    let writer = StoreWriter::acquire(&deployment.store.folder, &id)?;
+    let delivery = deliver_published(&deployment, target, writer.store(), adopt).await?;
+    let newest = writer.store().reports::<RunReport>().next();
+    if newest.is_some_and(|report| report.outcome == Outcome::DeliveryPending) {
+        alert::recovered(&deployment, "the target has the published snapshot").await;
+    }
+    Ok(delivery)
+}
+
+/// Delivers what the commit point names.
+pub async fn deliver_published(
+    deployment: &Deployment,
+    target: &TargetSettings,
+    store: &Store,
+    adopt: Adopt,
+) -> Result<Delivery> {
+    let latest = store.commit_point()?;
+    let published = store.snapshot(&latest.snapshot)?;
+    ship(deployment, target, store, &published.star, adopt, Trust::Nothing, None).await
+}
+
+/// Whether the target still holds the published snapshot, row by row. Nothing is changed there.
+pub async fn verify(path: &Path) -> Result<Verification> {
+    let deployment = pipeline::deployment(path)?;
+    let target = target_of(&deployment)?;
+    let store = Store::new(&deployment.store.folder);
+    let latest = store.commit_point()?;
+    let published = store.snapshot(&latest.snapshot)?;
+    let shipment = Shipment {
+        star: &published.star,
+        pipeline: &deployment.name,
+        store: &latest.store,
+        trust: Trust::Nothing,
+        lock_timeout: None,
+    };
+    load::verify(shipment, target, deployment.timezone).await
+}
+
+fn target_of(deployment: &Deployment) -> Result<&TargetSettings> {
+    deployment.target.as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::Pipeline, format!("{} has no target", deployment.name))
+            .hint("add [target] with url = \"postgres://…\", or set the variable that it names")
+    })
+}
+
+/// Loads a star, and notes before and after what the target holds.
+async fn ship(
+    deployment: &Deployment,
+    target: &TargetSettings,
+    store: &Store,
+    star: &PublishedStar,
+    adopt: Adopt,
+    trust: Trust,
+    lock_timeout: Option<Duration>,
+) -> Result<Delivery> {
+    let latest = store.commit_point()?;
+    let mut note = DeliveryNote {
+        snapshot: None,
+        target: target.url.to_string(),
+        schema: target.schema.clone(),
+        delivered_at: clock::now(),
+    };
+    if !store.note::<DeliveryNote>().is_some_and(|known| is_of(&known, target)) {
+        store.keep_note(&note)?;
+    }
+    let shipment = Shipment { star, pipeline: &deployment.name, store: &latest.store, trust, lock_timeout };
+    let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
+    note.snapshot = Some(star.snapshot.clone());
+    note.delivered_at = clock::now();
+    // The target has its own receipt; without this note the next run only asks it once more.
+    if let Err(error) = store.keep_note(&note) {
+        tracing::warn!(%error, "the delivery was not noted");
+    }
+    Ok(delivery)
+}
+
+fn is_of(note: &DeliveryNote, target: &TargetSettings) -> bool {
+    note.target == target.url.to_string() && note.schema == target.schema
+}
+
+/// A delivery's failure, after its snapshot was published.
+pub fn still_pending(error: Error) -> Error {
+    let hint = error.help().unwrap_or("mend the target").to_owned();
+    Error::new(ErrorKind::DeliveryPending, "the snapshot is published, but the target does not have it")
+        .caused_by(error)
+        .hint(format!("{hint}; then `starmill deliver` or the next run delivers it"))
+}
