@@ -1,0 +1,95 @@
+//! Makes an older snapshot the published one again: first shown, then done, then delivered.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::compare::between;
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::{Adopt, Delivery};
+use crate::name::{RunId, SnapshotId};
+use crate::pipeline;
+use crate::run::delivery::{deliver_published, still_pending};
+use crate::star::diff::TableDiff;
+use crate::store::{Store, StoreWriter};
+
+/// What a rollback would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct RollbackPlan {
+    pub pipeline: String,
+    pub from: SnapshotId,
+    pub to: SnapshotId,
+    /// What readers will see change, in the store and in the target.
+    pub tables: Vec<TableDiff>,
+    /// Why that cannot be told: the published snapshot may be damaged, which is a reason to leave it.
+    pub unknown: Option<String>,
+    /// Where it is delivered, without a password.
+    pub target: Option<String>,
+}
+
+/// What a rollback did.
+#[derive(Debug, Serialize)]
+pub struct Rollback {
+    #[serde(flatten)]
+    pub plan: RollbackPlan,
+    pub delivery: Option<Delivery>,
+}
+
+pub async fn plan(path: &Path, reference: Option<&str>) -> Result<RollbackPlan> {
+    let deployment = pipeline::deployment(path)?;
+    let store = Store::new(&deployment.store.folder);
+    let latest = store.commit_point()?;
+    let from = latest.snapshot.clone();
+    let to = match reference {
+        Some(reference) => store.find(reference, deployment.timezone)?,
+        // Not simply the one before it: that may be one which was rolled back from.
+        None => match store.manifest(&from).ok().and_then(|manifest| manifest.previous) {
+            Some(previous) if latest.snapshots.contains(&previous) => previous,
+            _ => store.find("latest~1", deployment.timezone)?,
+        },
+    };
+    if from == to {
+        return Err(Error::new(ErrorKind::Usage, format!("{to} is the published snapshot already"))
+            .hint("`starmill snapshots list` shows the others"));
+    }
+    let (tables, unknown) = match between(&deployment, &store, &from, &to).await {
+        Ok(diff) => (diff.tables, None),
+        Err(error) => {
+            let cause = error.causes().into_iter().next();
+            (Vec::new(), Some(cause.map_or(error.to_string(), |cause| format!("{error}: {cause}"))))
+        }
+    };
+    let target = deployment.target.map(|target| format!("schema {} of {}", target.schema, target.url));
+    Ok(RollbackPlan { pipeline: deployment.name, from, to, tables, unknown, target })
+}
+
+/// Does what was shown, or nothing when another snapshot was published meanwhile. The result is an
+/// error when the target could not be told; the commit point has moved all the same.
+pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
+    let deployment = pipeline::deployment(path)?;
+    let id = RunId::new(clock::now());
+    let writer = StoreWriter::acquire(&deployment.store.folder, &id)?;
+    let latest = writer.store().commit_point()?;
+    if latest.snapshot != plan.from {
+        return Err(Error::new(ErrorKind::Store, format!("{} was published meanwhile", latest.snapshot))
+            .hint("nothing was done; look again at what would change"));
+    }
+    let verified = writer.store().verify(&latest, std::slice::from_ref(&plan.to))?;
+    // The registry is not touched by a rollback.
+    let folder = writer.store().snapshot_folder(&plan.to);
+    if let Some(damage) = verified.damaged.iter().find(|damage| damage.path.starts_with(&folder)) {
+        let message = format!("{} is damaged: {}", damage.path.display(), damage.problem);
+        return Err(Error::new(ErrorKind::Store, message).hint("nothing was done; choose another snapshot"));
+    }
+    writer.roll_back(&plan.to)?;
+    tracing::info!(from = %plan.from, to = %plan.to, "rolled back");
+    let delivery = match &deployment.target {
+        Some(target) => {
+            let delivered = deliver_published(&deployment, target, writer.store(), Adopt::Refuse).await;
+            Some(delivered.map_err(still_pending)?)
+        }
+        None => None,
+    };
+    Ok(Rollback { plan, delivery })
+}
