@@ -1,0 +1,286 @@
+//! The scheduler: begins the nights of any number of pipelines at their time, tries again what may
+//! pass, tells people, and answers over HTTP how it stands.
+
+pub mod http;
+mod metrics;
+mod night;
+mod post;
+pub mod timetable;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::notify::{Alert, send};
+use crate::run::alert::{self, Wanted};
+use night::Ended;
+use post::Post;
+use timetable::{End, Next, Step, Timetable};
+
+pub use metrics::text as metrics;
+pub use night::program;
+pub use post::Standing;
+
+/// What a scheduler is asked for.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    pub pipelines: Vec<PathBuf>,
+    /// Nights that may run at once.
+    pub jobs: usize,
+    /// Whether it ends when nothing is due any more.
+    pub once: bool,
+    /// How long running nights may go on after the scheduler was told to stop.
+    pub drain: Duration,
+    /// Variables that the nights' own processes get: how they log.
+    pub night: Vec<(&'static str, &'static str)>,
+}
+
+/// How long the scheduler's end may wait for those who are being told of something.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How every pipeline stands, shared with those who ask over HTTP.
+pub type Board = Arc<RwLock<Vec<Standing>>>;
+
+/// The pipelines of a scheduler, and the timetable of their nights.
+pub struct Daemon {
+    orders: Orders,
+    posts: Vec<Post>,
+    timetable: Timetable,
+    board: Board,
+    /// Alerts on their way: a slow receiver must hold up no night.
+    alerts: JoinSet<()>,
+    /// The exit code of the last night that ended badly, for `--once`.
+    failed: Option<u8>,
+}
+
+/// How a scheduler ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// By itself, after `--once`; with the exit code of a night that ended badly.
+    Done { failed: Option<u8> },
+    /// It was told to; whether every running night came to its end.
+    Told { drained: bool },
+}
+
+impl Daemon {
+    /// Reads every pipeline; all that is wrong with any of them is told at once.
+    pub fn open(orders: Orders) -> Result<Daemon> {
+        let now = clock::now();
+        let (mut posts, mut stores, mut names) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut timetable = Timetable::new(orders.jobs);
+        for path in &orders.pipelines {
+            let (post, schedule) = Post::open(path)?;
+            if !stores.insert(post.deployment.store.folder.clone()) {
+                let message =
+                    format!("two pipelines have the store {}", post.deployment.store.folder.display());
+                return Err(Error::new(ErrorKind::Usage, message).hint("name each pipeline once"));
+            }
+            if !names.insert(post.deployment.name.clone()) {
+                let message = format!("two pipelines are named {}", post.deployment.name);
+                return Err(Error::new(ErrorKind::Usage, message)
+                    .hint("their alerts and metrics could not be told apart: give one another `name`"));
+            }
+            let entry = timetable.add(schedule.clone(), post.had(&schedule, now)?);
+            if post.owes_delivery()? {
+                timetable.owe_delivery(entry, now);
+            }
+            posts.push(post);
+        }
+        let board = Arc::new(RwLock::new(posts.iter().map(Post::standing).collect()));
+        Ok(Daemon { orders, posts, timetable, board, alerts: JoinSet::new(), failed: None })
+    }
+
+    pub fn board(&self) -> Board {
+        Arc::clone(&self.board)
+    }
+
+    /// Looks after the pipelines until it is told to stop, or, with `once`, until nothing is due.
+    /// `stop` is the first word to end; after `hurry` running nights are given up at once.
+    pub async fn serve(mut self, stop: impl Future<Output = ()>, hurry: impl Future<Output = ()>) -> Stopped {
+        let (abandon, abandoned) = watch::channel(false);
+        let mut nights: JoinSet<(usize, Ended)> = JoinSet::new();
+        tokio::pin!(stop);
+        for (entry, post) in self.posts.iter().enumerate() {
+            let next = self.timetable.next_night(entry, clock::now()).map(|night| night.to_string());
+            tracing::info!(pipeline = post.deployment.name, next, "looking after the pipeline");
+        }
+        for entry in 0..self.posts.len() {
+            // A night may have ended badly after its scheduler was killed.
+            let alert = self.posts[entry].untold();
+            self.tell(entry, alert);
+        }
+        loop {
+            let now = clock::now();
+            for step in self.timetable.due(now) {
+                self.take(step, &mut nights, &abandoned);
+            }
+            self.post_standings();
+            if self.orders.once && self.timetable.is_idle() && nights.is_empty() {
+                self.last_alerts().await;
+                return Stopped::Done { failed: self.failed };
+            }
+            let until = self.timetable.next(now).unwrap_or(DateTime::<Utc>::MAX_UTC);
+            tokio::select! {
+                () = clock::sleep_towards(until) => {}
+                Some(ended) = nights.join_next(), if !nights.is_empty() => self.note(ended),
+                () = &mut stop => break,
+            }
+        }
+        let drained = self.drain(nights, &abandon, hurry).await;
+        self.hasty_alerts().await;
+        Stopped::Told { drained }
+    }
+
+    fn take(&mut self, step: Step, nights: &mut JoinSet<(usize, Ended)>, abandoned: &watch::Receiver<bool>) {
+        match step {
+            Step::Start { entry, attempt } => {
+                self.posts[entry].begins(attempt);
+                let (path, mut abandoned) = (self.posts[entry].path.clone(), abandoned.clone());
+                let variables = self.orders.night.clone();
+                nights.spawn(async move {
+                    let stop = async {
+                        // Without a sender nobody will ever say so.
+                        if abandoned.wait_for(|abandoned| *abandoned).await.is_err() {
+                            std::future::pending::<()>().await;
+                        }
+                    };
+                    (entry, night::attempt(&path, attempt, &variables, stop).await)
+                });
+            }
+            Step::GiveUp { entry, night } => {
+                let alert = self.posts[entry].gives_up(night);
+                self.tell(entry, alert);
+            }
+            Step::Late { entry, night, by } => {
+                let alert = self.posts[entry].is_late(night, by);
+                self.tell(entry, alert);
+            }
+        }
+    }
+
+    fn tell(&mut self, entry: usize, alert: Option<Alert>) {
+        let Some(alert) = alert else { return };
+        let deployment = &self.posts[entry].deployment;
+        if alert::remember(deployment, &alert) == Wanted::Yes {
+            let settings = deployment.notify.clone();
+            self.alerts.spawn(async move {
+                send(&settings, &alert).await;
+            });
+        }
+    }
+
+    /// Whoever is still being told is told. Every channel has its own patience, so this ends.
+    async fn last_alerts(&mut self) {
+        while self.alerts.join_next().await.is_some() {}
+    }
+
+    /// Whoever is still being told is told, if it doesn't take long: the scheduler was asked to end.
+    async fn hasty_alerts(&mut self) {
+        if tokio::time::timeout(LAST_WORDS, self.last_alerts()).await.is_err() {
+            tracing::error!(alerts = self.alerts.len(), "people were not told: their channels took too long");
+        }
+    }
+
+    fn note(&mut self, ended: std::result::Result<(usize, Ended), tokio::task::JoinError>) {
+        let Ok((entry, ended)) = ended else {
+            tracing::error!("a night's task ended by itself");
+            return;
+        };
+        let next = self.timetable.ended(entry, ended.end, clock::now());
+        if next == Next::Over && ended.end != End::Well {
+            self.failed = Some(ended.code);
+        }
+        let alert = self.posts[entry].ended(ended, next);
+        self.tell(entry, alert);
+    }
+
+    /// Lets running nights come to their end for a while, then ends them cleanly.
+    async fn drain(
+        &mut self,
+        mut nights: JoinSet<(usize, Ended)>,
+        abandon: &watch::Sender<bool>,
+        hurry: impl Future<Output = ()>,
+    ) -> bool {
+        if nights.is_empty() {
+            return true;
+        }
+        let patience = self.orders.drain;
+        tracing::info!(
+            running = nights.len(),
+            seconds = patience.as_secs(),
+            "stopping; running nights may come to their end"
+        );
+        let finish = async {
+            while let Some(ended) = nights.join_next().await {
+                self.note(ended);
+            }
+        };
+        tokio::select! {
+            () = finish => return true,
+            () = tokio::time::sleep(patience) => {}
+            () = hurry => {}
+        }
+        tracing::warn!(running = nights.len(), "running nights are ended; what they did is not published");
+        let _ = abandon.send(true);
+        while let Some(ended) = nights.join_next().await {
+            // One that came to its end all the same may have something to tell.
+            let was_ended = |ended: &Ended| ended.end == End::Passing;
+            if !ended.as_ref().is_ok_and(|(_, ended)| was_ended(ended)) {
+                self.note(ended);
+            }
+        }
+        false
+    }
+
+    fn post_standings(&self) {
+        let now = clock::now();
+        let standings = self.posts.iter().enumerate().map(|(entry, post)| {
+            let mut standing = post.standing();
+            standing.doing = self.timetable.doing(entry).into();
+            standing.next_night = self.timetable.next_night(entry, now);
+            standing
+        });
+        *self.board.write().unwrap_or_else(PoisonError::into_inner) = standings.collect();
+    }
+}
+
+/// The next nights of a pipeline.
+#[derive(Debug, Serialize)]
+pub struct Upcoming {
+    pub pipeline: String,
+    pub path: String,
+    pub cron: String,
+    pub timezone: String,
+    /// As instants, with the offset of the schedule's zone.
+    pub nights: Vec<String>,
+}
+
+/// The next nights of every pipeline.
+pub fn upcoming(pipelines: &[PathBuf], count: usize) -> Result<Vec<Upcoming>> {
+    let mut found = Vec::new();
+    for path in pipelines {
+        let (post, schedule) = Post::open(path)?;
+        let mut nights = Vec::new();
+        let mut at = clock::now();
+        while let Some(night) = schedule.next_after(at).filter(|_| nights.len() < count) {
+            nights.push(night.with_timezone(&schedule.timezone).to_rfc3339());
+            at = night;
+        }
+        found.push(Upcoming {
+            pipeline: post.deployment.name.clone(),
+            path: path.display().to_string(),
+            cron: schedule.line.as_str().to_owned(),
+            timezone: schedule.timezone.name().to_owned(),
+            nights,
+        });
+    }
+    Ok(found)
+}
