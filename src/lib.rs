@@ -16,9 +16,14 @@ pub mod postgres;
 pub mod star;
 
 pub mod load;
+pub mod notify;
 pub mod source;
 pub mod store;
 
 pub mod run;
+
+pub mod operate;
+pub mod query;
+pub mod serve;
 
 pub mod cli;

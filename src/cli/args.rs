@@ -1,13 +1,20 @@
 //! The command line: clap's words only.
 
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use chrono::{DateTime, Utc};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Turns a normalized Postgres database into an audited star schema, every night, all or nothing.
 #[derive(Debug, Parser)]
 #[command(name = "starmill", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
+    /// How logs are written to stderr; STARMILL_LOG says how much of them
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -15,11 +22,13 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   starmill check pipelines/shop.toml              every mistake, with its place
-  starmill plan pipelines/shop.toml               what would be read, built and written
   starmill run --dry-run pipelines/shop.toml      build, audit, and show what would change
   starmill run pipelines/shop.toml                the same, and publish
   SHOP_SOURCE=postgres://me@db/shop starmill run pipelines/shop.toml
-  starmill run pipelines/shop.toml --format json | jq '.diff[] | {table, added, removed, changed}'
+  starmill schedule pipelines/*.toml              every night, by itself
+  starmill query pipelines/shop.toml              ask the published star, in SQL
+  starmill diff pipelines/shop.toml latest~1      what the last night changed
+  starmill snapshots rollback pipelines/shop.toml 2026-11-18
 
 Exit codes:
   0 done · 1 a bug · 2 wrong usage · 3 the pipeline or its SQL is wrong
@@ -30,7 +39,9 @@ Exit codes:
   11 published, delivery pending · 130, 143 interrupted
 
 Passwords: PGPASSWORD or ~/.pgpass; they need not stand in a URL, and are never shown.
-Logs: STARMILL_LOG=info (or debug) writes them to stderr.";
+Logs: STARMILL_LOG=info (or debug) writes them to stderr.
+A snapshot is named by its id or the beginning of it, by latest, latest~1, or by a date or a time
+(2026-11-18, 2026-11-18T12:00): the newest that had been made by then.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -51,6 +62,12 @@ pub enum Command {
         /// Accept a changed key, surrogate or first-seen column of this model
         #[arg(long, value_name = "MODEL")]
         accept: Vec<String>,
+        /// The night that this run is (2026-11-20T03:30:00Z): one that was had already is not run again
+        #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+        scheduled_for: Option<DateTime<Utc>>,
+        /// Tell nobody how it went, whatever [notify] says
+        #[arg(long)]
+        no_notify: bool,
     },
     /// Show what a run would read, build and write; no row is read
     Plan {
@@ -62,6 +79,22 @@ pub enum Command {
         #[command(flatten)]
         pipeline: PipelineArg,
     },
+    /// Show what changed between any two snapshots
+    Diff {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// The older snapshot: an id, latest~1, a date
+        from: String,
+        /// The newer one
+        #[arg(default_value = "latest")]
+        to: String,
+        /// Exit with 10 when they differ
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// List, show, verify, prune the published snapshots, or publish an older one again
+    #[command(subcommand)]
+    Snapshots(SnapshotsCommand),
     /// Deliver the published snapshot into the target again; harmless when it is there
     Deliver {
         #[command(flatten)]
@@ -69,16 +102,167 @@ pub enum Command {
         /// Take over a target that holds another store's star, or tables of the same names
         #[arg(long)]
         adopt: bool,
+        /// Only compare every row of the target with what is published; exit with 8 when they differ
+        #[arg(long, conflicts_with = "adopt")]
+        verify: bool,
+    },
+    /// Ask the published star in SQL; without SQL, an interactive prompt
+    #[command(after_help = QUERY_EXAMPLES)]
+    Query(QueryArgs),
+    /// List the runs with their outcomes and reasons, or show one again
+    Runs {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// The run to show whole: an id or the beginning of it, or `latest`
+        run: Option<String>,
+        /// How many of the newest are listed
+        #[arg(long, default_value = "20")]
+        limit: NonZeroUsize,
+    },
+    /// Run pipelines at the times of their [schedule], until told to stop
+    #[command(after_help = SCHEDULE_EXAMPLES)]
+    Schedule(ScheduleArgs),
+    /// Send a test alert to every channel of [notify], and say what each answered
+    Notify {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+    },
+    /// Print a completion script: starmill completions bash > /etc/bash_completion.d/starmill
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page: starmill man | man -l -
+    Man {
+        /// Write it into this folder instead, with one page for each command
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
     },
 }
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   starmill run pipelines/shop.toml
+  starmill run pipelines/shop.toml --format json | jq '.diff[] | {table, added, removed, changed}'
   starmill run --dry-run --exit-code pipelines/shop.toml    in a merge check: 10 if rows change
   starmill run --accept dim_customer pipelines/shop.toml    after its key was changed on purpose";
 
-#[derive(Debug, clap::Args)]
+const QUERY_EXAMPLES: &str = "\
+Tables: the star's by their names; starmill.runs, starmill.tables and starmill.controls tell of the runs.
+
+Examples:
+  starmill query pipelines/shop.toml                                   a prompt; \\? helps there
+  starmill query pipelines/shop.toml 'SELECT sum(revenue) FROM daily_sales'
+  starmill query pipelines/shop.toml --at latest~7 'SELECT count(*) FROM order_summary'
+  starmill query pipelines/shop.toml 'SELECT * FROM order_summary' --format parquet --output o.parquet
+  starmill query pipelines/shop.toml 'SELECT run, seconds FROM starmill.runs ORDER BY seconds DESC'";
+
+const SCHEDULE_EXAMPLES: &str = "\
+A night that was missed, because the scheduler was down or the night before still ran, is run once,
+late, and said. What may pass (4, 8, 11) is tried again with growing waits, what the audit refused
+never. On SIGTERM or Ctrl-C no new night begins; running ones have --drain to end, and are then ended
+cleanly, which takes 12 seconds at most. A second signal does that at once.
+
+Examples:
+  starmill schedule --list pipelines/shop.toml               the next five nights
+  starmill schedule --listen 127.0.0.1:9187 pipelines/*.toml with /health and /metrics
+  starmill schedule --once pipelines/shop.toml               only what is due, then exit";
+
+#[derive(Debug, Subcommand)]
+pub enum SnapshotsCommand {
+    /// List them: time, source position, rows, size, what changed, which is published
+    List {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+    },
+    /// Show one: its tables, its proof, what it changed
+    Show {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// An id, latest~1, a date
+        #[arg(default_value = "latest")]
+        snapshot: String,
+    },
+    /// Publish an older snapshot again, and deliver it: shown first, then asked
+    Rollback {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// An id, latest~1, a date; without it, the one that the published one was compared with
+        snapshot: Option<String>,
+        /// Don't ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Forget old snapshots, as `keep` in [store] says or as asked here; the published one stays
+    Prune {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// These, and no others
+        #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["keep", "older_than"])]
+        snapshots: Vec<String>,
+        /// Keep so many of the newest
+        #[arg(long, value_name = "COUNT")]
+        keep: Option<usize>,
+        /// Forget those made longer ago: 30d, 12h
+        #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+        older_than: Option<Duration>,
+        /// Time for readers of what was just superseded, instead of `grace` in [store]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        grace: Option<Duration>,
+        /// Only show what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Hold every file against the hash that was taken when it was written; exit with 8 if one differs
+    Verify {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// Ids, latest~1, dates; without any, all that are kept
+        snapshots: Vec<String>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct QueryArgs {
+    /// The pipeline: pipelines/<name>.toml
+    #[arg(value_name = "PIPELINE")]
+    pub path: PathBuf,
+    /// One or several SELECTs; `-` reads them from standard input
+    pub sql: Option<String>,
+    /// Ask another snapshot than the published one: an id, latest~1, a date
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub at: Option<String>,
+    /// How to print the rows; without it, as the ending of --output says, else a table
+    #[arg(long, value_enum)]
+    pub format: Option<RowFormat>,
+    /// Write the rows into this file
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ScheduleArgs {
+    /// The pipelines; each needs a [schedule]
+    #[arg(value_name = "PIPELINE", required = true)]
+    pub pipelines: Vec<PathBuf>,
+    /// Only show when the next five nights of each begin
+    #[arg(long, conflicts_with_all = ["once", "listen"])]
+    pub list: bool,
+    /// Run what is due now, missed nights too, with its repetitions; then exit
+    #[arg(long)]
+    pub once: bool,
+    /// Answer /health and /metrics over HTTP at this address
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Nights that may run at once
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    pub jobs: NonZeroUsize,
+    /// How long running nights may go on after SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub drain: Duration,
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct PipelineArg {
     /// The pipeline: pipelines/<name>.toml
     #[arg(value_name = "PIPELINE")]
@@ -94,4 +278,38 @@ pub enum Format {
     Text,
     /// One JSON object on stdout
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RowFormat {
+    /// For people
+    Table,
+    /// As COPY writes it: NULL is an empty field, the empty string is ""
+    Csv,
+    /// One array of objects
+    Json,
+    /// Needs --output, or a pipe
+    Parquet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl QueryArgs {
+    /// The form that is asked for, or that the file's ending means.
+    pub fn row_format(&self) -> RowFormat {
+        let ending =
+            self.output.as_ref().and_then(|path| path.extension()).and_then(|ending| ending.to_str());
+        self.format.unwrap_or(match ending {
+            Some("csv") => RowFormat::Csv,
+            Some("json") => RowFormat::Json,
+            Some("parquet") => RowFormat::Parquet,
+            _ => RowFormat::Table,
+        })
+    }
 }

@@ -2,57 +2,89 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::CommandFactory;
 use serde::Serialize;
 use serde_json::json;
 
 use super::args::{Args, Command, Format, PipelineArg};
 use super::signals::Signals;
-use super::{render, spinner};
-use crate::error::{Error, ErrorKind, Result};
+use super::{query, render, schedule, snapshots, spinner};
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load::Adopt;
+use crate::operate::{compare, runs};
 use crate::pipeline;
 use crate::run::plan::plan;
 use crate::run::report::{ErrorReport, Mode};
-use crate::run::{Request, keep, redeliver, run};
+use crate::run::{Alerts, Differences, Request, delivery, run};
 use crate::star::audit::Strictness;
 
-pub async fn dispatch(args: Args, signals: Signals) -> u8 {
+/// A night so far ahead is a slip of the pen, and would make every night before it count as had.
+const FARTHEST_NIGHT: chrono::TimeDelta = chrono::TimeDelta::days(1);
+
+pub async fn dispatch(args: Args) -> u8 {
+    let logs = super::logs::format(&args);
     match args.command {
-        Command::Run { pipeline, dry_run, exit_code, strict, accept } => {
+        Command::Run { pipeline, dry_run, exit_code, strict, accept, scheduled_for, no_notify } => {
             let request = Request {
                 mode: if dry_run { Mode::DryRun } else { Mode::Run },
                 strictness: if strict { Strictness::Strict } else { Strictness::Lenient },
                 accept,
+                differences: if exit_code { Differences::ExitCode } else { Differences::Shown },
+                scheduled_for,
+                alerts: if no_notify { Alerts::Leave } else { Alerts::Send },
             };
-            run_command(&pipeline, request, exit_code, signals).await
+            if let Some(night) = scheduled_for.filter(|night| *night > clock::now() + FARTHEST_NIGHT) {
+                let error = Error::new(ErrorKind::Usage, format!("the night {night} is still far ahead"));
+                return fail(pipeline.format, &error.hint("give the time at which this night was to begin"));
+            }
+            run_command(&pipeline, request).await
         }
         Command::Plan { pipeline } => {
             let summary = async { Ok(plan(pipeline::read(&pipeline.path)?, &[]).await?.summary()) };
-            finish(&pipeline, stoppable(summary, signals).await, render::plan)
+            finish(pipeline.format, stoppable(summary).await, render::plan)
         }
-        Command::Check { pipeline } => check(&pipeline, signals).await,
-        Command::Deliver { pipeline, adopt } => {
+        Command::Check { pipeline } => check(&pipeline).await,
+        Command::Diff { pipeline, from, to, exit_code } => {
+            let compared = stoppable(compare::compare(&pipeline.path, &from, &to)).await;
+            let differs = exit_code && compared.as_ref().is_ok_and(compare::Comparison::has_differences);
+            let code = finish(pipeline.format, compared, render::comparison);
+            if differs { ErrorKind::Differences.exit_code() } else { code }
+        }
+        Command::Snapshots(command) => snapshots::dispatch(command).await,
+        Command::Deliver { pipeline, verify: true, .. } => verify_delivery(&pipeline).await,
+        Command::Deliver { pipeline, adopt, verify: false } => {
             let adopt = if adopt { Adopt::TakeOver } else { Adopt::Refuse };
-            let delivery = stoppable(redeliver(&pipeline.path, adopt), signals).await;
-            finish(&pipeline, delivery, render::delivery)
+            let delivery = stoppable(delivery::redeliver(&pipeline.path, adopt)).await;
+            finish(pipeline.format, delivery, render::delivery)
         }
+        Command::Query(args) => query::query(args).await,
+        Command::Runs { pipeline, run: None, limit } => {
+            finish(pipeline.format, runs::history(&pipeline.path, limit.get()), render::history)
+        }
+        Command::Runs { pipeline, run: Some(reference), .. } => {
+            finish(pipeline.format, runs::report(&pipeline.path, &reference), |report| {
+                render::run(report, &shown_folder(&report.output)) + &render::kept_error(report)
+            })
+        }
+        Command::Schedule(args) => schedule::schedule(args, logs).await,
+        Command::Notify { pipeline } => schedule::notify(&pipeline).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "starmill", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            0
+        }
+        Command::Man { folder } => man(folder.as_deref()),
     }
 }
 
-async fn run_command(pipeline: &PipelineArg, request: Request, exit_code: bool, signals: Signals) -> u8 {
+async fn run_command(pipeline: &PipelineArg, request: Request) -> u8 {
     let progress = spinner::progress(pipeline.format);
-    let (mut report, result) = run(&pipeline.path, request, progress.listener(), signals.first()).await;
+    let (report, result) = run(&pipeline.path, request, progress.listener(), Signals::listen().first()).await;
     progress.finish();
-    let code = match &result {
-        Ok(()) if exit_code && report.has_differences() => ErrorKind::Differences.exit_code(),
-        Ok(()) => 0,
-        Err(error) => error.kind().exit_code(),
-    };
-    report.exit_code = code;
-    if let Err(error) = keep(&pipeline.path, &report) {
-        render::warning(&format!("the report was not kept: {error}"));
-    }
     match pipeline.format {
         Format::Json => print_json(&report),
         Format::Text => print(&render::run(&report, &shown_folder(&report.output))),
@@ -62,18 +94,18 @@ async fn run_command(pipeline: &PipelineArg, request: Request, exit_code: bool, 
     {
         render::error(error);
     }
-    code
+    report.exit_code
 }
 
-async fn check(pipeline: &PipelineArg, signals: Signals) -> u8 {
+async fn check(pipeline: &PipelineArg) -> u8 {
     let plan = async { plan(pipeline::read(&pipeline.path)?, &[]).await };
-    match stoppable(plan, signals).await {
+    match stoppable(plan).await {
         Ok(plan) => {
             let warnings: Vec<_> = plan.warnings().collect();
             match pipeline.format {
                 Format::Json => print_json(&json!({
                     "ok": true,
-                    "pipeline": plan.pipeline.name,
+                    "pipeline": plan.pipeline.deployment.name,
                     "models": plan.pipeline.models.len(),
                     "controls": plan.pipeline.controls.len(),
                     "diagnostics": warnings.iter().map(|warning| warning.to_json()).collect::<Vec<_>>(),
@@ -89,20 +121,57 @@ async fn check(pipeline: &PipelineArg, signals: Signals) -> u8 {
     }
 }
 
-fn finish<T: Serialize>(pipeline: &PipelineArg, result: Result<T>, text: impl Fn(&T) -> String) -> u8 {
+async fn verify_delivery(pipeline: &PipelineArg) -> u8 {
+    let found = stoppable(delivery::verify(&pipeline.path)).await;
+    let holds = found.as_ref().is_ok_and(crate::load::Verification::holds);
+    let unsaid = found.is_ok() && !holds;
+    let code = finish(pipeline.format, found, render::verification);
+    if !unsaid {
+        return code;
+    }
+    let error = Error::new(ErrorKind::Store, "the target does not hold the published snapshot")
+        .hint("`starmill deliver` compares every row and mends what differs");
+    if pipeline.format == Format::Text {
+        render::error(&error);
+    }
+    error.kind().exit_code()
+}
+
+fn man(folder: Option<&Path>) -> u8 {
+    let made = || match folder {
+        Some(folder) => std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Args::command(), folder))
+            .map(|()| print(&format!("man pages are in {}\n", folder.display())))
+            .or_error(ErrorKind::Store, || format!("cannot write man pages into {}", folder.display())),
+        None => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Args::command()).render(&mut page);
+            rendered.or_error(ErrorKind::Bug, || "the man page".to_owned())?;
+            print(&String::from_utf8_lossy(&page));
+            Ok(())
+        }
+    };
+    match made() {
+        Ok(()) => 0,
+        Err(error) => fail(Format::Text, &error),
+    }
+}
+
+/// Prints a value, or its error; gives the exit code.
+pub fn finish<T: Serialize>(format: Format, result: Result<T>, text: impl Fn(&T) -> String) -> u8 {
     match result {
         Ok(value) => {
-            match pipeline.format {
+            match format {
                 Format::Json => print_json(&value),
                 Format::Text => print(&text(&value)),
             }
             0
         }
-        Err(error) => fail(pipeline.format, &error),
+        Err(error) => fail(format, &error),
     }
 }
 
-fn fail(format: Format, error: &Error) -> u8 {
+pub fn fail(format: Format, error: &Error) -> u8 {
     let code = error.kind().exit_code();
     match format {
         Format::Json => {
@@ -114,23 +183,40 @@ fn fail(format: Format, error: &Error) -> u8 {
 }
 
 /// Ends the work when a signal comes; dropping it closes connections and sweeps scratch.
-async fn stoppable<T>(work: impl Future<Output = Result<T>>, signals: Signals) -> Result<T> {
+pub async fn stoppable<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         result = work => result,
-        kind = signals.first() => Err(Error::new(kind, "interrupted")),
+        kind = Signals::listen().first() => Err(Error::new(kind, "interrupted")),
     }
 }
 
-/// A closed pipe is the reader's right, not our failure.
-fn print(text: &str) {
+/// Whether something could not be printed that somebody wanted to read.
+static UNPRINTED: AtomicBool = AtomicBool::new(false);
+
+/// A closed pipe is the reader's right, not our failure; a full disk behind standard output is one.
+pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            UNPRINTED.store(true, Ordering::Relaxed);
+            render::say(&format!("error: standard output cannot be written: {error}"));
+        }
+        _ => {}
+    }
 }
 
-fn print_json<T: Serialize>(value: &T) {
+/// The exit code of a command, when all that it had to say could be said.
+pub fn exit_code(code: u8) -> u8 {
+    match (code, UNPRINTED.load(Ordering::Relaxed)) {
+        (0, true) => ErrorKind::Store.exit_code(),
+        (code, _) => code,
+    }
+}
+
+pub fn print_json<T: Serialize>(value: &T) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&format!("{text}\n")),
-        Err(error) => eprintln!("error: cannot print JSON: {error}"),
+        Err(error) => render::say(&format!("error: cannot print JSON: {error}")),
     }
 }
 
@@ -144,5 +230,5 @@ fn shown_folder(output: &Option<String>) -> String {
 
 /// Whether errors may be coloured.
 pub fn stderr_is_styled() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -2,8 +2,14 @@
 
 mod args;
 mod command;
+mod logs;
+mod prompt;
+mod query;
 mod render;
+mod rows;
+mod schedule;
 mod signals;
+mod snapshots;
 mod spinner;
 
 use std::process::ExitCode;
@@ -21,23 +27,16 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(code).unwrap_or(2));
         }
     };
-    start_logs();
+    logs::start(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            render::say(&format!("error: cannot start: {error}"));
             return ExitCode::from(1);
         }
     };
-    let code = runtime.block_on(command::dispatch(args, signals::Signals::listen()));
+    let code = runtime.block_on(command::dispatch(args));
     // Work on other threads that nobody waits for any more must not hold up the exit.
     runtime.shutdown_background();
-    ExitCode::from(code)
-}
-
-/// Logs go to stderr; STARMILL_LOG says how much of them.
-fn start_logs() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("STARMILL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    ExitCode::from(command::exit_code(code))
 }

@@ -10,41 +10,62 @@ use crate::error::ErrorKind;
 /// How long a run may take to end cleanly; then it is ended, and the next one sweeps.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The signals heard so far.
 #[derive(Clone)]
-pub struct Signals(watch::Receiver<Option<ErrorKind>>);
+pub struct Signals(watch::Receiver<Vec<ErrorKind>>);
 
 impl Signals {
+    /// Hears signals; the process is ended when it does not end itself soon after the first.
     pub fn listen() -> Signals {
-        let (tell, heard) = watch::channel(None);
+        Signals::listen_for(Some(PATIENCE))
+    }
+
+    /// Hears signals; when the process ends is its own affair.
+    pub fn listen_patiently() -> Signals {
+        Signals::listen_for(None)
+    }
+
+    fn listen_for(patience: Option<Duration>) -> Signals {
+        let (tell, heard) = watch::channel(Vec::new());
         std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 return;
             };
             runtime.block_on(async {
-                let Some(kind) = next().await else { return };
-                let _ = tell.send(Some(kind));
-                tokio::time::sleep(PATIENCE).await;
-                eprintln!("error: the run did not end within {} s and was ended", PATIENCE.as_secs());
-                std::process::exit(i32::from(kind.exit_code()));
+                let interrupt = signal(SignalKind::interrupt());
+                let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, signal(SignalKind::terminate()))
+                else {
+                    return;
+                };
+                loop {
+                    let kind = tokio::select! {
+                        _ = interrupt.recv() => ErrorKind::Interrupted,
+                        _ = terminate.recv() => ErrorKind::Terminated,
+                    };
+                    tell.send_modify(|signals| signals.push(kind));
+                    let Some(patience) = patience else { continue };
+                    tokio::time::sleep(patience).await;
+                    super::render::say(&format!(
+                        "error: the run did not end within {} s and was ended",
+                        patience.as_secs()
+                    ));
+                    std::process::exit(i32::from(kind.exit_code()));
+                }
             });
         });
         Signals(heard)
     }
 
     /// Waits for the first signal.
-    pub async fn first(mut self) -> ErrorKind {
-        match self.0.wait_for(Option::is_some).await.map(|kind| *kind) {
+    pub async fn first(self) -> ErrorKind {
+        self.nth(1).await
+    }
+
+    /// Waits until so many signals have come.
+    pub async fn nth(mut self, count: usize) -> ErrorKind {
+        match self.0.wait_for(|signals| signals.len() >= count).await.map(|signals| signals.last().copied()) {
             Ok(Some(kind)) => kind,
             _ => std::future::pending().await,
         }
-    }
-}
-
-async fn next() -> Option<ErrorKind> {
-    let mut interrupt = signal(SignalKind::interrupt()).ok()?;
-    let mut terminate = signal(SignalKind::terminate()).ok()?;
-    tokio::select! {
-        _ = interrupt.recv() => Some(ErrorKind::Interrupted),
-        _ = terminate.recv() => Some(ErrorKind::Terminated),
     }
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// Floors from the ground up. A module may use those on lower floors, and itself.
-const FLOORS: [&[&str]; 6] = [
+const FLOORS: [&[&str]; 7] = [
     &["error", "name", "diagnostic", "clock", "fault", "progress"],
     &["pipeline", "pgcopy"],
     &["star", "postgres"],
-    &["source", "store", "load"],
+    &["source", "store", "load", "notify"],
     &["run"],
+    &["operate", "query", "serve"],
     &["cli", "main"],
 ];
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod cron;
 mod delivery;
 mod first_night;
 mod house;
@@ -10,4 +11,11 @@ mod judge;
 mod kills;
 mod memory;
 mod nights;
+mod operate;
+mod query;
+mod schedule;
 mod support;
+mod surface;
+mod terminal;
+mod timetable;
+mod tls;

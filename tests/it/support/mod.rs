@@ -1,13 +1,17 @@
 //! A project folder of one's own, the binary, and a throw-away Postgres.
 
 mod cluster;
+mod receiver;
+mod terminal;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-pub use cluster::{Database, cluster};
+pub use cluster::{Cluster, Database, cluster, cluster_with};
+pub use receiver::{Receiver, fetch};
+pub use terminal::Terminal;
 
 /// A copy of the shop in a folder that goes with the test.
 pub struct Project {
@@ -100,11 +104,17 @@ impl Project {
             "SHOP_TARGET",
             "STARMILL_FAULT",
             "STARMILL_LOG",
+            "STARMILL_LOG_FORMAT",
+            "STARMILL_CLOCK",
             "PGPASSWORD",
             "PGHOST",
             "PGPORT",
             "PGUSER",
             "PGDATABASE",
+            "PGSERVICE",
+            "PGSSLMODE",
+            "PGSSLROOTCERT",
+            "SSL_CERT_FILE",
         ] {
             command.env_remove(name);
         }

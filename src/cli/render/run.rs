@@ -1,39 +1,20 @@
-//! Values as text for people. JSON comes from the same values.
+//! A run's report as text: tables, controls, changes, delivery.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{DecimalBytes, HumanCount};
 
-use super::command::stderr_is_styled;
-use crate::diagnostic::Diagnostic;
-use crate::error::Error;
+use super::{block, grouped, table};
 use crate::load::Delivery;
-use crate::run::plan::{Plan, PlanSummary};
 use crate::run::report::{Mode, Outcome, RunReport};
 use crate::star::audit::{ControlLine, Verdict};
 use crate::star::diff::{ExampleKind, Presence, TableDiff};
-use crate::star::number::Number;
 use crate::star::session::Effort;
-
-fn table(header: &[&str], right: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(|title| title.to_string()));
-    for column in right {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
-fn block(table: &Table) -> String {
-    let lines = table.lines().map(|line| format!("  {}\n", line.trim_end()));
-    lines.collect()
-}
 
 /// A run's report.
 pub fn run(report: &RunReport, folder: &str) -> String {
     let mut text = String::new();
+    if report.outcome == Outcome::AlreadyDone {
+        return format!("{}\n", headline(report));
+    }
     if report.tables.is_empty() && report.controls.is_empty() {
         return text;
     }
@@ -41,6 +22,9 @@ pub fn run(report: &RunReport, folder: &str) -> String {
     text.push_str(&tables(report));
     text.push_str(&controls(report));
     text.push_str(&changes(report));
+    if let Some(delivery) = &report.pending_delivery {
+        text.push_str(&format!("\n  Before this night, what was pending:\n\n{}", self::delivery(delivery)));
+    }
     if let Some(delivery) = &report.delivery {
         text.push_str(&format!("\n{}", self::delivery(delivery)));
     }
@@ -59,6 +43,7 @@ fn headline(report: &RunReport) -> String {
         (Outcome::Rehearsed, _) => "dry run, nothing published",
         (Outcome::Refused, _) => "REFUSED by the audit, nothing published",
         (Outcome::Failed, Mode::DryRun | Mode::Run) => "FAILED, nothing published",
+        (Outcome::AlreadyDone, _) => "nothing to do: another run has had this night",
     };
     format!("{} · run {} · {what} · {:.2} s", report.pipeline, report.run, report.seconds)
 }
@@ -154,9 +139,13 @@ fn changes(report: &RunReport) -> String {
     if !report.has_differences() {
         return format!("\n  Nothing changed since {since}.\n");
     }
-    let mut text = format!("\n  Changes since {since}:\n\n");
+    format!("\n  Changes since {since}:\n\n{}", differences(&report.diff))
+}
+
+/// What differs, table by table, with examples.
+pub fn differences(diffs: &[TableDiff]) -> String {
     let mut rows = table(&["table", "added", "removed", "changed", "changed columns"], &[1, 2, 3]);
-    let differing = || report.diff.iter().filter(|diff| !diff.is_empty());
+    let differing = || diffs.iter().filter(|diff| !diff.is_empty());
     for diff in differing() {
         rows.add_row([
             diff.table.clone(),
@@ -166,11 +155,11 @@ fn changes(report: &RunReport) -> String {
             changed_columns(diff),
         ]);
     }
-    text.push_str(&block(&rows));
+    let mut text = block(&rows);
     for diff in differing() {
         text.push_str(&details(diff));
     }
-    let same = report.diff.len() - differing().count();
+    let same = diffs.len() - differing().count();
     if same > 0 {
         text.push_str(&format!(
             "\n  {same} {} unchanged.\n",
@@ -253,124 +242,4 @@ pub fn delivery(delivery: &Delivery) -> String {
         ]);
     }
     format!("  Delivered into schema {} of {}:\n\n{}", delivery.schema, delivery.target, block(&rows))
-}
-
-/// What would be read, built and written.
-pub fn plan(plan: &PlanSummary) -> String {
-    let mut text = format!("{}\n\n  Reads {}", plan.pipeline, plan.source);
-    if plan.connections > 0 {
-        text.push_str(&format!(", over {} connections on one snapshot", plan.connections));
-    }
-    text.push_str(":\n\n");
-    let mut rows = table(&["table", "kind", "rows (about)", "size", "lock", "columns"], &[2, 3]);
-    for read in &plan.reads {
-        rows.add_row([
-            read.table.to_string(),
-            read.kind.word().to_owned(),
-            read.estimated_rows.map_or("?".to_owned(), |rows| HumanCount(rows).to_string()),
-            read.bytes.map_or("?".to_owned(), |bytes| DecimalBytes(bytes).to_string()),
-            read.lock.unwrap_or("none").to_owned(),
-            format!("{} of {}: {}", read.columns.len(), read.of_columns, read.columns.join(", ")),
-        ]);
-    }
-    text.push_str(&block(&rows));
-    text.push_str("\n  Builds, in this order:\n\n");
-    let mut rows = table(&["table", "role", "key", "columns", "reads"], &[3]);
-    for model in &plan.builds {
-        rows.add_row([
-            model.table.clone(),
-            model.role.to_owned(),
-            model.key.join(", "),
-            model.columns.to_string(),
-            model.reads.join(", "),
-        ]);
-    }
-    text.push_str(&block(&rows));
-    text.push_str(&format!(
-        "\n  Audits {} controls besides keys and lookups.\n  Writes a snapshot into {}",
-        plan.controls, plan.store
-    ));
-    if let Some(target) = &plan.target {
-        text.push_str(&format!(",\n  and delivers it into {target}"));
-    }
-    text.push_str(".\n");
-    for warning in &plan.warnings {
-        text.push_str(&format!("\nwarning: {warning}\n"));
-    }
-    text
-}
-
-pub fn checked(plan: &Plan) -> String {
-    let (models, controls) = (plan.pipeline.models.len(), plan.pipeline.controls.len());
-    let tables = plan.design.reads.len();
-    format!(
-        "{} fits its source: {models} models over {tables} tables, {controls} controls.\n",
-        plan.pipeline.name
-    )
-}
-
-/// An error on stderr: what, why, what helps, and every diagnostic under its line.
-pub fn error(error: &Error) {
-    let styled = stderr_is_styled();
-    for diagnostic in error.diagnostics() {
-        eprintln!("{}\n", diagnostic.render(styled));
-    }
-    eprintln!("error: {}", error.message());
-    for (what, value) in error.context() {
-        eprintln!("  {what}: {value}");
-    }
-    for cause in error.causes() {
-        eprintln!("  because: {cause}");
-    }
-    if let Some(hint) = error.help() {
-        eprintln!("  help: {hint}");
-    }
-}
-
-pub fn diagnostics(diagnostics: &[&Diagnostic]) {
-    for diagnostic in diagnostics {
-        eprintln!("{}\n", diagnostic.render(stderr_is_styled()));
-    }
-}
-
-pub fn warning(message: &str) {
-    eprintln!("warning: {message}");
-}
-
-/// 1234567.50 → 1,234,567.50.
-fn grouped(number: &Number) -> String {
-    let text = number.to_string();
-    let (whole, rest) = match text.find('.') {
-        Some(at) => text.split_at(at),
-        None => (text.as_str(), ""),
-    };
-    let (sign, digits) = match whole.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", whole),
-    };
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text;
-    }
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{sign}{grouped}{rest}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands_without_losing_a_digit() {
-        let show = |text: &str| grouped(&Number::parse(Some(text), "numeric").unwrap());
-        assert_eq!(show("1234567.50"), "1,234,567.50");
-        assert_eq!(show("-999.01"), "-999.01");
-        assert_eq!(show("-1000"), "-1,000");
-        assert_eq!(show("0"), "0");
-    }
 }
