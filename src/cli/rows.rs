@@ -2,12 +2,11 @@
 
 use std::io::{self, Write};
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::util::display::ArrayFormatter;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use unicode_width::UnicodeWidthStr;
 
-use crate::query::write::{Sink, format};
+use crate::query::write::{Sink, formatters, is_null};
 
 /// Rows whose widths are looked at before the first of them is printed.
 const WINDOW: usize = 1_000;
@@ -79,16 +78,10 @@ fn plain(text: &str) -> String {
 
 impl<W: Write + Send> Sink for Aligned<W> {
     fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
-        let options = format();
-        let formatters: Vec<ArrayFormatter> = batch
-            .columns()
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column, &options))
-            .collect::<Result<_, _>>()
-            .map_err(io::Error::other)?;
+        let formatters = formatters(batch)?;
         for row in 0..batch.num_rows() {
             let cells = batch.columns().iter().zip(&formatters).map(|(column, formatter)| {
-                match column.is_null(row) || column.data_type() == &DataType::Null {
+                match is_null(column, row) {
                     true => Ok("NULL".to_owned()),
                     false => formatter.value(row).try_to_string().map(|text| plain(&text)),
                 }

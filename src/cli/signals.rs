@@ -1,5 +1,6 @@
 //! SIGINT and SIGTERM, heard on a thread of their own: a busy engine must not keep them waiting.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +27,14 @@ impl Signals {
     }
 
     fn listen_for(patience: Option<Duration>) -> Signals {
+        // One ear for the whole process, so that no step of a command misses what an earlier one heard.
+        static HEARD: OnceLock<Signals> = OnceLock::new();
+        HEARD.get_or_init(|| Signals::begin(patience)).clone()
+    }
+
+    fn begin(patience: Option<Duration>) -> Signals {
         let (tell, heard) = watch::channel(Vec::new());
+        let (ready, is_ready) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 return;
@@ -37,6 +45,7 @@ impl Signals {
                 else {
                     return;
                 };
+                let _ = ready.send(());
                 loop {
                     let kind = tokio::select! {
                         _ = interrupt.recv() => ErrorKind::Interrupted,
@@ -53,6 +62,8 @@ impl Signals {
                 }
             });
         });
+        // From here on no signal goes unheard; without a thread the channel closes, and we go on.
+        let _ = is_ready.recv();
         Signals(heard)
     }
 

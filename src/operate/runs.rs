@@ -47,11 +47,7 @@ impl From<&RunReport> for RunLine {
             exit_code: report.exit_code,
             snapshot: report.snapshot.clone(),
             rows: report.tables.iter().map(|table| table.rows).sum(),
-            changes: report.diff.iter().fold(Changes::default(), |sum, table| Changes {
-                added: sum.added + table.added,
-                removed: sum.removed + table.removed,
-                changed: sum.changed + table.changed,
-            }),
+            changes: Changes::of(&report.diff),
             reason: report.reason(),
         }
     }

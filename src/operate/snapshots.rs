@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::name::SnapshotId;
 use crate::pipeline;
+use crate::star::diff::TableDiff;
 use crate::star::origin::Position;
 use crate::store::manifest::Manifest;
 use crate::store::{Store, Verified};
@@ -43,6 +44,17 @@ pub struct Changes {
     pub added: u64,
     pub removed: u64,
     pub changed: u64,
+}
+
+impl Changes {
+    /// Over all tables.
+    pub fn of(tables: &[TableDiff]) -> Changes {
+        tables.iter().fold(Changes::default(), |sum, table| Changes {
+            added: sum.added + table.added,
+            removed: sum.removed + table.removed,
+            changed: sum.changed + table.changed,
+        })
+    }
 }
 
 pub fn list(path: &Path) -> Result<Snapshots> {
@@ -94,13 +106,7 @@ pub fn line(store: &Store, id: &SnapshotId, published: bool) -> SnapshotLine {
             line.tables = manifest.tables.len();
             line.rows = manifest.tables.iter().map(|table| table.rows).sum();
             line.bytes = manifest.tables.iter().map(|table| table.bytes).sum();
-            line.changes = manifest.previous.as_ref().map(|_| {
-                manifest.changes.iter().fold(Changes::default(), |sum, table| Changes {
-                    added: sum.added + table.added,
-                    removed: sum.removed + table.removed,
-                    changed: sum.changed + table.changed,
-                })
-            });
+            line.changes = manifest.previous.as_ref().map(|_| Changes::of(&manifest.changes));
             line.position = Some(manifest.position);
         }
         Err(error) => line.damaged = Some(error.to_string()),

@@ -5,15 +5,16 @@ mod parameters;
 mod tls;
 
 use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode as Negotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::PostgresUrl;
@@ -122,11 +123,13 @@ impl Server {
     }
 
     /// Asks the server to end what a session is doing, as safely as the session itself speaks. It goes
-    /// on its way by itself; [`settle`] waits for it.
+    /// on its way on a thread of its own, which a busy engine cannot hold up; [`settle`] waits for it.
     pub fn cancel(&self, session: CancelToken) {
         let tls = self.tls.clone();
-        let asked = tokio::spawn(async move {
-            if let Err(error) = session.cancel_query(tls).await {
+        let asked = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            if let Err(error) = runtime.block_on(session.cancel_query(tls)) {
                 tracing::debug!(%error, "a statement was not cancelled");
             }
         });
@@ -254,15 +257,13 @@ static ASKED: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 const SETTLING: Duration = Duration::from_secs(3);
 
 /// Waits until every cancellation has arrived: a process that ends before leaves its server computing
-/// for nobody.
-pub async fn settle() {
+/// for nobody. It blocks, because at its time the engine may be too busy to keep time.
+pub fn settle() {
     let asked = std::mem::take(&mut *ASKED.lock().unwrap_or_else(PoisonError::into_inner));
-    let arrived = async {
-        for cancellation in asked {
-            let _ = cancellation.await;
-        }
-    };
-    let _ = tokio::time::timeout(SETTLING, arrived).await;
+    let watch = Stopwatch::start();
+    while asked.iter().any(|asked| !asked.is_finished()) && watch.elapsed() < SETTLING {
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Reads what the server sends, in a task that ends with the client.

@@ -21,12 +21,19 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
-/// How a value reads: as Postgres prints it, with the zone's offset on an instant.
-pub fn format() -> FormatOptions<'static> {
-    FormatOptions::new()
+/// How the values of each column read: as Postgres prints them, with the zone's offset on an instant.
+pub fn formatters(batch: &RecordBatch) -> io::Result<Vec<ArrayFormatter<'_>>> {
+    let options = FormatOptions::new()
         .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:z"))
         .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
-        .with_datetime_format(Some("%Y-%m-%d %H:%M:%S%.f"))
+        .with_datetime_format(Some("%Y-%m-%d %H:%M:%S%.f"));
+    let columns = batch.columns().iter();
+    columns.map(|column| ArrayFormatter::try_new(column, &options).map_err(io::Error::other)).collect()
+}
+
+/// Whether a value is NULL; a column of nothing else has no type.
+pub fn is_null(column: &dyn Array, row: usize) -> bool {
+    column.is_null(row) || column.data_type() == &DataType::Null
 }
 
 /// CSV by COPY's rule: NULL is an empty field, the empty string is `""`.
@@ -44,19 +51,13 @@ impl<W: Write> Csv<W> {
 
 impl<W: Write + Send> Sink for Csv<W> {
     fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
-        let options = format();
-        let formatters: Vec<ArrayFormatter> = batch
-            .columns()
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column, &options))
-            .collect::<Result<_, _>>()
-            .map_err(io::Error::other)?;
+        let formatters = formatters(batch)?;
         for row in 0..batch.num_rows() {
             for (at, (column, formatter)) in batch.columns().iter().zip(&formatters).enumerate() {
                 if at > 0 {
                     self.out.write_all(b",")?;
                 }
-                if column.is_null(row) || column.data_type() == &DataType::Null {
+                if is_null(column, row) {
                     continue;
                 }
                 let mut text = formatter.value(row).try_to_string().map_err(io::Error::other)?;

@@ -80,7 +80,7 @@ pub async fn run(
             result = night(path, &request, &progress, &mut report, &mut writer) => Some(result),
             kind = stop => { stopped = Some(kind); None }
         };
-        postgres::settle().await;
+        postgres::settle();
         // Publishing never waits, so a signal finds it not begun or done.
         let result =
             result.unwrap_or_else(|| Err(interrupted(stopped.unwrap_or(ErrorKind::Interrupted), &report)));

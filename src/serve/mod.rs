@@ -71,7 +71,7 @@ pub enum Stopped {
 }
 
 impl Daemon {
-    /// Reads every pipeline; all that is wrong with any of them is told at once.
+    /// Reads every pipeline; what is wrong with one is told before any night begins.
     pub fn open(orders: Orders) -> Result<Daemon> {
         let now = clock::now();
         let (mut posts, mut stores, mut names) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
@@ -89,7 +89,7 @@ impl Daemon {
                     .hint("their alerts and metrics could not be told apart: give one another `name`"));
             }
             let entry = timetable.add(schedule.clone(), post.had(&schedule, now)?);
-            if post.owes_delivery()? {
+            if post.owes_delivery() {
                 timetable.owe_delivery(entry, now);
             }
             posts.push(post);

@@ -117,8 +117,13 @@ impl Post {
     }
 
     /// Whether a former scheduler, or a killed run, left a published star undelivered.
-    pub fn owes_delivery(&self) -> Result<bool> {
+    pub fn owes_delivery(&self) -> bool {
+        // A store that cannot be read is its next night's to tell, and nobody else's to suffer from.
         delivery::is_pending(&self.deployment, &self.store())
+            .inspect_err(
+                |error| tracing::warn!(pipeline = self.deployment.name, %error, "the store cannot be read"),
+            )
+            .unwrap_or(false)
     }
 
     pub fn begins(&mut self, attempt: Attempt) {
@@ -186,6 +191,10 @@ impl Post {
     /// killed, or is another scheduler. Whoever told it has noted so.
     pub fn untold(&self) -> Option<Alert> {
         let newest = self.store().reports::<RunReport>().next().filter(RunReport::is_final_night)?;
+        if newest.outcome == Outcome::DeliveryPending && !self.owes_delivery() {
+            // Somebody has delivered it by hand.
+            return None;
+        }
         alert::about(&self.deployment, &newest)
     }
 

@@ -11,6 +11,10 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RunId, SnapshotId};
 
+const RESERVE: &str = ".reserve";
+/// Bytes: room for a commit point of some hundred snapshots.
+const RESERVED: usize = 256 << 10;
+
 /// The right to write a store: holds its lock until dropped. The kernel lets go of it when the
 /// process ends, however it ends.
 pub struct StoreWriter {
@@ -48,7 +52,24 @@ impl StoreWriter {
         told.map_err(|error| store_error("cannot write", &path, error))?;
         let writer = StoreWriter { store: Store::new(folder), run: run.clone(), _lock: file };
         writer.sweep()?;
+        writer.reserve();
         Ok(writer)
+    }
+
+    /// Keeps some room on the disk: forgetting old snapshots needs a little before it gives much.
+    fn reserve(&self) {
+        let path = self.store.folder.join(RESERVE);
+        if !path.exists()
+            && let Err(error) = std::fs::write(&path, vec![0xA5; RESERVED])
+        {
+            let _ = std::fs::remove_file(&path);
+            tracing::debug!(%error, "no room is reserved");
+        }
+    }
+
+    /// Gives the reserved room back.
+    pub(super) fn release(&self) {
+        let _ = std::fs::remove_file(self.store.folder.join(RESERVE));
     }
 
     pub fn store(&self) -> &Store {

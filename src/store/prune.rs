@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::lock::{StoreWriter, remove};
 use super::manifest::Latest;
 use super::store_error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::{self, Point};
 use crate::name::SnapshotId;
 
@@ -70,7 +70,14 @@ impl StoreWriter {
         if plan.remove.is_empty() {
             return Ok(());
         }
-        self.commit(&latest.without(&plan.remove))?;
+        let latest = latest.without(&plan.remove);
+        match self.commit(&latest) {
+            Err(error) if is_full(&error) => {
+                self.release();
+                self.commit(&latest)?;
+            }
+            committed => committed?,
+        }
         for id in &plan.remove {
             let folder = self.store().snapshot_folder(id);
             fault::at(Point::PruneSnapshot).map_err(|error| store_error("cannot remove", &folder, error))?;
@@ -78,6 +85,21 @@ impl StoreWriter {
         }
         Ok(())
     }
+}
+
+/// Whether an error says that the disk, or the user's part of it, is full.
+fn is_full(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<std::io::Error>() {
+            return matches!(
+                error.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            );
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ fn the_first_night_publishes_every_table_and_says_so() {
     );
     assert_eq!(project.latest().as_deref(), report["snapshot"].as_str());
     project.assert_store_is_whole();
-    assert_eq!(project.entries("out/shop"), [".lock", "keys", "latest", "latest.json", "runs", "snapshots"]);
+    assert_eq!(
+        project.entries("out/shop"),
+        [".lock", ".reserve", "keys", "latest", "latest.json", "runs", "snapshots"]
+    );
     assert_eq!(
         std::fs::read_link(project.path("out/shop/latest")).unwrap().file_name().unwrap().to_str(),
         report["snapshot"].as_str()
