@@ -167,3 +167,8 @@ pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
     }
 }
+
+/// This machine's name, as others know it.
+pub fn host() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}

@@ -4,14 +4,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::clock;
 use crate::error::Result;
-use crate::name::{RunId, SnapshotId};
+use crate::name::SnapshotId;
 use crate::pipeline::{self, Deployment};
-use crate::run::own_temporary_folder;
+use crate::run::readers_engine;
 use crate::star::diff::{StarDiff, StarView, TableDiff, diff};
-use crate::star::session::{Budget, runtime};
-use crate::store::{Scratch, Store};
+use crate::store::Store;
 
 #[derive(Debug, Serialize)]
 pub struct Comparison {
@@ -43,9 +41,7 @@ pub async fn between(
     to: &SnapshotId,
 ) -> Result<StarDiff> {
     let (old, new) = (store.snapshot(from)?, store.snapshot(to)?);
-    let parent = deployment.run.scratch.clone().unwrap_or_else(own_temporary_folder);
-    let scratch = Scratch::create(&parent, &RunId::new(clock::now()))?;
-    let budget = Budget { memory: deployment.run.memory, scratch: scratch.folder().to_owned() };
+    let (_scratch, runtime) = readers_engine(deployment)?;
     let view = StarView::published(&new.star);
-    diff(deployment.timezone, &runtime(&budget)?, Some(&old.star), &view).await
+    diff(deployment.timezone, &runtime, Some(&old.star), &view).await
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::snapshots::{SnapshotLine, line};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RunId, SnapshotId};
+use crate::name::SnapshotId;
 use crate::pipeline::{self, Deployment};
 use crate::store::manifest::Latest;
 use crate::store::{PrunePlan, Retention, Store, StoreWriter};
@@ -49,8 +49,7 @@ pub fn plan(path: &Path, request: &PruneRequest) -> Result<Pruning> {
 /// Removes what goes; what it says was decided under the lock.
 pub fn prune(path: &Path, request: &PruneRequest, tell: impl FnOnce(&Pruning)) -> Result<Pruning> {
     let deployment = pipeline::deployment(path)?;
-    let id = RunId::new(clock::now());
-    let writer = StoreWriter::acquire(&deployment.store.folder, &id)?;
+    let writer = StoreWriter::for_command(&deployment.store.folder)?;
     let latest = writer.store().commit_point()?;
     let plan = decide(&deployment, writer.store(), &latest, request)?;
     let mut pruning = shown(&deployment, writer.store(), &latest, &plan)?;

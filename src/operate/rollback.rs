@@ -5,10 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::compare::between;
-use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Adopt, Delivery};
-use crate::name::{RunId, SnapshotId};
+use crate::name::SnapshotId;
 use crate::pipeline;
 use crate::run::delivery::{deliver_published, still_pending};
 use crate::star::diff::TableDiff;
@@ -68,8 +67,7 @@ pub async fn plan(path: &Path, reference: Option<&str>) -> Result<RollbackPlan> 
 /// error when the target could not be told; the commit point has moved all the same.
 pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
     let deployment = pipeline::deployment(path)?;
-    let id = RunId::new(clock::now());
-    let writer = StoreWriter::acquire(&deployment.store.folder, &id)?;
+    let writer = StoreWriter::for_command(&deployment.store.folder)?;
     let latest = writer.store().commit_point()?;
     if latest.snapshot != plan.from {
         return Err(Error::new(ErrorKind::Store, format!("{} was published meanwhile", latest.snapshot))

@@ -12,7 +12,6 @@ use datafusion::datasource::MemTable;
 
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::run::report::RunReport;
-use crate::star::audit::Verdict;
 use crate::store::Store;
 
 /// One value of a history table.
@@ -162,17 +161,12 @@ fn tables(report: &RunReport) -> Vec<Vec<Cell>> {
 
 fn controls(report: &RunReport) -> Vec<Vec<Cell>> {
     let row = |line: &crate::star::audit::ControlLine| {
-        let verdict = match line.verdict {
-            Verdict::Passed => "passed",
-            Verdict::Failed => "failed",
-            Verdict::Noted => "noted",
-        };
         vec![
             text(&report.run),
             Cell::Instant(Some(report.started_at)),
             text(&line.table),
             text(&line.name),
-            text(verdict),
+            text(line.verdict.word()),
             text(&line.source),
             text(&line.star),
             text(line.source.difference(&line.star)),

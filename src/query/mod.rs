@@ -17,17 +17,14 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
-use crate::clock;
 use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RunId, SnapshotId, nearest};
+use crate::name::{SnapshotId, nearest};
 use crate::pipeline::sql::{Relation, SelectSql};
 use crate::pipeline::{self, Deployment};
-use crate::run::own_temporary_folder;
+use crate::run::readers_engine;
 use crate::star::inexact;
-use crate::star::session::{
-    Budget, Effort, STAR, Session, model_error, plan_diagnostics, runtime, star_reference,
-};
+use crate::star::session::{Effort, STAR, Session, model_error, plan_diagnostics, star_reference};
 use crate::store::{Published, Scratch, Store};
 
 pub use history::HISTORY;
@@ -73,10 +70,8 @@ impl Reading {
             None => store.commit_point()?.snapshot,
         };
         let published = store.snapshot(&id)?;
-        let parent = deployment.run.scratch.clone().unwrap_or_else(own_temporary_folder);
-        let scratch = Scratch::create(&parent, &RunId::new(clock::now()))?;
-        let budget = Budget { memory: deployment.run.memory, scratch: scratch.folder().to_owned() };
-        let session = Session::new(deployment.timezone, &runtime(&budget)?, Effort::Full)?;
+        let (scratch, runtime) = readers_engine(&deployment)?;
+        let session = Session::new(deployment.timezone, &runtime, Effort::Full)?;
         for table in &published.star.tables {
             session.add(star_reference(&table.name), table.provider(deployment.timezone.name())?)?;
         }

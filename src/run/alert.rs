@@ -5,7 +5,7 @@ use std::path::Path;
 use super::report::{Mode, Outcome, RunReport};
 use crate::clock;
 use crate::error::ErrorKind;
-use crate::name::RunId;
+use crate::name::{RunId, host};
 use crate::notify::{Alert, Sent, send};
 use crate::pipeline::notify::AlertKind;
 use crate::pipeline::{self, Deployment};
@@ -164,9 +164,4 @@ fn verb(outcome: Outcome) -> &'static str {
         Outcome::Failed => "failed",
         Outcome::AlreadyDone => "had nothing to do",
     }
-}
-
-/// This machine's name, as others know it.
-pub fn host() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }

@@ -8,7 +8,6 @@ use super::report::{Outcome, RunReport};
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{self, Adopt, Delivery, Shipment, Trust, Verification};
-use crate::name::RunId;
 use crate::pipeline::{self, Deployment, TargetSettings};
 use crate::progress::{Event, Progress};
 use crate::star::PublishedStar;
@@ -83,8 +82,7 @@ pub async fn redeliver(path: &Path, adopt: Adopt) -> Result<Delivery> {
     let deployment = pipeline::deployment(path)?;
     let target = target_of(&deployment)?;
     // Under the lock, so that no run publishes and delivers a newer star in between.
-    let id = RunId::new(clock::now());
-    let writer = StoreWriter::acquire(&deployment.store.folder, &id)?;
+    let writer = StoreWriter::for_command(&deployment.store.folder)?;
     let delivery = deliver_published(&deployment, target, writer.store(), adopt).await?;
     let newest = writer.store().reports::<RunReport>().next();
     if newest.is_some_and(|report| report.outcome == Outcome::DeliveryPending) {

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use tracing::Instrument;
 
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RunId, list, nearest};
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Deployment, Pipeline};
 use crate::postgres;
 use crate::progress::{Event, Progress};
 use crate::star::PublishedStar;
 use crate::star::audit::Strictness;
+use crate::star::session::{Budget, runtime};
 use crate::store::{PrunePlan, Retention, Scratch, Store, StoreWriter};
 
 use rehearse::{Rehearsal, Stand};
@@ -168,8 +170,7 @@ async fn night(
     let store = &pipeline.deployment.store;
     match request.mode {
         Mode::DryRun => {
-            let parent = pipeline.deployment.run.scratch.clone().unwrap_or_else(own_temporary_folder);
-            let scratch = Scratch::create(&parent, &report.run)?;
+            let scratch = readers_scratch(&pipeline.deployment, &report.run)?;
             let stand = Stand::dry(Store::new(&store.folder), scratch);
             rehearse::rehearse(pipeline, request, stand, progress, report).await?;
             report.outcome = Outcome::Rehearsed;
@@ -216,8 +217,22 @@ fn was_had(store: &Store, night: DateTime<Utc>) -> bool {
     recent.any(|report| report.is_final_night() && report.scheduled_for >= Some(night))
 }
 
+/// Scratch for what only reads the store: in the folder that the pipeline names, else in our own.
+fn readers_scratch(deployment: &Deployment, run: &RunId) -> Result<Scratch> {
+    let parent = deployment.run.scratch.clone().unwrap_or_else(own_temporary_folder);
+    Scratch::create(&parent, run)
+}
+
+/// What an engine needs that only reads the store: its scratch, to be kept as long, and its bounds.
+pub fn readers_engine(deployment: &Deployment) -> Result<(Scratch, Arc<RuntimeEnv>)> {
+    let scratch = readers_scratch(deployment, &RunId::new(clock::now()))?;
+    let budget = Budget { memory: deployment.run.memory, scratch: scratch.folder().to_owned() };
+    let runtime = runtime(&budget)?;
+    Ok((scratch, runtime))
+}
+
 /// The system's folder is everybody's; ours in it is this user's.
-pub fn own_temporary_folder() -> PathBuf {
+fn own_temporary_folder() -> PathBuf {
     std::env::temp_dir().join(format!("starmill-{}", nix::unistd::geteuid()))
 }
 

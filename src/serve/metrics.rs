@@ -117,9 +117,8 @@ impl Metrics {
         self.last_run.get_or_create(pipeline).set(ended(&last));
         self.last_seconds.get_or_create(pipeline).set(last.seconds);
         self.last_exit_code.get_or_create(pipeline).set(last.exit_code.into());
-        let verdicts = [("passed", Verdict::Passed), ("failed", Verdict::Failed), ("noted", Verdict::Noted)];
-        for (word, verdict) in verdicts {
-            let label = OfVerdict { pipeline: pipeline.pipeline.clone(), verdict: word.to_owned() };
+        for verdict in Verdict::ALL {
+            let label = OfVerdict { pipeline: pipeline.pipeline.clone(), verdict: verdict.word().to_owned() };
             let count = last.controls.iter().filter(|line| line.verdict == verdict).count();
             self.controls.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
         }

@@ -9,7 +9,7 @@ use super::manifest::Latest;
 use super::{Store, create_folder, scratch, store_error};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RunId, SnapshotId};
+use crate::name::{RunId, SnapshotId, host};
 
 const RESERVE: &str = ".reserve";
 /// Bytes: room for a commit point of some hundred snapshots.
@@ -43,10 +43,8 @@ impl StoreWriter {
             }
             Err(TryLockError::Error(error)) => return Err(store_error("cannot lock", &path, error)),
         }
-        let host =
-            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         let since = clock::now().format("%Y-%m-%d %H:%M:%S UTC");
-        let holder = format!("run {run}, process {} on {host}, since {since}\n", std::process::id());
+        let holder = format!("run {run}, process {} on {}, since {since}\n", std::process::id(), host());
         let told =
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
         told.map_err(|error| store_error("cannot write", &path, error))?;
@@ -78,6 +76,11 @@ impl StoreWriter {
 
     pub fn run(&self) -> &RunId {
         &self.run
+    }
+
+    /// Takes the lock for a command that is no run.
+    pub fn for_command(folder: &Path) -> Result<StoreWriter> {
+        StoreWriter::acquire(folder, &RunId::new(clock::now()))
     }
 
     /// Where this run builds its star, to be renamed when it is whole.

@@ -274,7 +274,6 @@ fn the_target_is_held_against_what_is_published_row_by_row_and_mended() {
     source.sql(
         "UPDATE mart.fact_order_items SET line_total = line_total + 0.01 WHERE item_id = 7; \
          DELETE FROM mart.order_summary WHERE order_id = 5; \
-         INSERT INTO mart.top_products SELECT * FROM mart.top_products LIMIT 0; \
          DROP TABLE mart.dim_carrier",
     );
     let snapshot = "SELECT string_agg(relname || ':' || relfilenode, ',' ORDER BY relname) FROM pg_class WHERE relnamespace = 'mart'::regnamespace";
@@ -307,22 +306,14 @@ fn after_a_pending_delivery_the_next_run_delivers_it_first_even_if_its_own_night
     project.starmill_with_fault(&["run", SHOP], "load.merged=fail").exits(11);
     let owed = project.latest().unwrap();
     // A grain that doubles rows: the audit refuses this night.
-    project.edit(
-        "sql/shop/fact_order_items.sql",
-        "FROM order_items AS i",
-        "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i",
-    );
+    project.double_items();
     let refused = project.starmill(&["run", SHOP]).exits(7);
     refused.says("Before this night, what was pending:");
     assert_eq!(target.sql("SELECT snapshot FROM mart.starmill_delivery"), owed);
     let again = project.starmill(&["run", SHOP, "--format", "json"]).exits(7).json();
     assert_eq!(again["pending_delivery"], serde_json::Value::Null, "and only once");
     // A target that is still down is told, and holds up nothing.
-    project.edit(
-        "sql/shop/fact_order_items.sql",
-        "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i",
-        "FROM order_items AS i",
-    );
+    project.single_items();
     project.starmill_with_fault(&["run", SHOP], "load.merged=fail").exits(11);
     let still = project.starmill_with_fault(&["run", SHOP], "load.start=fail").exits(11);
     still.says("is still not delivered");
@@ -379,8 +370,7 @@ fn broken_models_stand_in_nobodys_way_when_a_star_is_operated() {
         &["query", SHOP, "SELECT count(*) FROM order_summary"],
         &["schedule", "--list", SHOP],
     ] {
-        let ran = project.starmill(args);
-        assert!(ran.code == Some(0) || args[0] == "diff", "{args:?}: {}", ran.stderr);
+        project.starmill(args).exits(0);
     }
     // What is read of the file must still be right.
     project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nkeeep = 1");

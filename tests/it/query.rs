@@ -111,11 +111,7 @@ fn another_snapshot_is_asked_by_name() {
 fn which_nights_were_slow_is_a_query() {
     let project = Project::shop();
     project.night();
-    project.edit(
-        "sql/shop/fact_order_items.sql",
-        "FROM order_items AS i",
-        "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i",
-    );
+    project.double_items();
     project.starmill(&["run", SHOP]).exits(7);
     let runs = ask(
         &project,

@@ -57,6 +57,12 @@ impl Scheduler {
         panic!("the log lacks {text:?} after half a minute:\n{}", self.log());
     }
 
+    /// Where it answers over HTTP.
+    fn address(&self) -> String {
+        let log = self.log();
+        log.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
@@ -191,8 +197,8 @@ fn what_may_pass_is_tried_again_and_told_when_it_did_not_and_when_it_did() {
     let scheduler =
         Scheduler::start(&project, "2026-11-21T02:29:50Z*60", full, &["--listen", "127.0.0.1:0", SHOP]);
     scheduler.waits_for("the night failed");
+    let address = scheduler.address();
     let log = scheduler.log();
-    let address = log.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     assert_eq!(log.matches("the attempt failed and is repeated").count(), 2, "{log}");
     wait_until("people to be told", || receiver.events() == ["failure"]);
     let body = &receiver.bodies()[0];
@@ -227,8 +233,7 @@ fn what_may_pass_is_tried_again_and_told_when_it_did_not_and_when_it_did() {
     let scheduler =
         Scheduler::start(&project, "2026-11-22T02:29:55Z*20", None, &["--listen", "127.0.0.1:0", SHOP]);
     scheduler.waits_for("the night is over");
-    let log = scheduler.log();
-    let address = log.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let address = scheduler.address();
     wait_until("people to be told", || receiver.events().last().is_some_and(|event| event == "recovery"));
     wait_until("the night to be over for those who ask", || {
         fetch(&address, "/metrics").1.contains("starmill_run_active{pipeline=\"shop\"} 0")
@@ -251,9 +256,7 @@ fn what_may_pass_is_tried_again_and_told_when_it_did_not_and_when_it_did() {
 fn what_the_audit_refused_is_told_and_never_tried_again() {
     let receiver = Receiver::start();
     let project = shop(&format!("[notify]\nwebhook = \"{}\"\n", receiver.url()));
-    let good = project.read("sql/shop/fact_order_items.sql");
-    let doubled = "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i";
-    project.edit("sql/shop/fact_order_items.sql", "FROM order_items AS i", doubled);
+    project.double_items();
     let (_, log) = Scheduler::start(&project, "2026-11-20T12:00:00Z*1", None, &["--once", SHOP]).ends();
     assert!(log.contains("looking after the pipeline"), "{log}");
     let (code, log) = Scheduler::start(&project, "2026-11-21T02:30:01Z*1", None, &["--once", SHOP]).ends();
@@ -266,7 +269,7 @@ fn what_the_audit_refused_is_told_and_never_tried_again() {
     // The night was had: a scheduler that starts anew does not try it again either.
     let (code, _) = Scheduler::start(&project, "2026-11-21T02:40:00Z*1", None, &["--once", SHOP]).ends();
     assert_eq!((code, nights(&project).len()), (Some(0), 1));
-    project.write("sql/shop/fact_order_items.sql", &good);
+    project.single_items();
     let (code, log) = Scheduler::start(&project, "2026-11-22T02:30:01Z*1", None, &["--once", SHOP]).ends();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(receiver.events(), ["refusal", "recovery"]);
@@ -521,11 +524,7 @@ fn a_schedule_that_cannot_be_is_refused_with_its_place() {
 fn a_night_that_another_has_had_is_neither_recovered_nor_told_twice() {
     let receiver = Receiver::start();
     let project = shop(&format!("[notify]\nwebhook = \"{}\"\n", receiver.url()));
-    project.edit(
-        "sql/shop/fact_order_items.sql",
-        "FROM order_items AS i",
-        "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i",
-    );
+    project.double_items();
     let pause = project.path("paused");
     let fault = format!("build.model=pause:{}", pause.display());
     let first = Scheduler::start(&project, "2026-11-21T02:29:58Z*10", Some(&fault), &[SHOP]);
@@ -549,11 +548,7 @@ fn a_night_that_another_has_had_is_neither_recovered_nor_told_twice() {
 fn a_night_that_ended_badly_after_its_scheduler_was_killed_is_told_by_the_next() {
     let receiver = Receiver::start();
     let project = shop(&format!("[notify]\nwebhook = \"{}\"\n", receiver.url()));
-    project.edit(
-        "sql/shop/fact_order_items.sql",
-        "FROM order_items AS i",
-        "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i",
-    );
+    project.double_items();
     let pause = project.path("paused");
     let fault = format!("extract.done=pause:{}", pause.display());
     let scheduler = Scheduler::start(&project, "2026-11-21T02:29:58Z*10", Some(&fault), &[SHOP]);
@@ -602,8 +597,7 @@ fn what_was_mended_by_hand_is_well_again_at_once() {
     let scheduler =
         Scheduler::start(&project, "2026-11-21T02:29:58Z*10", None, &["--listen", "127.0.0.1:0", SHOP]);
     scheduler.waits_for("the night failed");
-    let log = scheduler.log();
-    let address = log.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let address = scheduler.address();
     wait_until("people to be told", || receiver.events() == ["failure"]);
     assert!(
         receiver.bodies()[0]["text"].as_str().unwrap().contains("order_summary.sql:"),

@@ -19,6 +19,9 @@ pub struct Project {
     variables: Vec<(String, String)>,
 }
 
+const SINGLE: &str = "FROM order_items AS i";
+const DOUBLED: &str = "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -93,6 +96,16 @@ impl Project {
         let text = self.read(relative);
         assert!(text.contains(from), "{relative} has no {from:?}");
         self.write(relative, &text.replacen(from, to, 1));
+    }
+
+    /// Makes the fact have every item twice, which the audit refuses.
+    pub fn double_items(&self) {
+        self.edit("sql/shop/fact_order_items.sql", SINGLE, DOUBLED);
+    }
+
+    /// Takes that back.
+    pub fn single_items(&self) {
+        self.edit("sql/shop/fact_order_items.sql", DOUBLED, SINGLE);
     }
 
     pub fn command(&self, args: &[&str]) -> Command {

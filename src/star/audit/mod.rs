@@ -1,25 +1,27 @@
 //! Proves the star against the source: nothing gets past here that doesn't add up.
 
+mod ask;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::ScalarValue;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use serde::{Deserialize, Serialize};
 
-use super::design::{ControlDesign, Design, is_number};
-use super::number::Number;
-use super::scan::{Scan, scan_apart};
-use super::session::{Effort, Session, model_error, source_reference, star_reference};
-use super::table::StarTable;
-use super::{AuditedStar, BuiltStar};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::{SourceTable, quote_identifier as quote};
 use crate::pipeline::Pipeline;
 use crate::pipeline::control::{Control, SourceSide, StarSide};
-use crate::pipeline::model::{Body, Model, Role};
+use crate::pipeline::model::{Body, Model};
+use crate::star::design::{ControlDesign, Design};
+use crate::star::number::Number;
+use crate::star::scan::{Scan, scan_apart};
+use crate::star::session::{Effort, Session, model_error, source_reference, star_reference};
+use crate::star::table::StarTable;
+use crate::star::{AuditedStar, BuiltStar};
+
+pub use ask::one_number;
 
 /// One control with both its numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +45,18 @@ pub enum Verdict {
     Failed,
     /// Worth knowing, and no reason to refuse unless the run is strict.
     Noted,
+}
+
+impl Verdict {
+    pub const ALL: [Verdict; 3] = [Verdict::Passed, Verdict::Failed, Verdict::Noted];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "failed",
+            Verdict::Noted => "noted",
+        }
+    }
 }
 
 /// How many of the published numeric columns some control proves.
@@ -317,62 +331,6 @@ impl Auditor<'_> {
         one_number(frame.collect().await.map_err(failed)?, &control.name)
     }
 
-    /// Rows of the grain that the fact lacks, has twice, or measures otherwise. Shown where the
-    /// grain's table has the fact's key columns; a help, so that its own failure hides nothing.
-    async fn grain_examples(&self, control: &Control, design: &ControlDesign) -> Vec<String> {
-        let SourceSide::Aggregate { expression, filter, .. } = &control.source else { return Vec::new() };
-        let (Some(table), Some(model)) = (design.tables.first(), self.pipeline.model(&control.model)) else {
-            return Vec::new();
-        };
-        if !matches!(model.role, Role::Fact { .. }) {
-            return Vec::new();
-        }
-        let keys = model.key_columns();
-        let key = |side: &str| {
-            keys.iter().map(|key| format!("{side}.{}", quote(key))).collect::<Vec<_>>().join(", ")
-        };
-        let same =
-            keys.iter().map(|key| format!("s.{0} = f.{0}", quote(key))).collect::<Vec<_>>().join(" AND ");
-        let star = star_reference(&model.name).to_quoted_string();
-        let filter = filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-        let source = source_reference(table).to_quoted_string();
-        let mut examples = Vec::new();
-        match &control.star {
-            StarSide::Rows => {
-                let lacking = format!(
-                    "SELECT {} FROM (SELECT * FROM {source}{filter}) AS s WHERE NOT EXISTS (SELECT 1 FROM {star} AS f WHERE {same}) ORDER BY {} LIMIT {EXAMPLES}",
-                    key("s"),
-                    key("s")
-                );
-                let surplus = format!(
-                    "SELECT {}, count(*) AS rows FROM {star} AS f LEFT JOIN (SELECT *, 1 AS there FROM {source}{filter}) AS s ON {same} GROUP BY {} HAVING count(*) > 1 OR count(s.there) = 0 ORDER BY {} LIMIT {EXAMPLES}",
-                    key("f"),
-                    key("f"),
-                    key("f")
-                );
-                examples
-                    .extend(self.examples(&lacking).await.into_iter().map(|row| format!("missing: {row}")));
-                examples
-                    .extend(self.examples(&surplus).await.into_iter().map(|row| format!("surplus: {row}")));
-            }
-            StarSide::Sum { column } => {
-                let inner =
-                    expression.strip_prefix("sum(").and_then(|rest| rest.strip_suffix(')')).unwrap_or("NULL");
-                let text = format!(
-                    "SELECT {}, s.expected, f.{} AS found FROM (SELECT *, {inner} AS expected FROM {source}{filter}) AS s JOIN {star} AS f ON {same} WHERE s.expected IS DISTINCT FROM f.{} ORDER BY {} LIMIT {EXAMPLES}",
-                    key("f"),
-                    quote(column),
-                    quote(column),
-                    key("f")
-                );
-                examples.extend(self.examples(&text).await);
-            }
-            StarSide::Query { .. } => {}
-        }
-        examples.truncate(EXAMPLES);
-        examples
-    }
-
     fn coverage(&self) -> Coverage {
         let mut covered: BTreeSet<String> = BTreeSet::new();
         let mut all: Vec<String> = Vec::new();
@@ -399,32 +357,6 @@ impl Auditor<'_> {
             all.iter().filter(|column| !covered.contains(*column)).cloned().collect();
         Coverage { covered: all.len() - uncovered.len(), columns: all.len(), uncovered }
     }
-
-    async fn number(&self, text: &str) -> Result<Number> {
-        let failed = |error| model_error(error, "the audit could not read the star".to_owned());
-        let plan = self.session.plan_text(text).await.map_err(failed)?;
-        let frame = self.session.context().execute_logical_plan(plan).await.map_err(failed)?;
-        one_number(frame.collect().await.map_err(failed)?, text)
-    }
-
-    async fn count(&self, text: &str) -> Result<u64> {
-        let number = self.number(text).await?;
-        number.to_string().parse().or_error(ErrorKind::Bug, || format!("not a count: {number}"))
-    }
-
-    async fn examples(&self, text: &str) -> Vec<String> {
-        let rows = async {
-            let plan = self.session.plan_text(text).await?;
-            self.session.context().execute_logical_plan(plan).await?.collect().await
-        };
-        match rows.await {
-            Ok(batches) => batches.iter().flat_map(|batch| row_texts(batch, EXAMPLES)).collect(),
-            Err(error) => {
-                tracing::debug!(%error, "no example rows");
-                Vec::new()
-            }
-        }
-    }
 }
 
 /// The numeric columns whose sum means something: not keys and `_id`s, which only name things.
@@ -434,38 +366,12 @@ fn summable(table: &StarTable, model: &Model) -> Vec<String> {
     let on: Vec<&str> =
         model.lookups().iter().flat_map(|l| l.on.iter().map(|(_, column)| column.value.as_str())).collect();
     let fields = table.schema.fields().iter();
-    let numeric = fields.filter(|field| is_number(field.data_type()) && field.data_type() != &DataType::Null);
+    let numeric =
+        fields.filter(|field| field.data_type().is_numeric() && field.data_type() != &DataType::Null);
     numeric
         .map(|field| field.name().clone())
         .filter(|name| !keys.contains(name) && Some(name.as_str()) != model.surrogate())
         .filter(|name| !lookups.contains(&name.as_str()) && !on.contains(&name.as_str()))
         .filter(|name| !name.ends_with("_id"))
-        .collect()
-}
-
-/// The one number that a query gave.
-pub fn one_number(batches: Vec<arrow::array::RecordBatch>, what: &str) -> Result<Number> {
-    let mut rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
-    let (first, second) = (rows.next(), rows.next());
-    let not_one = || Error::new(ErrorKind::Model, format!("{what}: a control's query must give one row"));
-    let (Some((batch, row)), None) = (first, second) else { return Err(not_one()) };
-    let scalar =
-        ScalarValue::try_from_array(batch.column(0), row).or_error(ErrorKind::Bug, || what.to_owned())?;
-    Number::of_scalar(&scalar)
-        .ok_or_else(|| Error::new(ErrorKind::Model, format!("{what}: `{scalar}` is not a number")))
-}
-
-/// Rows as `column=value, …`.
-pub fn row_texts(batch: &arrow::array::RecordBatch, most: usize) -> Vec<String> {
-    let options = FormatOptions::default().with_null("NULL");
-    let schema = batch.schema();
-    (0..batch.num_rows().min(most))
-        .map(|row| {
-            let cells = batch.columns().iter().zip(schema.fields()).filter_map(|(column, field)| {
-                let formatter = ArrayFormatter::try_new(column, &options).ok()?;
-                Some(format!("{}={}", field.name(), formatter.value(row)))
-            });
-            cells.collect::<Vec<_>>().join(", ")
-        })
         .collect()
 }

@@ -1,20 +1,21 @@
 //! From what the file says to what it means, every mistake reported at once.
 
+mod control;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 
-use super::control::{Control, SourceSide, StarSide};
-use super::file::{self, Extent, ModelFile, PipelineFile, RoleWord, Text};
-use super::model::{Body, Lookup, Model, Role};
-use super::section::{Notes, Spanned};
-use super::sql::SelectSql;
-use super::{Deployment, Pipeline};
 use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, list, nearest};
+use crate::pipeline::file::{self, Extent, ModelFile, PipelineFile, RoleWord, Text};
+use crate::pipeline::model::{Body, Lookup, Model, Role};
+use crate::pipeline::section::{Notes, Spanned};
+use crate::pipeline::sql::SelectSql;
+use crate::pipeline::{Deployment, Pipeline};
 
 /// Reads `pipelines/<name>.toml` and the SQL of its models.
 ///
@@ -294,113 +295,6 @@ impl Resolver<'_> {
         lookups
     }
 
-    fn controls(&self, files: &[ModelFile], models: &[Model]) -> Vec<Control> {
-        let mut controls = Vec::new();
-        for file in files {
-            let Some(model) = models.iter().find(|model| model.name.as_str() == file.name.value) else {
-                continue;
-            };
-            self.grain_controls(file, model, &mut controls);
-            for (column, query) in &file.totals {
-                let Some(sql) = self.one_number(query, &format!("totals.{}", column.value)) else { continue };
-                controls.push(Control {
-                    model: model.name.clone(),
-                    name: format!("total of {}", column.value),
-                    source: source_side(sql),
-                    star: StarSide::Sum { column: column.value.clone() },
-                });
-            }
-            for control in &file.controls {
-                let source = self.one_number(&control.source, "source");
-                let star = self.one_number(&control.star, "star");
-                let (Some(source), Some(star)) = (source, star) else { continue };
-                controls.push(Control {
-                    model: model.name.clone(),
-                    name: control.name.value.clone(),
-                    source: source_side(source),
-                    star: StarSide::Query { sql: star },
-                });
-            }
-        }
-        controls
-    }
-
-    /// A fact has as many rows as its grain, and every measure the same sum.
-    fn grain_controls(&self, file: &ModelFile, model: &Model, controls: &mut Vec<Control>) {
-        let Some(grain) = &file.grain else { return };
-        let filter = grain.filter.as_ref().map(|filter| filter.value.clone());
-        let from = match &filter {
-            Some(filter) => format!("FROM {} WHERE {filter}", grain.table.value),
-            None => format!("FROM {}", grain.table.value),
-        };
-        let mut aggregate =
-            |expression: String, key: &str, span: &Range<usize>, name: String, star: StarSide| {
-                let text = format!("SELECT {expression} {from}");
-                if let Some(sql) = self.fragment(file, key, text, span) {
-                    let source = SourceSide::Aggregate { expression, filter: filter.clone(), sql };
-                    controls.push(Control { model: model.name.clone(), name, source, star });
-                }
-            };
-        aggregate(
-            "count(*)".to_owned(),
-            "grain",
-            &grain.table.span,
-            "rows of the grain".to_owned(),
-            StarSide::Rows,
-        );
-        for (column, expression) in &file.measures {
-            aggregate(
-                format!("sum({})", expression.value),
-                "measures",
-                &expression.span,
-                format!("sum of {}", column.value),
-                StarSide::Sum { column: column.value.clone() },
-            );
-        }
-    }
-
-    /// SQL that starmill composed from the pipeline's words; its mistakes are shown in the whole.
-    fn fragment(&self, file: &ModelFile, key: &str, text: String, span: &Range<usize>) -> Option<SelectSql> {
-        let path = format!("{} ({}.{key})", self.notes.document.path, file.name.value);
-        match SelectSql::parse(Document::new(path, text)) {
-            Ok(sql) => Some(sql),
-            Err(found) => {
-                for diagnostic in found {
-                    self.notes.error(
-                        span.clone(),
-                        diagnostic.message,
-                        "write a table and expressions over its columns",
-                    );
-                }
-                None
-            }
-        }
-    }
-
-    /// A query of one number that stands in a string of the file.
-    fn one_number(&self, text: &Text, what: &str) -> Option<SelectSql> {
-        let document = &self.notes.document;
-        let written = &document.text[text.span.clone()];
-        let parsed = match written.find(&text.value) {
-            Some(at) => SelectSql::parse_part(document.clone(), &text.value, text.span.start + at),
-            // Escapes moved the characters: show the query as it reads.
-            None => {
-                SelectSql::parse(Document::new(format!("{} ({what})", document.path), text.value.clone()))
-            }
-        };
-        match parsed {
-            Ok(sql) if sql.column_count().is_some_and(|columns| columns != 1) => {
-                self.notes.error(text.span.clone(), "a control compares one number", "select one column");
-                None
-            }
-            Ok(sql) => Some(sql),
-            Err(found) => {
-                found.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
-                None
-            }
-        }
-    }
-
     /// Orders models so that each comes after those it reads; names the circle if there is one.
     fn in_build_order(&self, models: Vec<Model>) -> Option<Vec<Model>> {
         let mut waiting = models;
@@ -425,14 +319,6 @@ impl Resolver<'_> {
                 return None;
             }
         }
-    }
-}
-
-/// A query of one aggregate over one table is told apart, so that it shares a statement with others.
-fn source_side(sql: SelectSql) -> SourceSide {
-    match sql.plain_aggregate() {
-        Some((expression, filter)) => SourceSide::Aggregate { expression, filter, sql },
-        None => SourceSide::Query { sql },
     }
 }
 

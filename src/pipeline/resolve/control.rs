@@ -1,0 +1,127 @@
+//! The controls that a pipeline asks for, and those that follow from its grains, measures and totals.
+
+use std::ops::Range;
+
+use super::Resolver;
+use crate::diagnostic::Document;
+use crate::pipeline::control::{Control, SourceSide, StarSide};
+use crate::pipeline::file::{ModelFile, Text};
+use crate::pipeline::model::Model;
+use crate::pipeline::sql::SelectSql;
+
+impl Resolver<'_> {
+    pub(super) fn controls(&self, files: &[ModelFile], models: &[Model]) -> Vec<Control> {
+        let mut controls = Vec::new();
+        for file in files {
+            let Some(model) = models.iter().find(|model| model.name.as_str() == file.name.value) else {
+                continue;
+            };
+            self.grain_controls(file, model, &mut controls);
+            for (column, query) in &file.totals {
+                let Some(sql) = self.one_number(query, &format!("totals.{}", column.value)) else { continue };
+                controls.push(Control {
+                    model: model.name.clone(),
+                    name: format!("total of {}", column.value),
+                    source: source_side(sql),
+                    star: StarSide::Sum { column: column.value.clone() },
+                });
+            }
+            for control in &file.controls {
+                let source = self.one_number(&control.source, "source");
+                let star = self.one_number(&control.star, "star");
+                let (Some(source), Some(star)) = (source, star) else { continue };
+                controls.push(Control {
+                    model: model.name.clone(),
+                    name: control.name.value.clone(),
+                    source: source_side(source),
+                    star: StarSide::Query { sql: star },
+                });
+            }
+        }
+        controls
+    }
+
+    /// A fact has as many rows as its grain, and every measure the same sum.
+    fn grain_controls(&self, file: &ModelFile, model: &Model, controls: &mut Vec<Control>) {
+        let Some(grain) = &file.grain else { return };
+        let filter = grain.filter.as_ref().map(|filter| filter.value.clone());
+        let from = match &filter {
+            Some(filter) => format!("FROM {} WHERE {filter}", grain.table.value),
+            None => format!("FROM {}", grain.table.value),
+        };
+        let mut aggregate =
+            |expression: String, key: &str, span: &Range<usize>, name: String, star: StarSide| {
+                let text = format!("SELECT {expression} {from}");
+                if let Some(sql) = self.fragment(file, key, text, span) {
+                    let source = SourceSide::Aggregate { expression, filter: filter.clone(), sql };
+                    controls.push(Control { model: model.name.clone(), name, source, star });
+                }
+            };
+        aggregate(
+            "count(*)".to_owned(),
+            "grain",
+            &grain.table.span,
+            "rows of the grain".to_owned(),
+            StarSide::Rows,
+        );
+        for (column, expression) in &file.measures {
+            aggregate(
+                format!("sum({})", expression.value),
+                "measures",
+                &expression.span,
+                format!("sum of {}", column.value),
+                StarSide::Sum { column: column.value.clone() },
+            );
+        }
+    }
+
+    /// SQL that starmill composed from the pipeline's words; its mistakes are shown in the whole.
+    fn fragment(&self, file: &ModelFile, key: &str, text: String, span: &Range<usize>) -> Option<SelectSql> {
+        let path = format!("{} ({}.{key})", self.notes.document.path, file.name.value);
+        match SelectSql::parse(Document::new(path, text)) {
+            Ok(sql) => Some(sql),
+            Err(found) => {
+                for diagnostic in found {
+                    self.notes.error(
+                        span.clone(),
+                        diagnostic.message,
+                        "write a table and expressions over its columns",
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// A query of one number that stands in a string of the file.
+    fn one_number(&self, text: &Text, what: &str) -> Option<SelectSql> {
+        let document = &self.notes.document;
+        let written = &document.text[text.span.clone()];
+        let parsed = match written.find(&text.value) {
+            Some(at) => SelectSql::parse_part(document.clone(), &text.value, text.span.start + at),
+            // Escapes moved the characters: show the query as it reads.
+            None => {
+                SelectSql::parse(Document::new(format!("{} ({what})", document.path), text.value.clone()))
+            }
+        };
+        match parsed {
+            Ok(sql) if sql.column_count().is_some_and(|columns| columns != 1) => {
+                self.notes.error(text.span.clone(), "a control compares one number", "select one column");
+                None
+            }
+            Ok(sql) => Some(sql),
+            Err(found) => {
+                found.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
+                None
+            }
+        }
+    }
+}
+
+/// A query of one aggregate over one table is told apart, so that it shares a statement with others.
+fn source_side(sql: SelectSql) -> SourceSide {
+    match sql.plain_aggregate() {
+        Some((expression, filter)) => SourceSide::Aggregate { expression, filter, sql },
+        None => SourceSide::Query { sql },
+    }
+}
