@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{self, Point};
 use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::TargetSettings;
-use crate::postgres::{Pins, Server, Side};
+use crate::postgres::{Isolation, Pins, Server, Side};
 use crate::star::PublishedStar;
 
 use receipt::Receipt;
@@ -75,7 +75,7 @@ pub async fn load(
     timezone: Tz,
     adopt: Adopt,
 ) -> Result<Delivery> {
-    let server = server(target, timezone, shipment.lock_timeout)?;
+    let server = server(target, timezone, &shipment)?;
     let client = server.connect().await?;
     let loader = Loader { client: &client, server: &server, target, shipment };
     let tables = match loader.transaction(adopt).await {
@@ -91,15 +91,21 @@ pub async fn load(
 
 /// Whether the target still holds the star, row by row. Nothing is changed there.
 pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz) -> Result<Verification> {
-    let server = server(target, timezone, shipment.lock_timeout)?;
+    let server = server(target, timezone, &shipment)?;
     let client = server.connect().await?;
     let loader = Loader { client: &client, server: &server, target, shipment };
     verify::star(&loader).await
 }
 
-fn server(target: &TargetSettings, timezone: Tz, lock_timeout: Option<Duration>) -> Result<Server> {
+fn server(target: &TargetSettings, timezone: Tz, shipment: &Shipment) -> Result<Server> {
     let path = [target.schema.clone()];
-    let pins = Pins { timezone: timezone.name(), search_path: &path, lock_timeout };
+    let pins = Pins {
+        pipeline: shipment.pipeline,
+        timezone: timezone.name(),
+        search_path: &path,
+        lock_timeout: shipment.lock_timeout,
+        statement_timeout: None,
+    };
     Server::new(&target.url, Side::Target, &pins)
 }
 
@@ -114,7 +120,7 @@ impl Loader<'_> {
     async fn transaction(&self, adopt: Adopt) -> Result<Vec<DeliveredTable>> {
         let schema = quote_identifier(&self.target.schema);
         // Whatever the role's default: what waited for a lock must see what was committed meanwhile.
-        self.execute("BEGIN ISOLATION LEVEL READ COMMITTED", "begin").await?;
+        self.server.begin(self.client, Isolation::ReadCommitted).await?;
         at(Point::LoadStart)?;
         // One delivery into a schema at a time; the others wait here, and then find the receipt.
         let lock = format!(

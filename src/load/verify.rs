@@ -8,6 +8,7 @@ use super::receipt::{delivered_snapshot, table_exists};
 use super::shape::{identity, quoted};
 use crate::error::Result;
 use crate::name::quote_identifier as quote;
+use crate::postgres::Isolation;
 use crate::star::table::{StarTable, TableShape};
 
 /// What the target holds of the published star.
@@ -47,7 +48,7 @@ impl Verification {
 
 pub async fn star(loader: &Loader<'_>) -> Result<Verification> {
     // One instant for all tables; the temporary ones go with the transaction.
-    loader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ", "begin").await?;
+    loader.server.begin(loader.client, Isolation::RepeatableRead).await?;
     let found = tables(loader).await;
     let _ = loader.client.batch_execute("ROLLBACK").await;
     found

@@ -2,14 +2,17 @@
 //! users expect, its session pinned, its errors told by what the reader can do.
 
 mod parameters;
+mod tap;
 mod tls;
 
+use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::config::{Host, SslMode as Negotiation};
+use tokio_postgres::config::{Host, SslMode as Negotiation, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -19,6 +22,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::PostgresUrl;
 use parameters::parameters;
+use tap::Connector;
+pub use tap::Tap;
 use tls::SslMode;
 
 /// Which side of starmill connects: it decides what an unreachable server means.
@@ -59,16 +64,61 @@ pub struct Server {
     tls: MakeRustlsConnect,
     shown: String,
     side: Side,
-    /// Run by every session before anything else.
-    setup: String,
+    /// What every transaction begins with.
+    pins: String,
 }
 
-/// How a session is pinned, so that no server's or role's default changes a value's text.
+/// How a transaction is pinned, so that no server's or role's default changes a value's text.
 pub struct Pins<'a> {
+    /// Who a DBA sees at work, after our own name.
+    pub pipeline: &'a str,
     pub timezone: &'a str,
     pub search_path: &'a [String],
     /// How long a statement may wait for a lock; none is as long as it takes.
     pub lock_timeout: Option<Duration>,
+    /// How long a statement may take; none is what the server allows the role.
+    pub statement_timeout: Option<Duration>,
+}
+
+/// How a transaction sees the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    /// One instant for all its statements, and no change.
+    Snapshot,
+}
+
+/// A client, with the tap on its connection.
+pub struct Session {
+    client: Client,
+    tap: Tap,
+    connector: Connector,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Session {
+    pub fn tap(&self) -> &Tap {
+        &self.tap
+    }
+
+    /// What ends what this session is doing, whoever holds it then.
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation { token: self.client.cancel_token(), connector: self.connector.clone() }
+    }
+}
+
+/// The right to end what a session is doing, as safely as the session itself speaks.
+pub struct Cancellation {
+    token: CancelToken,
+    connector: Connector,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,44 +142,72 @@ impl Server {
         }
         let (mode, tls) = (tls.mode, tls.connector().map_err(wrong)?);
         if config.get_application_name().is_none() {
-            config.application_name("starmill");
+            config.application_name(format!("starmill {}", pins.pipeline));
         }
         config.connect_timeout(*config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT));
         let path: Vec<String> = pins.search_path.iter().map(|schema| quote_identifier(schema)).collect();
-        let setup = format!(
-            "SET TimeZone = {}; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
-             SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C'; \
-             SET search_path = {}; SET row_security = off; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = {}",
+        let statement_timeout = pins
+            .statement_timeout
+            .map(|most| format!("; SET LOCAL statement_timeout = {}", most.as_millis()));
+        let pins = format!(
+            "SET LOCAL TimeZone = {}; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
+             SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'; SET LOCAL xmloption = content; SET LOCAL standard_conforming_strings = on; \
+             SET LOCAL search_path = {}; SET LOCAL row_security = off; SET LOCAL idle_in_transaction_session_timeout = 0; \
+             SET LOCAL lock_timeout = {}{}",
             quote_literal(pins.timezone),
             if path.is_empty() { "pg_catalog".to_owned() } else { path.join(", ") },
             pins.lock_timeout.map_or(0, |timeout| timeout.as_millis()),
+            statement_timeout.unwrap_or_default(),
         );
-        Ok(Server { config, mode, tls, shown: url.to_string(), side, setup })
+        Ok(Server { config, mode, tls, shown: url.to_string(), side, pins })
     }
 
-    /// Opens a session. Its connection runs in a task of its own, which ends with the client.
-    pub async fn connect(&self) -> Result<Client> {
+    /// Opens a session. Its connection runs in a task of its own, which ends with the client. What
+    /// passes by itself, such as a server that is just starting, is tried again for a few seconds.
+    pub async fn connect(&self) -> Result<Session> {
+        let waits =
+            ExponentialBuilder::default().with_min_delay(FIRST_WAIT).with_factor(2.0).with_max_times(RETRIES);
+        let attempt = || self.attempt();
+        let attempts = attempt.retry(waits).when(|failure| failure.passes).notify(|failure, wait| {
+            tracing::info!(error = %failure.error, ?wait, "cannot connect to the {}; trying again", self.side.word());
+        });
+        attempts.await.map_err(|failure| failure.error)
+    }
+
+    async fn attempt(&self) -> Result<Session, Unconnected> {
         // The configured timeout ends with the TCP handshake; a host may swallow what comes after.
         let most = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        let client = match tokio::time::timeout(most * 2, self.reach()).await {
-            Ok(reached) => reached.map_err(|error| self.connect_error(error))?,
-            Err(_) => return Err(self.silent()),
-        };
-        client
-            .batch_execute(&self.setup)
-            .await
-            .map_err(|error| self.error(error, "cannot prepare the session"))?;
-        Ok(client)
+        match tokio::time::timeout(most * 2, self.reach()).await {
+            Ok(reached) => reached.map_err(|error| Unconnected {
+                passes: passes_by_itself(&error),
+                error: self.connect_error(error),
+            }),
+            Err(_) => Err(Unconnected { passes: false, error: self.silent() }),
+        }
     }
 
-    /// Asks the server to end what a session is doing, as safely as the session itself speaks. It goes
-    /// on its way on a thread of its own, which a busy engine cannot hold up; [`settle`] waits for it.
-    pub fn cancel(&self, session: CancelToken) {
-        let tls = self.tls.clone();
+    /// Begins a transaction and pins it. The pins end with it, so that a session that others use after
+    /// us, behind a pooling proxy, is left as it was.
+    pub async fn begin(&self, client: &Client, isolation: Isolation) -> Result<()> {
+        let begin = match isolation {
+            Isolation::ReadCommitted => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            Isolation::RepeatableRead => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+            Isolation::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        };
+        let begun = client.batch_execute(&format!("{begin}; {}", self.pins)).await;
+        begun.map_err(|error| {
+            self.error(error, format!("cannot begin a transaction in the {}", self.side.word()))
+        })
+    }
+
+    /// Asks the server to end what a session is doing. It goes on its way on a thread of its own, which
+    /// a busy engine cannot hold up; [`settle`] waits for it.
+    pub fn cancel(session: Cancellation) {
         let asked = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
-            if let Err(error) = runtime.block_on(session.cancel_query(tls)) {
+            let Cancellation { token, connector } = session;
+            if let Err(error) = runtime.block_on(token.cancel_query(connector)) {
                 tracing::debug!(%error, "a statement was not cancelled");
             }
         });
@@ -137,35 +215,48 @@ impl Server {
     }
 
     /// Connects as `sslmode` says; `allow` and `prefer` try the other way when the first is refused.
-    async fn reach(&self) -> Result<Client, tokio_postgres::Error> {
+    async fn reach(&self) -> Result<Session, tokio_postgres::Error> {
         match self.mode {
             SslMode::Disable => self.reach_plain().await,
             SslMode::Allow => match self.reach_plain().await {
-                Err(error) if wants_otherwise(&error) => self.reach_through_tls(Negotiation::Require).await,
+                Err(error) if wants_otherwise(&error) => self.reach_through_tls().await,
                 reached => reached,
             },
-            SslMode::Prefer => match self.reach_through_tls(Negotiation::Prefer).await {
-                Err(error) if wants_otherwise(&error) => self.reach_plain().await,
+            // Of several addresses only the last one's error is told, so it says little about TLS.
+            SslMode::Prefer => match self.reach_through_tls().await {
+                Err(error) if wants_otherwise(&error) || error.code().is_none() => self.reach_plain().await,
                 reached => reached,
             },
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                self.reach_through_tls(Negotiation::Require).await
-            }
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => self.reach_through_tls().await,
         }
     }
 
-    async fn reach_plain(&self) -> Result<Client, tokio_postgres::Error> {
-        let mut config = self.config.clone();
-        let (client, connection) = config.ssl_mode(Negotiation::Disable).connect(NoTls).await?;
-        attend(connection);
-        Ok(client)
+    async fn reach_plain(&self) -> Result<Session, tokio_postgres::Error> {
+        let (mut config, tap) = (self.config.clone(), Tap::default());
+        let connector = Connector { tls: None, tap: tap.clone() };
+        // What has no host's name, a local socket, can have no tap.
+        let client = if config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_)))
+            && !config.get_hosts().is_empty()
+        {
+            config.ssl_mode(Negotiation::Require).ssl_negotiation(SslNegotiation::Direct);
+            let (client, connection) = config.connect(connector.clone()).await?;
+            attend(connection);
+            client
+        } else {
+            let (client, connection) = config.ssl_mode(Negotiation::Disable).connect(NoTls).await?;
+            attend(connection);
+            client
+        };
+        Ok(Session { client, tap, connector })
     }
 
-    async fn reach_through_tls(&self, negotiation: Negotiation) -> Result<Client, tokio_postgres::Error> {
-        let mut config = self.config.clone();
-        let (client, connection) = config.ssl_mode(negotiation).connect(self.tls.clone()).await?;
+    async fn reach_through_tls(&self) -> Result<Session, tokio_postgres::Error> {
+        let (mut config, tap) = (self.config.clone(), Tap::default());
+        let connector = Connector { tls: Some(self.tls.clone()), tap: tap.clone() };
+        let connecting = config.ssl_mode(Negotiation::Require).connect(connector.clone());
+        let (client, connection) = connecting.await?;
         attend(connection);
-        Ok(client)
+        Ok(Session { client, tap, connector })
     }
 
     fn silent(&self) -> Error {
@@ -214,6 +305,12 @@ impl Server {
         };
         let code = db.code();
         let (kind, hint) = match code {
+            &SqlState::INSUFFICIENT_PRIVILEGE if db.message().contains("row-level security") => (
+                self.side.unfit(),
+                Some(
+                    "a part of a table is never taken for the whole: give the role BYPASSRLS, or connect as one that sees all rows",
+                ),
+            ),
             &SqlState::INSUFFICIENT_PRIVILEGE => {
                 (self.side.unfit(), Some("GRANT the role what it needs, or connect as another"))
             }
@@ -221,8 +318,12 @@ impl Server {
                 self.side.unreachable(),
                 Some("another session holds a conflicting lock: run again later, or raise `lock_timeout`"),
             ),
+            &SqlState::QUERY_CANCELED if db.message().contains("statement timeout") => (
+                self.side.unreachable(),
+                Some("raise `statement_timeout` in [source], or where the server sets it for the role"),
+            ),
             &SqlState::QUERY_CANCELED => {
-                (self.side.unreachable(), Some("a statement timeout or someone's cancel ended it; run again"))
+                (self.side.unreachable(), Some("somebody cancelled it on the server; run again"))
             }
             &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN => {
                 (self.side.unreachable(), Some("the server ended the session; run again when it is back"))
@@ -248,6 +349,41 @@ impl Server {
             None => ours,
         }
     }
+}
+
+/// A connection that did not come about.
+struct Unconnected {
+    /// Whether another attempt may find it otherwise.
+    passes: bool,
+    error: Error,
+}
+
+/// The first wait of those between attempts; each is twice the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const RETRIES: usize = 4;
+
+/// A server that is restarting, or has no room just now.
+fn passes_by_itself(error: &tokio_postgres::Error) -> bool {
+    if let Some(code) = error.code() {
+        return [
+            &SqlState::CANNOT_CONNECT_NOW,
+            &SqlState::TOO_MANY_CONNECTIONS,
+            &SqlState::ADMIN_SHUTDOWN,
+            &SqlState::CRASH_SHUTDOWN,
+        ]
+        .contains(&code);
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind as Io;
+            return matches!(io.kind(), Io::ConnectionRefused | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof)
+                // getaddrinfo's "try again".
+                || io.to_string().contains("Temporary failure in name resolution");
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// Cancellations on their way.
