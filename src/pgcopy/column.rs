@@ -1,69 +1,29 @@
 //! One column being filled, from binary COPY or from text: a value is exact, or it is refused.
 
-use std::fmt;
+use std::mem::replace;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
-    Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder,
-    TimestampMicrosecondBuilder,
+    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
+    Decimal256Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringArray,
+    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
+
+use arrow::datatypes::DataType;
 
 use super::mapping::Mapping;
 use super::numeric::{self, Unfit};
+use super::policy::{Decimal, Extremes, FarDates, Special};
+use super::value::{UTF_8, ValueError, end_of_day, far, too_far};
 use super::{EPOCH_DAYS, EPOCH_MICROS, text};
-use crate::pipeline::{Decimal, Special};
-
-/// A value that Arrow cannot hold as the pipeline wants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValueError {
-    /// What is wrong with it: "has more digits than decimal(38,10) holds".
-    pub reason: String,
-    /// The value as Postgres prints it, shortened.
-    pub value: String,
-    /// What the pipeline can say to let it pass.
-    pub remedy: Option<String>,
-}
-
-impl fmt::Display for ValueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the value {} {}", self.value, self.reason)
-    }
-}
-
-impl ValueError {
-    fn new(value: &str, reason: impl Into<String>) -> ValueError {
-        let mut shown: String = value.chars().take(60).collect();
-        if shown.len() < value.len() {
-            shown.push('…');
-        }
-        ValueError { reason: reason.into(), value: format!("`{shown}`"), remedy: None }
-    }
-
-    fn malformed(bytes: &[u8], expected: &str) -> ValueError {
-        let hex: String = bytes.iter().take(24).map(|byte| format!("{byte:02x}")).collect();
-        ValueError {
-            reason: format!("is not the binary form of {expected}"),
-            value: format!("\\x{hex}"),
-            remedy: None,
-        }
-    }
-
-    fn remedy(mut self, remedy: impl Into<String>) -> ValueError {
-        self.remedy = Some(remedy.into());
-        self
-    }
-
-    fn special(word: &str) -> ValueError {
-        ValueError::new(word, "has no place in Arrow")
-            .remedy("say in the pipeline, in [source], what becomes of it: special = \"null\", or for dates \"clamp\"")
-    }
-}
 
 pub struct Column {
     mapping: Mapping,
-    special: Special,
+    extremes: Extremes,
+    data_type: DataType,
     builder: Builder,
+    /// Of a batch.
+    rows: usize,
     /// Bytes of variable length since the last batch.
     bytes: usize,
 }
@@ -76,7 +36,9 @@ enum Builder {
     Float32(Float32Builder),
     Float64(Float64Builder),
     Decimal(Decimal128Builder, Decimal),
-    Text(StringBuilder),
+    Wide(Decimal256Builder, Decimal),
+    /// UTF-8 is checked once a batch, which is faster than once a value.
+    Text(BinaryBuilder),
     Bytes(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
@@ -86,7 +48,7 @@ enum Builder {
 const MONEY: Decimal = Decimal { precision: 19, scale: 2 };
 
 impl Column {
-    pub fn new(mapping: Mapping, zone: &str, special: Special, rows: usize) -> Column {
+    pub fn new(mapping: Mapping, zone: &str, extremes: Extremes, rows: usize) -> Column {
         let decimal = |decimal: Decimal| {
             let builder = Decimal128Builder::with_capacity(rows).with_data_type(mapping.arrow_type(zone));
             Builder::Decimal(builder, decimal)
@@ -98,10 +60,14 @@ impl Column {
             Mapping::Int64 => Builder::Int64(Int64Builder::with_capacity(rows)),
             Mapping::Float32 => Builder::Float32(Float32Builder::with_capacity(rows)),
             Mapping::Float64 => Builder::Float64(Float64Builder::with_capacity(rows)),
+            Mapping::Decimal(size) if size.is_wide() => {
+                let builder = Decimal256Builder::with_capacity(rows);
+                Builder::Wide(builder.with_data_type(mapping.arrow_type(zone)), size)
+            }
             Mapping::Decimal(size) => decimal(size),
             Mapping::Money => decimal(MONEY),
             Mapping::Text | Mapping::PaddedText | Mapping::Jsonb | Mapping::Uuid | Mapping::TextForm => {
-                Builder::Text(StringBuilder::with_capacity(rows, rows * 16))
+                Builder::Text(BinaryBuilder::with_capacity(rows, rows * 16))
             }
             Mapping::Bytes => Builder::Bytes(BinaryBuilder::with_capacity(rows, rows * 16)),
             Mapping::Date => Builder::Date(Date32Builder::with_capacity(rows)),
@@ -111,7 +77,7 @@ impl Column {
                 Builder::Timestamp(builder.with_data_type(mapping.arrow_type(zone)))
             }
         };
-        Column { mapping, special, builder, bytes: 0 }
+        Column { mapping, extremes, data_type: mapping.arrow_type(zone), builder, rows, bytes: 0 }
     }
 
     /// Bytes of text and binary values waiting for the next batch.
@@ -119,23 +85,39 @@ impl Column {
         self.bytes
     }
 
-    /// The values pushed so far, as one array; the column is empty again.
-    pub fn finish(&mut self) -> ArrayRef {
+    /// The values pushed so far, as one array; the column is empty again, with room for as many.
+    pub fn finish(&mut self) -> Result<ArrayRef, ValueError> {
+        let (rows, bytes) = (self.rows, self.bytes + self.bytes / 8);
         self.bytes = 0;
-        match &mut self.builder {
+        Ok(match &mut self.builder {
             Builder::Boolean(builder) => Arc::new(builder.finish()),
-            Builder::Int16(builder) => Arc::new(builder.finish()),
-            Builder::Int32(builder) => Arc::new(builder.finish()),
-            Builder::Int64(builder) => Arc::new(builder.finish()),
+            Builder::Int16(builder) => Arc::new(replace(builder, Int16Builder::with_capacity(rows)).finish()),
+            Builder::Int32(builder) => Arc::new(replace(builder, Int32Builder::with_capacity(rows)).finish()),
+            Builder::Int64(builder) => Arc::new(replace(builder, Int64Builder::with_capacity(rows)).finish()),
             Builder::Float32(builder) => Arc::new(builder.finish()),
-            Builder::Float64(builder) => Arc::new(builder.finish()),
-            Builder::Decimal(builder, _) => Arc::new(builder.finish()),
-            Builder::Text(builder) => Arc::new(builder.finish()),
-            Builder::Bytes(builder) => Arc::new(builder.finish()),
-            Builder::Date(builder) => Arc::new(builder.finish()),
+            Builder::Float64(builder) => {
+                Arc::new(replace(builder, Float64Builder::with_capacity(rows)).finish())
+            }
+            Builder::Decimal(builder, _) => {
+                let data_type = self.data_type.clone();
+                let next = Decimal128Builder::with_capacity(rows).with_data_type(data_type);
+                Arc::new(replace(builder, next).finish())
+            }
+            Builder::Wide(builder, _) => Arc::new(builder.finish()),
+            Builder::Text(builder) => {
+                Arc::new(utf8(replace(builder, BinaryBuilder::with_capacity(rows, bytes)).finish())?)
+            }
+            Builder::Bytes(builder) => {
+                Arc::new(replace(builder, BinaryBuilder::with_capacity(rows, bytes)).finish())
+            }
+            Builder::Date(builder) => Arc::new(replace(builder, Date32Builder::with_capacity(rows)).finish()),
             Builder::Time(builder) => Arc::new(builder.finish()),
-            Builder::Timestamp(builder) => Arc::new(builder.finish()),
-        }
+            Builder::Timestamp(builder) => {
+                let data_type = self.data_type.clone();
+                let next = TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(data_type);
+                Arc::new(replace(builder, next).finish())
+            }
+        })
     }
 
     pub fn push_null(&mut self) {
@@ -147,6 +129,7 @@ impl Column {
             Builder::Float32(builder) => builder.append_null(),
             Builder::Float64(builder) => builder.append_null(),
             Builder::Decimal(builder, _) => builder.append_null(),
+            Builder::Wide(builder, _) => builder.append_null(),
             Builder::Text(builder) => builder.append_null(),
             Builder::Bytes(builder) => builder.append_null(),
             Builder::Date(builder) => builder.append_null(),
@@ -171,54 +154,79 @@ impl Column {
                 Ok(value) => builder.append_value(value),
                 Err(unfit) => return self.unfit(unfit, bytes),
             },
+            Builder::Wide(builder, decimal) => match numeric::decode(bytes, *decimal) {
+                Ok(value) => builder.append_value(value),
+                Err(unfit) => return self.unfit(unfit, bytes),
+            },
             Builder::Text(builder) => {
                 self.bytes += bytes.len();
-                match self.mapping {
-                    Mapping::Uuid => builder.append_value(text::format_uuid(&fixed(bytes, "uuid")?)),
-                    mapping => {
-                        let bytes = match (mapping, bytes) {
-                            (Mapping::Jsonb, [1, json @ ..]) => json,
-                            (Mapping::Jsonb, _) => return Err(ValueError::malformed(bytes, "jsonb")),
-                            _ => bytes,
-                        };
-                        let value = std::str::from_utf8(bytes)
-                            .map_err(|_| ValueError::malformed(bytes, "UTF-8 text"))?;
-                        builder.append_value(match mapping {
-                            Mapping::PaddedText => value.trim_end_matches(' '),
-                            _ => value,
-                        });
-                    }
+                match (self.mapping, bytes) {
+                    (Mapping::Uuid, _) => builder.append_value(text::format_uuid(&fixed(bytes, "uuid")?)),
+                    (Mapping::Jsonb, [1, json @ ..]) => builder.append_value(json),
+                    (Mapping::Jsonb, _) => return Err(ValueError::malformed(bytes, "jsonb")),
+                    (Mapping::PaddedText, _) => builder.append_value(unpadded(bytes)),
+                    _ => builder.append_value(bytes),
                 }
             }
             Builder::Bytes(builder) => {
                 self.bytes += bytes.len();
                 builder.append_value(bytes);
             }
-            Builder::Date(builder) => {
-                match i32::from_be_bytes(fixed(bytes, "date")?) {
+            Builder::Date(_) => {
+                let days = i32::from_be_bytes(fixed(bytes, "date")?);
+                match days {
                     i32::MAX => return self.infinity("infinity"),
                     i32::MIN => return self.infinity("-infinity"),
-                    days => match days.checked_add(EPOCH_DAYS) {
-                        Some(days) => builder.append_value(days),
-                        None => return Err(ValueError::malformed(bytes, "date")),
-                    },
-                };
+                    days => self.push_date(i64::from(days) + i64::from(EPOCH_DAYS))?,
+                }
             }
             Builder::Time(builder) => match i64::from_be_bytes(fixed(bytes, "time")?) {
                 micros @ 0..86_400_000_000 => builder.append_value(micros),
                 86_400_000_000 => return Err(end_of_day()),
                 _ => return Err(ValueError::malformed(bytes, "time")),
             },
-            Builder::Timestamp(builder) => {
-                match i64::from_be_bytes(fixed(bytes, "timestamp")?) {
-                    i64::MAX => return self.infinity("infinity"),
-                    i64::MIN => return self.infinity("-infinity"),
-                    micros => match micros.checked_add(EPOCH_MICROS) {
-                        Some(micros) => builder.append_value(micros),
-                        None => return Err(too_far()),
-                    },
-                };
+            Builder::Timestamp(_) => match i64::from_be_bytes(fixed(bytes, "timestamp")?) {
+                i64::MAX => return self.infinity("infinity"),
+                i64::MIN => return self.infinity("-infinity"),
+                micros => self.push_timestamp(i128::from(micros) + i128::from(EPOCH_MICROS))?,
+            },
+        }
+        Ok(())
+    }
+
+    /// A day, counted from 1970.
+    #[inline]
+    fn push_date(&mut self, days: i64) -> Result<(), ValueError> {
+        let moved = match self.extremes.far_dates {
+            _ if (FIRST_DAY..=LAST_DAY).contains(&days) => Some(days),
+            FarDates::Keep => Some(days),
+            FarDates::Refuse => return Err(far(&shown_day(days))),
+            FarDates::Null => None,
+            FarDates::Clamp => Some(days.clamp(FIRST_DAY, LAST_DAY)),
+        };
+        if let Builder::Date(builder) = &mut self.builder {
+            // A date of Postgres's calendar, which ends in 5874897, has room in Arrow's.
+            let fits = |days| i32::try_from(days).map_err(|_| too_far(&shown_day(days)));
+            builder.append_option(moved.map(fits).transpose()?);
+        }
+        Ok(())
+    }
+
+    /// An instant or a local time, counted in microseconds from 1970.
+    #[inline]
+    fn push_timestamp(&mut self, micros: i128) -> Result<(), ValueError> {
+        let near = i64::try_from(micros).ok().filter(|micros| (FIRST_MICRO..=LAST_MICRO).contains(micros));
+        let moved = match (near, self.extremes.far_dates) {
+            (Some(micros), _) => Some(micros),
+            (None, FarDates::Keep) => {
+                Some(i64::try_from(micros).map_err(|_| too_far("(after the year 294246)"))?)
             }
+            (None, FarDates::Refuse) => return Err(far(&shown_instant(micros))),
+            (None, FarDates::Null) => None,
+            (None, FarDates::Clamp) => Some(if micros < 0 { FIRST_MICRO } else { LAST_MICRO }),
+        };
+        if let Builder::Timestamp(builder) = &mut self.builder {
+            builder.append_option(moved);
         }
         Ok(())
     }
@@ -264,6 +272,10 @@ impl Column {
                 Ok(parsed) => builder.append_value(parsed),
                 Err(unfit) => return self.unfit(unfit, value.as_bytes()),
             },
+            Builder::Wide(builder, decimal) => match numeric::parse(value, *decimal) {
+                Ok(parsed) => builder.append_value(parsed),
+                Err(unfit) => return self.unfit(unfit, value.as_bytes()),
+            },
             Builder::Text(builder) => {
                 self.bytes += value.len();
                 match self.mapping {
@@ -277,22 +289,23 @@ impl Column {
                 self.bytes += bytes.len();
                 builder.append_value(bytes);
             }
-            Builder::Date(builder) => {
-                builder.append_value(text::date(value).ok_or_else(|| wrong("date (yyyy-mm-dd)"))?)
+            Builder::Date(_) => {
+                let days = text::date(value).ok_or_else(|| wrong("date (yyyy-mm-dd)"))?;
+                self.push_date(i64::from(days))?;
             }
             Builder::Time(builder) if value.starts_with("24:00") => {
                 let _ = builder;
                 return Err(end_of_day());
             }
             Builder::Time(builder) => builder.append_value(text::time(value).ok_or_else(|| wrong("time"))?),
-            Builder::Timestamp(builder) => {
+            Builder::Timestamp(_) => {
                 let micros = match self.mapping {
                     Mapping::TimestampTz => text::timestamp_tz(value).ok_or_else(|| {
                         wrong("timestamptz").remedy("write an offset: 2024-02-29 13:45:00+01")
                     })?,
                     _ => text::timestamp(value).ok_or_else(|| wrong("timestamp"))?,
                 };
-                builder.append_value(micros);
+                self.push_timestamp(i128::from(micros))?;
             }
         }
         Ok(())
@@ -300,7 +313,7 @@ impl Column {
 
     fn unfit(&mut self, unfit: Unfit, raw: &[u8]) -> Result<(), ValueError> {
         match unfit {
-            Unfit::Special(_) if self.special == Special::Null => {
+            Unfit::Special(_) if self.extremes.special == Special::Null => {
                 self.push_null();
                 Ok(())
             }
@@ -314,12 +327,8 @@ impl Column {
                     Mapping::Decimal(decimal) => decimal,
                     _ => MONEY,
                 };
-                let fraction = value.split_once('.').map_or(0, |(_, digits)| digits.len()).min(37);
-                Err(ValueError::new(
-                    &value,
-                    format!("has more digits than decimal({precision},{scale}) holds"),
-                )
-                .remedy(format!("as = \"decimal(38,{fraction})\", or as = \"text\"")))
+                let reason = format!("has more digits than decimal({precision},{scale}) holds");
+                Err(ValueError::new(&value, reason).remedy(roomier(&value)))
             }
         }
     }
@@ -327,24 +336,74 @@ impl Column {
     /// Infinity by the pipeline's policy. Clamping moves it to the ends of what every Parquet
     /// reader accepts: the years 0001 and 9999.
     fn infinity(&mut self, word: &'static str) -> Result<(), ValueError> {
-        const FIRST_DAY: i32 = -719_162;
-        const LAST_DAY: i32 = 2_932_896;
-        const DAY: i64 = 86_400_000_000;
         let positive = word == "infinity";
-        match (self.special, &mut self.builder) {
+        match (self.extremes.special, &mut self.builder) {
             (Special::Null, _) => self.push_null(),
-            (Special::Clamp, Builder::Date(builder)) => {
-                builder.append_value(if positive { LAST_DAY } else { FIRST_DAY });
+            (Special::Clamp, Builder::Date(_)) => {
+                self.push_date(if positive { LAST_DAY } else { FIRST_DAY })?;
             }
-            (Special::Clamp, Builder::Timestamp(builder)) => builder.append_value(if positive {
-                i64::from(LAST_DAY) * DAY + DAY - 1
-            } else {
-                i64::from(FIRST_DAY) * DAY
-            }),
+            (Special::Clamp, Builder::Timestamp(_)) => {
+                self.push_timestamp(i128::from(if positive { LAST_MICRO } else { FIRST_MICRO }))?;
+            }
             _ => return Err(ValueError::special(word)),
         }
         Ok(())
     }
+}
+
+/// The ends of the years 1 to 9999, in days and microseconds from 1970.
+const FIRST_DAY: i64 = -719_162;
+const LAST_DAY: i64 = 2_932_896;
+const DAY: i64 = 86_400_000_000;
+const FIRST_MICRO: i64 = FIRST_DAY * DAY;
+const LAST_MICRO: i64 = (LAST_DAY + 1) * DAY - 1;
+
+/// Checks a batch's texts together; which one is wrong is only searched when one is.
+fn utf8(values: BinaryArray) -> Result<StringArray, ValueError> {
+    let (offsets, bytes, nulls) = values.into_parts();
+    match StringArray::try_new(offsets.clone(), bytes.clone(), nulls.clone()) {
+        Ok(texts) => Ok(texts),
+        Err(_) => {
+            let values = BinaryArray::new(offsets, bytes, nulls);
+            let wrong = (0..values.len())
+                .map(|at| values.value(at))
+                .find(|value| std::str::from_utf8(value).is_err());
+            Err(ValueError::malformed(wrong.unwrap_or_default(), UTF_8))
+        }
+    }
+}
+
+/// char(n) without its padding.
+fn unpadded(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+/// The override that lets a number pass, which may be text only.
+fn roomier(value: &str) -> String {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let (whole, fraction) = (whole.trim_start_matches('-').len(), fraction.len());
+    match whole + fraction {
+        ..=38 => format!("as = \"decimal(38,{fraction})\""),
+        _ => "as = \"text\"".to_owned(),
+    }
+}
+
+fn shown_day(days: i64) -> String {
+    let date = i32::try_from(days).ok().and_then(chrono::NaiveDate::from_epoch_days);
+    date.map_or_else(|| format!("(day {days} from 1970)"), text::format_date)
+}
+
+fn shown_instant(micros: i128) -> String {
+    let instant = i64::try_from(micros).ok().and_then(chrono::DateTime::from_timestamp_micros);
+    let shown = |instant: chrono::DateTime<chrono::Utc>| {
+        let (day, era) = match text::format_date(instant.date_naive()) {
+            day if day.ends_with(" BC") => (day.trim_end_matches(" BC").to_owned(), " BC"),
+            day => (day, ""),
+        };
+        format!("{day} {}{era}", instant.format("%H:%M:%S%.f"))
+    };
+    instant.map_or_else(|| "(after the year 262142)".to_owned(), shown)
 }
 
 #[inline]
@@ -355,12 +414,4 @@ fn fixed<const N: usize>(bytes: &[u8], expected: &str) -> Result<[u8; N], ValueE
 /// 1e400 is no double, but Rust reads it as infinity.
 fn says_infinity(text: &str) -> bool {
     text.to_ascii_lowercase().contains("inf")
-}
-
-fn end_of_day() -> ValueError {
-    ValueError::new("24:00:00", "is no time of day in Arrow").remedy("as = \"text\"")
-}
-
-fn too_far() -> ValueError {
-    ValueError::new("(after the year 294246)", "is later than Arrow counts").remedy("as = \"text\"")
 }

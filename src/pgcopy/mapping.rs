@@ -1,27 +1,9 @@
-//! The one table of types: what each Postgres type becomes in Arrow.
-//!
-//! | Postgres | Arrow | |
-//! |---|---|---|
-//! | `boolean` | Boolean | |
-//! | `smallint`, `integer`, `bigint` | Int16, Int32, Int64 | |
-//! | `real`, `double precision` | Float32, Float64 | IEEE values kept, NaN and ±Infinity too |
-//! | `numeric(p,s)`, p ≤ 38 | Decimal128(p,s) | scale below 0 or above p widened to fit |
-//! | `numeric` | the pipeline's `numeric`, decimal(38,10) | more digits are refused, never rounded |
-//! | `money` | Decimal128(19,2) | |
-//! | `text`, `varchar`, `name`, `citext`, `json`, `xml`, enums | Utf8 | |
-//! | `char(n)` | Utf8 | without the padding |
-//! | `jsonb` | Utf8 | Postgres's text of it |
-//! | `uuid` | Utf8 | lower case, with hyphens |
-//! | `bytea` | Binary | |
-//! | `date` | Date32 | ±infinity by `special` |
-//! | `time` | Time64(µs) | 24:00 is refused |
-//! | `timestamp` | Timestamp(µs) | ±infinity by `special` |
-//! | `timestamptz` | Timestamp(µs, the pipeline's zone) | ±infinity by `special` |
-//! | all others | Utf8 | Postgres's own text form, with pinned settings |
+//! How each Postgres type travels: what `types.rs` lists, applied to one column.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-use crate::pipeline::{ColumnAs, Decimal, TypePolicy};
+use super::policy::{ColumnAs, Decimal, TypePolicy};
+use super::types::TYPES;
 
 /// How one column travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,50 +59,32 @@ impl Mapping {
         if let Some(ColumnAs::Decimal(decimal)) = own {
             return Ok(Mapping::Decimal(*decimal));
         }
-        match arguments.as_slice() {
-            [] => Ok(Mapping::Decimal(policy.numeric)),
-            [precision, rest @ ..] => {
-                let scale = rest.first().copied().unwrap_or(0);
-                // Postgres 15 allows scale below 0 ((5,-2) holds 7 digits) and above precision.
-                let digits = if scale < 0 { precision - scale } else { (*precision).max(scale) };
-                match (u8::try_from(digits), i8::try_from(scale.max(0))) {
-                    (Ok(precision), Ok(scale)) if precision <= 38 => {
-                        Ok(Mapping::Decimal(Decimal { precision, scale }))
-                    }
-                    _ => Err(Unmappable {
-                        reason: format!(
-                            "{type_name} has more than the 38 digits that Parquet's readers hold"
-                        ),
-                        remedy: format!(
-                            "add to the pipeline, below [source.columns]: \"{column}\" = {{ as = \"decimal(38,{})\" }}, or as = \"text\"",
-                            scale.clamp(0, 38)
-                        ),
-                    }),
-                }
+        let [precision, rest @ ..] = arguments.as_slice() else {
+            return Ok(Mapping::Decimal(policy.numeric));
+        };
+        let scale = rest.first().copied().unwrap_or(0);
+        // Postgres 15 allows scale below 0 ((5,-2) holds 7 digits) and above precision.
+        let digits = if scale < 0 { precision - scale } else { (*precision).max(scale) };
+        match (u8::try_from(digits), i8::try_from(scale.max(0))) {
+            (Ok(precision @ ..=Decimal::WIDEST), Ok(scale)) => {
+                Ok(Mapping::Decimal(Decimal { precision, scale }))
             }
+            _ => Err(Unmappable {
+                reason: format!(
+                    "{type_name} has more than the {} digits that can be computed with",
+                    Decimal::WIDEST
+                ),
+                remedy: format!(
+                    "add to the pipeline, below [source.columns]: \"{column}\" = {{ as = \"text\" }}, or as = \"decimal({},{})\" if its values fit",
+                    Decimal::PUBLISHED,
+                    scale.clamp(0, 38)
+                ),
+            }),
         }
     }
 
     fn named(base: &str) -> Option<Mapping> {
-        Some(match base {
-            "boolean" | "bool" => Mapping::Boolean,
-            "smallint" | "int2" | "smallserial" => Mapping::Int16,
-            "integer" | "int" | "int4" | "serial" => Mapping::Int32,
-            "bigint" | "int8" | "bigserial" => Mapping::Int64,
-            "real" | "float4" => Mapping::Float32,
-            "double precision" | "float8" | "float" => Mapping::Float64,
-            "money" => Mapping::Money,
-            "text" | "character varying" | "varchar" | "name" | "json" | "xml" | "citext" => Mapping::Text,
-            "character" | "char" | "bpchar" => Mapping::PaddedText,
-            "jsonb" => Mapping::Jsonb,
-            "uuid" => Mapping::Uuid,
-            "bytea" => Mapping::Bytes,
-            "date" => Mapping::Date,
-            "time" | "time without time zone" => Mapping::Time,
-            "timestamp" | "timestamp without time zone" => Mapping::Timestamp,
-            "timestamptz" | "timestamp with time zone" => Mapping::TimestampTz,
-            _ => return None,
-        })
+        TYPES.iter().find(|entry| entry.names.contains(&base)).and_then(|entry| entry.mapping)
     }
 
     fn is_text(self) -> bool {
@@ -136,6 +100,9 @@ impl Mapping {
             Mapping::Int64 => DataType::Int64,
             Mapping::Float32 => DataType::Float32,
             Mapping::Float64 => DataType::Float64,
+            Mapping::Decimal(decimal) if decimal.is_wide() => {
+                DataType::Decimal256(decimal.precision, decimal.scale)
+            }
             Mapping::Decimal(Decimal { precision, scale }) => DataType::Decimal128(precision, scale),
             Mapping::Money => DataType::Decimal128(19, 2),
             Mapping::Text | Mapping::PaddedText | Mapping::Jsonb | Mapping::Uuid | Mapping::TextForm => {
@@ -176,13 +143,13 @@ fn split(type_name: &str) -> (String, Vec<i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::Special;
+    use crate::pgcopy::policy::Extremes;
     use std::collections::BTreeMap;
 
     fn policy() -> TypePolicy {
         TypePolicy {
             numeric: Decimal { precision: 38, scale: 10 },
-            special: Special::Refuse,
+            extremes: Extremes::EXACT,
             columns: BTreeMap::from([
                 ("public.t.wide".to_owned(), ColumnAs::Decimal(Decimal { precision: 38, scale: 2 })),
                 ("public.t.odd".to_owned(), ColumnAs::Text),
@@ -208,10 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn more_than_38_digits_is_refused_with_the_line_to_paste() {
-        let refused = Mapping::of("numeric(50,4)", "public.t.a", &policy()).unwrap_err();
-        assert!(refused.remedy.contains("\"public.t.a\" = { as = \"decimal(38,4)\" }"), "{refused:?}");
+    fn more_than_38_digits_stay_inside_and_more_than_76_are_refused_with_the_line_to_paste() {
+        assert_eq!(Mapping::of("numeric(50,4)", "public.t.a", &policy()), decimal(50, 4));
         assert_eq!(Mapping::of("numeric(50,4)", "public.t.wide", &policy()), decimal(38, 2));
+        assert_eq!(Mapping::of("numeric(76)", "public.t.a", &policy()), decimal(76, 0));
+        let refused = Mapping::of("numeric(77,4)", "public.t.a", &policy()).unwrap_err();
+        assert!(refused.remedy.contains("\"public.t.a\" = { as = \"text\" }"), "{refused:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Postgres's values in and out of Arrow: binary COPY and the text form. No I/O, no async.
 //!
-//! `mapping` is the one table of types; `column` holds the builders that both forms fill;
+//! `types` is the one table of types, which `mapping` applies and `policy` completes; `column` holds the builders that both forms fill;
 //! `decode` reads binary COPY, `csv` reads COPY's CSV, `encode` writes binary COPY.
 
 pub mod column;
@@ -9,7 +9,12 @@ pub mod decode;
 pub mod encode;
 pub mod mapping;
 mod numeric;
+pub mod policy;
 mod text;
+pub mod types;
+mod value;
+
+pub use value::ValueError;
 
 /// Days and microseconds between 1970-01-01, where Arrow counts from, and 2000-01-01, Postgres's.
 const EPOCH_DAYS: i32 = 10_957;

@@ -1,6 +1,8 @@
 //! Postgres's numeric: base-10000 digits with weight, sign and display scale.
 
-use crate::pipeline::Decimal;
+use arrow::datatypes::i256;
+
+use super::policy::Decimal;
 
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
@@ -18,8 +20,69 @@ pub enum Unfit {
     Malformed,
 }
 
+/// The integers that decimals are made of: as much arithmetic as reading one needs, none of it wrapping.
+pub trait Digits: Copy + PartialEq + PartialOrd + std::ops::Neg<Output = Self> {
+    const ZERO: Self;
+    fn of(small: i128) -> Self;
+    fn times(self, factor: Self) -> Option<Self>;
+    fn plus(self, more: Self) -> Option<Self>;
+    /// `10^exponent`, when it fits.
+    fn power_of_ten(exponent: u32) -> Option<Self>;
+    /// The quotient of a division that leaves nothing.
+    fn divided(self, by: Self) -> Option<Self>;
+}
+
+impl Digits for i128 {
+    const ZERO: i128 = 0;
+
+    fn of(small: i128) -> i128 {
+        small
+    }
+
+    fn times(self, factor: i128) -> Option<i128> {
+        self.checked_mul(factor)
+    }
+
+    fn plus(self, more: i128) -> Option<i128> {
+        self.checked_add(more)
+    }
+
+    fn power_of_ten(exponent: u32) -> Option<i128> {
+        10_i128.checked_pow(exponent)
+    }
+
+    fn divided(self, by: i128) -> Option<i128> {
+        (self % by == 0).then_some(self / by)
+    }
+}
+
+impl Digits for i256 {
+    const ZERO: i256 = i256::ZERO;
+
+    fn of(small: i128) -> i256 {
+        i256::from_i128(small)
+    }
+
+    fn times(self, factor: i256) -> Option<i256> {
+        self.checked_mul(factor)
+    }
+
+    fn plus(self, more: i256) -> Option<i256> {
+        self.checked_add(more)
+    }
+
+    fn power_of_ten(exponent: u32) -> Option<i256> {
+        i256::from_i128(10).checked_pow(exponent)
+    }
+
+    fn divided(self, by: i256) -> Option<i256> {
+        (self.checked_rem(by)? == i256::ZERO).then_some(self.checked_div(by)?)
+    }
+}
+
 /// Reads the binary form into an integer scaled by `10^scale`, exactly or not at all.
-pub fn decode(bytes: &[u8], decimal: Decimal) -> Result<i128, Unfit> {
+#[inline]
+pub fn decode<T: Digits>(bytes: &[u8], decimal: Decimal) -> Result<T, Unfit> {
     let [n0, n1, w0, w1, s0, s1, d0, d1, digits @ ..] = bytes else { return Err(Unfit::Malformed) };
     let count = usize::from(u16::from_be_bytes([*n0, *n1]));
     let weight = i64::from(i16::from_be_bytes([*w0, *w1]));
@@ -39,28 +102,66 @@ pub fn decode(bytes: &[u8], decimal: Decimal) -> Result<i128, Unfit> {
     if digits.clone().any(|digit| digit > 9999) {
         return Err(Unfit::Malformed);
     }
-    match magnitude(digits.clone(), weight, decimal) {
+    let value = match count {
+        0..=4 => short(digits.clone(), weight, decimal).map(T::of),
+        _ => None,
+    };
+    match value.or_else(|| magnitude(digits.clone(), weight, decimal)) {
         Some(value) => Ok(if sign == NEGATIVE { -value } else { value }),
         None => Err(Unfit::TooManyDigits(print(digits, weight, sign == NEGATIVE, display_scale))),
     }
 }
 
-fn magnitude(digits: impl Iterator<Item = u16>, weight: i64, decimal: Decimal) -> Option<i128> {
+/// Numbers of up to four base-10000 digits, which most are, without wide arithmetic. None is no
+/// verdict: the long way decides.
+#[inline]
+fn short(digits: impl Iterator<Item = u16>, weight: i64, decimal: Decimal) -> Option<i128> {
+    let (mut value, mut last) = (0_u64, weight + 1);
+    for digit in digits {
+        value = value * 10_000 + u64::from(digit);
+        last -= 1;
+    }
+    let exponent = match value {
+        0 => 0,
+        _ => 4 * last + i64::from(decimal.scale),
+    };
+    let value = match usize::try_from(exponent) {
+        Ok(up) => value.checked_mul(*POWERS.get(up)?)?,
+        Err(_) => {
+            let down = *POWERS.get(usize::try_from(-exponent).ok()?)?;
+            (value % down == 0).then_some(value / down)?
+        }
+    };
+    match POWERS.get(usize::from(decimal.precision)) {
+        Some(limit) => (value < *limit).then_some(i128::from(value)),
+        None => Some(i128::from(value)),
+    }
+}
+
+/// Those powers of ten that a u64 holds.
+const POWERS: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut at = 1;
+    while at < 20 {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
+fn magnitude<T: Digits>(digits: impl Iterator<Item = u16>, weight: i64, decimal: Decimal) -> Option<T> {
     let scale = i64::from(decimal.scale);
-    let mut value: i128 = 0;
+    let mut value = T::ZERO;
     // The power of ten that the last digit taken stands at, above the decimal's last place.
     let mut exponent = 0;
     for (digit, place) in digits.zip(0..) {
         let digit = i128::from(digit);
         exponent = 4 * (weight - place) + scale;
         if exponent >= 0 {
-            value = value.checked_mul(10_000)?.checked_add(digit)?;
+            value = value.times(T::of(10_000))?.plus(T::of(digit))?;
         } else if exponent > -4 {
             let below = 10_i128.pow((-exponent) as u32);
-            if digit % below != 0 {
-                return None;
-            }
-            value = value.checked_mul(10_000 / below)?.checked_add(digit / below)?;
+            value = value.times(T::of(10_000 / below))?.plus(T::of(digit.divided(below)?))?;
             exponent = 0;
         } else if digit != 0 {
             return None;
@@ -68,11 +169,10 @@ fn magnitude(digits: impl Iterator<Item = u16>, weight: i64, decimal: Decimal) -
             exponent = 0;
         }
     }
-    if value != 0 && exponent > 0 {
-        let factor = 10_i128.checked_pow(u32::try_from(exponent).ok()?)?;
-        value = value.checked_mul(factor)?;
+    if value != T::ZERO && exponent > 0 {
+        value = value.times(T::power_of_ten(u32::try_from(exponent).ok()?)?)?;
     }
-    (value < 10_i128.pow(u32::from(decimal.precision))).then_some(value)
+    (value < T::power_of_ten(u32::from(decimal.precision))?).then_some(value)
 }
 
 fn print(digits: impl Iterator<Item = u16>, weight: i64, negative: bool, display_scale: u16) -> String {
@@ -103,7 +203,7 @@ fn print(digits: impl Iterator<Item = u16>, weight: i64, negative: bool, display
 }
 
 /// Reads the text form, with an exponent or without, exactly or not at all.
-pub fn parse(text: &str, decimal: Decimal) -> Result<i128, Unfit> {
+pub fn parse<T: Digits>(text: &str, decimal: Decimal) -> Result<T, Unfit> {
     let trimmed = text.trim();
     match trimmed.to_ascii_lowercase().as_str() {
         "nan" => return Err(Unfit::Special("NaN")),
@@ -126,22 +226,18 @@ pub fn parse(text: &str, decimal: Decimal) -> Result<i128, Unfit> {
         return Err(Unfit::Malformed);
     }
     let fits = || {
-        let mut value: i128 = 0;
+        let mut value = T::ZERO;
         for byte in whole.bytes().chain(fraction.bytes()) {
-            value = value.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
+            value = value.times(T::of(10))?.plus(T::of(i128::from(byte - b'0')))?;
         }
         let fraction_digits = i64::try_from(fraction.len()).ok()?;
         let shift = i64::from(decimal.scale).checked_sub(fraction_digits)?.checked_add(exponent)?;
-        let factor = 10_i128.checked_pow(u32::try_from(shift.unsigned_abs()).ok()?);
-        let value = match (value, shift >= 0) {
-            (0, _) => 0,
-            (value, true) => value.checked_mul(factor?)?,
-            (value, false) => {
-                let factor = factor?;
-                (value % factor == 0).then_some(value / factor)?
-            }
-        };
-        (value < 10_i128.pow(u32::from(decimal.precision))).then_some(value)
+        if value == T::ZERO {
+            return Some(value);
+        }
+        let factor = T::power_of_ten(u32::try_from(shift.unsigned_abs()).ok()?)?;
+        let value = if shift >= 0 { value.times(factor)? } else { value.divided(factor)? };
+        (value < T::power_of_ten(u32::from(decimal.precision))?).then_some(value)
     };
     match fits() {
         Some(value) => Ok(if negative { -value } else { value }),
@@ -211,38 +307,58 @@ mod tests {
                 let decimal = Decimal { precision: 38, scale };
                 let mut out = Vec::new();
                 encode(value, scale, &mut out);
-                assert_eq!(decode(&out, decimal), Ok(value), "{value} at scale {scale}");
+                assert_eq!(decode::<i128>(&out, decimal), Ok(value), "{value} at scale {scale}");
             }
         }
+    }
+
+    #[test]
+    fn wide_decimals_read_what_narrow_ones_do_and_more() {
+        let wide = Decimal { precision: 76, scale: 30 };
+        let digits = [1234, 5678, 9012, 3456, 7890, 1234, 5678, 9012, 3456, 7890, 1234, 5678];
+        let read = decode::<i256>(&binary(&digits, 5, NEGATIVE, 24), wide);
+        let shown = "-123456789012345678901234.567890123456789012345678";
+        assert_eq!(read, parse::<i256>(shown, wide));
+        assert_eq!(read.map(|value| value.to_string()), Ok(shown.replace('.', "") + "000000"));
+        let all = "9".repeat(76);
+        let widest = Decimal { precision: 76, scale: 0 };
+        assert_eq!(parse::<i256>(&all, widest).map(|value| value.to_string()), Ok(all.clone()));
+        assert_eq!(parse::<i256>(&format!("{all}0"), widest), Err(Unfit::TooManyDigits(format!("{all}0"))));
     }
 
     #[test]
     fn digits_beyond_the_decimal_are_refused_and_shown_as_postgres_prints_them() {
         // 12.34567890123, one digit too fine for scale 10.
         let bytes = binary(&[12, 3456, 7890, 1230], 0, 0, 11);
-        assert_eq!(decode(&bytes, WIDE), Err(Unfit::TooManyDigits("12.34567890123".to_owned())));
+        assert_eq!(decode::<i128>(&bytes, WIDE), Err(Unfit::TooManyDigits("12.34567890123".to_owned())));
         let cents = Decimal { precision: 4, scale: 2 };
-        assert_eq!(decode(&binary(&[100], 0, 0, 0), cents), Err(Unfit::TooManyDigits("100".to_owned())));
-        assert_eq!(decode(&binary(&[99, 9900], 0, NEGATIVE, 2), cents), Ok(-9999));
+        assert_eq!(
+            decode::<i128>(&binary(&[100], 0, 0, 0), cents),
+            Err(Unfit::TooManyDigits("100".to_owned()))
+        );
+        assert_eq!(decode::<i128>(&binary(&[99, 9900], 0, NEGATIVE, 2), cents), Ok(-9999));
     }
 
     #[test]
     fn special_values_and_broken_bytes_are_told_apart() {
-        assert_eq!(decode(&binary(&[], 0, NAN, 0), WIDE), Err(Unfit::Special("NaN")));
-        assert_eq!(decode(&binary(&[], 0, NEGATIVE_INFINITY, 32), WIDE), Err(Unfit::Special("-Infinity")));
-        assert_eq!(decode(&binary(&[10_000], 0, 0, 0), WIDE), Err(Unfit::Malformed));
-        assert_eq!(decode(&[0, 1, 0], WIDE), Err(Unfit::Malformed));
+        assert_eq!(decode::<i128>(&binary(&[], 0, NAN, 0), WIDE), Err(Unfit::Special("NaN")));
+        assert_eq!(
+            decode::<i128>(&binary(&[], 0, NEGATIVE_INFINITY, 32), WIDE),
+            Err(Unfit::Special("-Infinity"))
+        );
+        assert_eq!(decode::<i128>(&binary(&[10_000], 0, 0, 0), WIDE), Err(Unfit::Malformed));
+        assert_eq!(decode::<i128>(&[0, 1, 0], WIDE), Err(Unfit::Malformed));
     }
 
     #[test]
     fn text_is_read_exactly_or_refused() {
         let cents = Decimal { precision: 10, scale: 2 };
-        assert_eq!(parse("-12.30", cents), Ok(-1230));
-        assert_eq!(parse("1.5e3", cents), Ok(150_000));
-        assert_eq!(parse(".5", cents), Ok(50));
-        assert_eq!(parse("1.005", cents), Err(Unfit::TooManyDigits("1.005".to_owned())));
-        assert_eq!(parse("1,5", cents), Err(Unfit::Malformed));
-        assert_eq!(parse("0e99999", cents), Ok(0));
-        assert_eq!(parse("", cents), Err(Unfit::Malformed));
+        assert_eq!(parse::<i128>("-12.30", cents), Ok(-1230));
+        assert_eq!(parse::<i128>("1.5e3", cents), Ok(150_000));
+        assert_eq!(parse::<i128>(".5", cents), Ok(50));
+        assert_eq!(parse::<i128>("1.005", cents), Err(Unfit::TooManyDigits("1.005".to_owned())));
+        assert_eq!(parse::<i128>("1,5", cents), Err(Unfit::Malformed));
+        assert_eq!(parse::<i128>("0e99999", cents), Ok(0));
+        assert_eq!(parse::<i128>("", cents), Err(Unfit::Malformed));
     }
 }

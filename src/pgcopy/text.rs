@@ -1,6 +1,6 @@
 //! Postgres's text form of dates, times and other small values.
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 /// Days since 1970-01-01 of `2024-02-29`.
 pub fn date(text: &str) -> Option<i32> {
@@ -99,6 +99,14 @@ pub fn uuid(text: &str) -> Option<String> {
     }
     let bytes = bytes(&format!("\\x{hex}"))?;
     Some(format_uuid(bytes.as_slice().try_into().ok()?))
+}
+
+/// A date as Postgres prints it, which knows no year 0.
+pub fn format_date(date: NaiveDate) -> String {
+    match date.year() {
+        year @ 1.. => format!("{year:04}-{:02}-{:02}", date.month(), date.day()),
+        year => format!("{:04}-{:02}-{:02} BC", 1 - i64::from(year), date.month(), date.day()),
+    }
 }
 
 pub fn format_uuid(bytes: &[u8; 16]) -> String {
