@@ -20,6 +20,16 @@ pub struct Relation {
     /// The planner's guess, where the source has one.
     pub estimated_rows: Option<u64>,
     pub bytes: Option<u64>,
+    /// Foreign tables among its partitions and children or below a view, and materialized views
+    /// below a view: what a lock of the relation doesn't hold.
+    pub beneath: Vec<Beneath>,
+}
+
+/// A relation that another one reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beneath {
+    pub table: SourceTable,
+    pub kind: RelationKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +59,8 @@ impl RelationKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceColumn {
     pub name: String,
+    /// Its place in the table, which a rename keeps.
+    pub number: i32,
     pub type_name: String,
     pub mapping: Result<Mapping, Unmappable>,
     pub not_null: bool,
@@ -59,6 +71,12 @@ impl Catalog {
     pub fn find(&self, schemas: &[String], table: &str) -> Option<SourceTable> {
         let candidates = schemas.iter().map(|schema| SourceTable::new(schema.as_str(), table));
         candidates.into_iter().find(|candidate| self.relations.contains_key(candidate))
+    }
+
+    /// `orders`, found in `schemas`, or `public.orders`.
+    pub fn named(&self, schemas: &[String], name: &str) -> Option<SourceTable> {
+        let full = self.relations.keys().find(|table| table.to_string() == name);
+        full.cloned().or_else(|| self.find(schemas, name))
     }
 
     /// What a misspelt table may have meant, and which tables there are, for a help line.

@@ -31,11 +31,14 @@ pub struct SourceFile {
     pub connections: Option<i64>,
     pub snapshot_max: Option<Text>,
     pub lock_timeout: Option<Text>,
+    pub statement_timeout: Option<Text>,
     pub numeric: Option<Text>,
     pub special: Option<Text>,
+    pub far_dates: Option<Text>,
     pub allow_empty: Vec<Text>,
     pub allow_foreign: Vec<Text>,
     pub columns: Vec<(Text, Option<Text>)>,
+    pub filters: Pairs,
 }
 
 #[derive(Debug, Default)]
@@ -175,10 +178,13 @@ fn source(section: Section) -> SourceFile {
         connections: section.integer("connections", 1..=64),
         snapshot_max: section.string("snapshot_max"),
         lock_timeout: section.string("lock_timeout"),
+        statement_timeout: section.string("statement_timeout"),
         numeric: section.string("numeric"),
         special: section.string("special"),
+        far_dates: section.string("far_dates"),
         allow_empty: section.strings("allow_empty").unwrap_or_default(),
         allow_foreign: section.strings("allow_foreign").unwrap_or_default(),
+        filters: section.pairs("where").unwrap_or_default(),
         columns: section
             .named_sections("columns")
             .into_iter()

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod control;
 mod deployment;
 mod file;
+pub mod filter;
 pub mod model;
 pub mod notify;
 mod refusals;
@@ -16,7 +17,6 @@ mod section;
 mod settings;
 pub mod sql;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,10 +26,12 @@ use chrono_tz::Tz;
 use crate::diagnostic::{Diagnostic, Document};
 use crate::name::ModelName;
 use control::Control;
+use filter::SourceFilter;
 use model::Model;
 use notify::NotifySettings;
 use schedule::Schedule;
 
+pub use crate::pgcopy::policy::{ColumnAs, Decimal, Extremes, FarDates, Special, TypePolicy};
 pub use resolve::{deployment, mistakes, read};
 pub use section::Spanned;
 
@@ -73,42 +75,14 @@ pub struct SourceSettings {
     pub connections: usize,
     pub snapshot_max: Duration,
     pub lock_timeout: Duration,
+    /// How long one statement may take; none is what the server allows the role.
+    pub statement_timeout: Option<Duration>,
     pub types: TypePolicy,
+    pub filters: Vec<SourceFilter>,
     /// Source tables that may become empty from one night to the next.
     pub allow_empty: Vec<String>,
     /// Relations that are not in the snapshot (foreign tables) but may be read all the same.
     pub allow_foreign: Vec<String>,
-}
-
-/// How values that Arrow cannot hold are handled. Everything else is exact or refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypePolicy {
-    /// For `numeric` declared without precision.
-    pub numeric: Decimal,
-    pub special: Special,
-    /// `schema.table.column` to its own mapping.
-    pub columns: BTreeMap<String, ColumnAs>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decimal {
-    pub precision: u8,
-    pub scale: i8,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnAs {
-    Decimal(Decimal),
-    Text,
-}
-
-/// What becomes of NaN and ±Infinity of numeric, and ±infinity of dates and timestamps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Special {
-    Refuse,
-    Null,
-    /// Dates and timestamps move to the nearest end of the calendar; numerics are refused.
-    Clamp,
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +110,12 @@ pub struct TargetSettings {
 pub enum Location {
     Postgres(PostgresUrl),
     Folder(PathBuf),
+}
+
+impl Location {
+    pub fn is_postgres(&self) -> bool {
+        matches!(self, Location::Postgres(_))
+    }
 }
 
 impl fmt::Display for Location {

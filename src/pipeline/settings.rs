@@ -3,9 +3,44 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::catalog::{Relation, RelationKind};
 use super::file::{PipelineFile, Text};
+use super::filter::SourceFilter;
 use super::resolve::Resolver;
-use super::{ColumnAs, Decimal, Location, PostgresUrl, SourceSettings, Special, TypePolicy};
+use super::{
+    ColumnAs, Decimal, Extremes, FarDates, Location, PostgresUrl, SourceSettings, Special, TypePolicy,
+};
+use crate::name::{SourceTable, list};
+
+/// Why a relation isn't read, and what would let it be.
+pub struct Refusal {
+    pub message: String,
+    pub help: String,
+}
+
+impl SourceSettings {
+    /// The foreign tables that a relation is or reads, and that the pipeline doesn't allow: their rows
+    /// are in no snapshot of this server.
+    pub fn foreign_below<'a>(
+        &'a self,
+        table: &'a SourceTable,
+        relation: &'a Relation,
+    ) -> impl Iterator<Item = Refusal> + 'a {
+        let allowed = |table: &SourceTable| self.allow_foreign.contains(&table.to_string());
+        let beneath = relation.beneath.iter().filter(|beneath| beneath.kind == RelationKind::ForeignTable);
+        let itself = (relation.kind == RelationKind::ForeignTable).then_some(table);
+        let foreign = itself.into_iter().chain(beneath.map(|beneath| &beneath.table));
+        foreign.filter(move |foreign| !allowed(table) && !allowed(foreign)).map(move |foreign| Refusal {
+            message: match foreign == table {
+                true => format!("{table} is a foreign table: its rows are not part of the source snapshot"),
+                false => format!(
+                    "{table} reads the foreign table {foreign}, whose rows are not part of the source snapshot"
+                ),
+            },
+            help: format!("if that is acceptable, add to [source]: allow_foreign = [\"{foreign}\"]"),
+        })
+    }
+}
 
 impl Resolver<'_> {
     pub(super) fn source(&self, file: &PipelineFile) -> Option<SourceSettings> {
@@ -36,17 +71,15 @@ impl Resolver<'_> {
                 None
             }
         });
-        let special =
-            source.special.as_ref().map_or(Some(Special::Refuse), |text| match text.value.as_str() {
-                "refuse" => Some(Special::Refuse),
-                "null" => Some(Special::Null),
-                "clamp" => Some(Special::Clamp),
-                other => {
-                    let message = format!("`special` cannot be `{other}`");
-                    self.notes.error(text.span.clone(), message, "valid: refuse, null and clamp");
-                    None
-                }
-            });
+        let special = [("refuse", Special::Refuse), ("null", Special::Null), ("clamp", Special::Clamp)];
+        let far_dates = [
+            ("keep", FarDates::Keep),
+            ("refuse", FarDates::Refuse),
+            ("null", FarDates::Null),
+            ("clamp", FarDates::Clamp),
+        ];
+        let special = self.choice("special", &source.special, &special);
+        let far_dates = self.choice("far_dates", &source.far_dates, &far_dates);
         let duration = |text: &Option<Text>, default: u64| match text {
             Some(text) => self.duration(text),
             None => Some(Duration::from_secs(default)),
@@ -60,10 +93,35 @@ impl Resolver<'_> {
             connections: source.connections.and_then(|n| usize::try_from(n).ok()).unwrap_or(2),
             snapshot_max: duration(&source.snapshot_max, 30 * 60)?,
             lock_timeout: duration(&source.lock_timeout, 10)?,
-            types: TypePolicy { numeric: numeric?, special: special?, columns: self.column_types(file) },
+            statement_timeout: match &source.statement_timeout {
+                Some(text) => Some(self.duration(text)?),
+                None => None,
+            },
+            types: TypePolicy {
+                numeric: numeric?,
+                extremes: Extremes { special: special?, far_dates: far_dates? },
+                columns: self.column_types(file),
+            },
+            filters: source
+                .filters
+                .iter()
+                .filter_map(|(table, condition)| SourceFilter::resolve(table, condition, self.notes))
+                .collect(),
             allow_empty: source.allow_empty.iter().map(|table| table.value.clone()).collect(),
             allow_foreign: source.allow_foreign.iter().map(|table| table.value.clone()).collect(),
         })
+    }
+
+    /// One of some words; the first is what is meant when nothing is said.
+    fn choice<T: Copy>(&self, key: &str, text: &Option<Text>, choices: &[(&str, T)]) -> Option<T> {
+        let Some(text) = text else { return choices.first().map(|(_, choice)| *choice) };
+        let chosen = choices.iter().find(|(word, _)| *word == text.value);
+        if chosen.is_none() {
+            let message = format!("`{key}` cannot be `{}`", text.value);
+            let valid = format!("valid: {}", list(choices.iter().map(|(word, _)| word)));
+            self.notes.error(text.span.clone(), message, valid);
+        }
+        chosen.map(|(_, choice)| *choice)
     }
 
     fn column_types(&self, file: &PipelineFile) -> BTreeMap<String, ColumnAs> {
@@ -84,7 +142,7 @@ impl Resolver<'_> {
                 None => self.notes.error(
                     mapping.span.clone(),
                     format!("a column cannot be read as `{}`", mapping.value),
-                    "valid: \"decimal(p,s)\" with p from 1 to 38 and s from 0 to p, and \"text\"",
+                    "valid: \"decimal(p,s)\" with p from 1 to 76 and s from 0 to p, and \"text\"",
                 ),
             }
         }
@@ -105,6 +163,6 @@ fn column_as(text: &str) -> Option<ColumnAs> {
     let (precision, scale) = inner.split_once(',')?;
     let precision: u8 = precision.trim().parse().ok()?;
     let scale: i8 = scale.trim().parse().ok()?;
-    let fits = (1..=38).contains(&precision) && scale >= 0 && scale as u8 <= precision;
+    let fits = (1..=Decimal::WIDEST).contains(&precision) && scale >= 0 && scale as u8 <= precision;
     fits.then_some(ColumnAs::Decimal(Decimal { precision, scale }))
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Spanned as _,
-    Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Spanned as _, Statement, TableAlias, TableFactor, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -113,6 +114,18 @@ impl SelectSql {
     pub fn rewritten(&self, resolve: &mut dyn FnMut(&Relation) -> Option<Target>) -> Statement {
         let mut query = self.query.clone();
         self.visit_relations(&mut query, resolve);
+        Statement::Query(query)
+    }
+
+    /// The same, and of a table that has a filter only the rows that it keeps.
+    pub fn filtered(
+        &self,
+        filter: &dyn Fn(&[String]) -> Option<String>,
+        resolve: &mut dyn FnMut(&Relation) -> Option<Target>,
+    ) -> Statement {
+        let mut query = self.query.clone();
+        self.visit_relations(&mut query, resolve);
+        let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut Filtered { filter });
         Statement::Query(query)
     }
 
@@ -237,6 +250,44 @@ fn syntax_error(document: &Document, text: &str, offset: usize, error: &str) -> 
         .help("write one SELECT in Postgres's dialect")
 }
 
+/// Puts a SELECT of the rows that a filter keeps where its table is named.
+struct Filtered<'a> {
+    filter: &'a dyn Fn(&[String]) -> Option<String>,
+}
+
+impl VisitorMut for Filtered<'_> {
+    type Break = ();
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, alias, args: None, .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        let parts: Vec<String> =
+            name.0.iter().filter_map(ObjectNamePart::as_ident).map(|ident| ident.value.clone()).collect();
+        let (Some(filter), Some(own)) = ((self.filter)(&parts), parts.last()) else {
+            return ControlFlow::Continue(());
+        };
+        let text = format!("SELECT * FROM {name} WHERE {filter}");
+        let parsed =
+            Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut it| it.parse_query());
+        if let Ok(subquery) = parsed {
+            let own = TableAlias {
+                explicit: true,
+                name: Ident::with_quote('"', own.as_str()),
+                columns: Vec::new(),
+                at: None,
+            };
+            *factor = TableFactor::Derived {
+                lateral: false,
+                subquery,
+                alias: Some(alias.take().unwrap_or(own)),
+                sample: None,
+            };
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 struct Relations<'a> {
     sql: &'a SelectSql,
     resolve: &'a mut dyn FnMut(&Relation) -> Option<Target>,
@@ -278,6 +329,36 @@ impl VisitorMut for Relations<'_> {
         {
             let (_, name) = parent.pending.remove(at);
             parent.visible.push(name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        // `orders.*` follows its table to the name that it got.
+        let factors = select.from.iter().flat_map(|from| {
+            std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+        });
+        let names: Vec<&ObjectName> = factors
+            .filter_map(|factor| match factor {
+                TableFactor::Table { name, alias: None, args: None, .. } if name.0.len() > 1 => Some(name),
+                _ => None,
+            })
+            .collect();
+        for item in &mut select.projection {
+            let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+            else {
+                continue;
+            };
+            let written: Vec<String> =
+                name.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect();
+            let is_meant = |table: &&&ObjectName| {
+                let parts: Vec<String> =
+                    table.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect();
+                parts.ends_with(&written)
+            };
+            if let Some(table) = names.iter().find(is_meant) {
+                *name = (*table).clone();
+            }
         }
         ControlFlow::Continue(())
     }

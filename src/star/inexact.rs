@@ -61,6 +61,31 @@ fn inexact(expr: &Expr, schema: &datafusion::common::DFSchema) -> Option<(String
                 )
             })
         }
+        Expr::BinaryExpr(binary) if binary.op.supports_propagation() => {
+            let zoned =
+                |of: &DataType| matches!(of, DataType::Timestamp(_, Some(zone)) if zone.as_ref() != "UTC");
+            let (left, right) = (type_of(&binary.left)?, type_of(&binary.right)?);
+            let mixed =
+                (zoned(&left) && right == DataType::Date32) || (zoned(&right) && left == DataType::Date32);
+            mixed.then(|| {
+                (
+                    format!("{expr} would compare with that day's midnight in UTC, where Postgres takes the one in the pipeline's zone"),
+                    "compare with a timestamp: x >= '2024-06-01 00:00:00'; or compare days: CAST(x AS date) >= date '2024-06-01'",
+                )
+            })
+        }
+        Expr::Between(between) => {
+            let of = type_of(&between.expr)?;
+            let zoned = matches!(&of, DataType::Timestamp(_, Some(zone)) if zone.as_ref() != "UTC");
+            let day =
+                [&between.low, &between.high].into_iter().any(|end| type_of(end) == Some(DataType::Date32));
+            (zoned && day).then(|| {
+                (
+                    format!("{expr} would compare with midnights in UTC, where Postgres takes those in the pipeline's zone"),
+                    "compare with timestamps, or compare days: CAST(x AS date) BETWEEN …",
+                )
+            })
+        }
         Expr::Cast(cast) => {
             let (message, help) = inexact_cast(&cast.expr, &type_of(&cast.expr)?, cast.field.data_type())?;
             Some((format!("{expr} {message}"), help))

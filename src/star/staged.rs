@@ -19,7 +19,7 @@ use datafusion::common::{DataFusionError, Result as EngineResult, Statistics, in
 use datafusion::datasource::TableType;
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::{
@@ -386,7 +386,36 @@ pub enum StageFailure {
 
 /// An empty table of a schema, for planning without data.
 pub fn schema_only(schema: SchemaRef) -> Arc<dyn TableProvider> {
-    Arc::new(StagedTable::of_batches(schema, Vec::new()))
+    Arc::new(SchemaOnly(StagedTable::of_batches(schema, Vec::new())))
+}
+
+/// It asks for a scan's conditions, so that a plan shows which rows nobody wants.
+#[derive(Debug)]
+struct SchemaOnly(StagedTable);
+
+#[async_trait]
+impl TableProvider for SchemaOnly {
+    fn schema(&self) -> SchemaRef {
+        StagedTable::schema(&self.0)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        self.0.scan(state, projection, filters, limit).await
+    }
 }
 
 /// Creates a folder with those above it; it may be there already.

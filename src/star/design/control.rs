@@ -38,7 +38,14 @@ impl Designer<'_> {
         let (catalog, schemas) = (self.catalog, &self.pipeline.source.schemas);
         let mut tables = BTreeSet::new();
         let mut unknown = Vec::new();
-        let postgres = sql.rewritten(&mut |relation| match resolve(catalog, schemas, relation) {
+        let source = &self.pipeline.source;
+        let filter = |target: &[String]| match target {
+            [schema, table] => {
+                source.declared_filter(catalog, &SourceTable::new(schema.as_str(), table.as_str()))
+            }
+            _ => None,
+        };
+        let postgres = sql.filtered(&filter, &mut |relation| match resolve(catalog, schemas, relation) {
             Some(table) => {
                 let target = vec![table.schema.clone(), table.table.clone()];
                 tables.insert(table);

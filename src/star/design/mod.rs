@@ -2,14 +2,14 @@
 //! column that must be read found, before a single row is.
 
 mod control;
+mod filter;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::TableReference;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::ViewTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use crate::diagnostic::Diagnostic;
 use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
-use crate::pipeline::catalog::{Catalog, Relation, RelationKind};
+use crate::pipeline::catalog::Catalog;
 use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
@@ -37,16 +37,6 @@ pub struct Design {
     /// In the order of the pipeline's controls.
     pub controls: Vec<ControlDesign>,
     pub warnings: Vec<Diagnostic>,
-}
-
-/// One source table and what of it is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
-    pub relation: Relation,
-    /// All columns that can be read, as the engine sees the table.
-    pub schema: SchemaRef,
-    /// The positions in `schema` that some model uses.
-    pub columns: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -71,12 +61,15 @@ pub struct ControlDesign {
     pub star: Option<Statement>,
 }
 
+pub use read::Read;
+use read::Usage;
+
 struct Designer<'a> {
     pipeline: &'a Pipeline,
     catalog: &'a Catalog,
     session: &'a Session,
     found: Vec<Diagnostic>,
-    used: BTreeMap<SourceTable, BTreeSet<usize>>,
+    used: BTreeMap<SourceTable, Usage>,
     schemas: BTreeMap<SourceTable, SchemaRef>,
     published: BTreeMap<ModelName, SchemaRef>,
 }
@@ -96,6 +89,7 @@ pub async fn design(
         schemas: BTreeMap::new(),
         published: BTreeMap::new(),
     };
+    designer.check_filters();
     let mut models = Vec::new();
     for model in &pipeline.models {
         if let Some(design) = designer.model(model).await? {
@@ -107,6 +101,7 @@ pub async fn design(
     for control in &pipeline.controls {
         controls.extend(designer.control(control).await?);
     }
+    designer.register_filters()?;
     if designer.found.iter().any(Diagnostic::is_error) {
         return Ok(Err(designer.found));
     }
@@ -117,19 +112,6 @@ pub async fn design(
 impl Designer<'_> {
     fn error(&mut self, span: Range<usize>, message: String, help: String) {
         self.found.push(Diagnostic::error(message).at(&self.pipeline.deployment.document, span).help(help));
-    }
-
-    fn reads(&self) -> BTreeMap<SourceTable, Read> {
-        let mut reads = BTreeMap::new();
-        for (table, columns) in &self.used {
-            let read = Read {
-                relation: self.catalog.relations[table].clone(),
-                schema: Arc::clone(&self.schemas[table]),
-                columns: columns.iter().copied().collect(),
-            };
-            reads.insert(table.clone(), read);
-        }
-        reads
     }
 
     async fn model(&mut self, model: &Model) -> Result<Option<ModelDesign>> {
@@ -156,7 +138,7 @@ impl Designer<'_> {
             }
         };
         self.found.extend(inexact::refusals(&plan, sql));
-        self.note_used_columns(&plan, sql);
+        self.note_usage(&plan, model, sql);
         let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
         let before = self.found.len();
         self.check_names(model, &raw, sql);
@@ -237,13 +219,8 @@ impl Designer<'_> {
             return Ok(());
         }
         let relation = &self.catalog.relations[table];
-        if relation.kind == RelationKind::ForeignTable
-            && !self.pipeline.source.allow_foreign.contains(&table.to_string())
-        {
-            let message = format!("{table} is a foreign table: its rows are not part of the source snapshot");
-            let help = format!("if that is acceptable, add to [source]: allow_foreign = [\"{table}\"]");
-            self.found.push(Diagnostic::error(message).help(help));
-        }
+        let refused = self.pipeline.source.foreign_below(table, relation);
+        self.found.extend(refused.map(|refusal| Diagnostic::error(refusal.message).help(refusal.help)));
         let zone = self.pipeline.deployment.timezone.name();
         let fields: Vec<Field> = relation
             .columns
@@ -272,30 +249,6 @@ impl Designer<'_> {
                 }
             }
         }
-    }
-
-    fn note_used_columns(&mut self, plan: &LogicalPlan, sql: &SelectSql) {
-        let optimized = match self.session.state().optimize(plan) {
-            Ok(optimized) => optimized,
-            Err(error) => {
-                self.found.extend(plan_diagnostics(&error, sql));
-                return;
-            }
-        };
-        let _ = optimized.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && let TableReference::Full { catalog, schema, table } = &scan.table_name
-                && catalog.as_ref() == SOURCE
-            {
-                let table = SourceTable::new(schema.as_ref(), table.as_ref());
-                let used = self.used.entry(table).or_default();
-                match &scan.projection {
-                    Some(columns) => used.extend(columns),
-                    None => used.extend(0..scan.source.schema().fields().len()),
-                }
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
     }
 
     /// Every column that the pipeline names of a model is one that its SELECT gives.

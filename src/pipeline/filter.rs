@@ -1,0 +1,161 @@
+//! Which rows of a source table belong to the source, as the pipeline declares below `[source.where]`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, Value, Visit, Visitor};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::SourceSettings;
+use super::catalog::Catalog;
+use super::file::Text;
+use super::section::Notes;
+use super::sql::folded;
+use crate::name::SourceTable;
+
+/// A condition in Postgres's SQL over one table's columns. The server evaluates it: for the rows that
+/// are read, and for the totals that they are held against.
+#[derive(Debug, Clone)]
+pub struct SourceFilter {
+    /// As the pipeline names it: `orders`, or `public.orders`.
+    pub table: Text,
+    pub condition: Text,
+    /// Other relations that the condition reads, schema first if it has one.
+    pub reads: Vec<Vec<String>>,
+    /// The functions that it calls.
+    pub calls: Vec<String>,
+}
+
+impl SourceFilter {
+    /// Takes one condition, and notes what is wrong with it.
+    pub fn resolve(table: &Text, condition: &Text, notes: &Notes) -> Option<SourceFilter> {
+        let parsed =
+            Parser::new(&PostgreSqlDialect {}).try_with_sql(&condition.value).and_then(|mut parser| {
+                let expression = parser.parse_expr()?;
+                parser.expect_token(&Token::EOF)?;
+                Ok(expression)
+            });
+        let expression = match parsed {
+            Ok(expression) => expression,
+            Err(error) => {
+                let message = format!("this condition does not parse: {error}");
+                notes.error(
+                    condition.span.clone(),
+                    message,
+                    "write what follows WHERE: \"deleted_at IS NULL\"",
+                );
+                return None;
+            }
+        };
+        if let Some(word) = unsteady(&expression) {
+            let message = format!("`{word}` is another value in every session and every run");
+            let help = "write a fixed value, or let the scheduler give one: \"ordered_at >= '${SINCE}'\"";
+            notes.error(condition.span.clone(), message, help);
+            return None;
+        }
+        let mut found = Mentioned::default();
+        let _ = expression.visit(&mut found);
+        let (reads, calls) = (found.relations, found.functions);
+        Some(SourceFilter { table: table.clone(), condition: condition.clone(), reads, calls })
+    }
+}
+
+impl SourceSettings {
+    /// The filters that a table has, which are rarely more than one.
+    pub fn filters_of<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        table: &'a SourceTable,
+    ) -> impl Iterator<Item = &'a SourceFilter> {
+        let own = move |filter: &&SourceFilter| {
+            catalog.named(&self.schemas, &filter.table.value).as_ref() == Some(table)
+        };
+        self.filters.iter().filter(own)
+    }
+
+    /// Their conditions as one.
+    pub fn declared_filter(&self, catalog: &Catalog, table: &SourceTable) -> Option<String> {
+        let filters = self.filters_of(catalog, table);
+        // A comment at its end must not take the parenthesis along.
+        let conditions: Vec<String> =
+            filters.map(|filter| format!("({}\n)", filter.condition.value)).collect();
+        (!conditions.is_empty()).then(|| conditions.join(" AND "))
+    }
+}
+
+/// The relations and functions that an expression names.
+#[derive(Default)]
+struct Mentioned {
+    relations: Vec<Vec<String>>,
+    functions: Vec<String>,
+}
+
+impl Visitor for Mentioned {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        self.relations.push(name.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            self.functions.extend(function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A function whose answer depends on when or how often it is asked: the sessions of one snapshot
+/// begin at different instants, so that they would read different rows.
+fn unsteady(expression: &Expr) -> Option<String> {
+    struct Unsteady(Option<String>);
+    impl Visitor for Unsteady {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let name = match expr {
+                Expr::Function(function) => {
+                    function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded)
+                }
+                Expr::Identifier(ident) if ident.quote_style.is_none() => Some(folded(ident)),
+                // Dates that Postgres reads anew each time.
+                Expr::Value(value) => match &value.value {
+                    Value::SingleQuotedString(text) => Some(text.trim().to_lowercase()),
+                    _ => None,
+                },
+                _ => None,
+            };
+            if let Some(name) = name.filter(|name| UNSTEADY.contains(&name.as_str())) {
+                self.0 = Some(name);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut found = Unsteady(None);
+    let _ = expression.visit(&mut found);
+    found.0
+}
+
+const UNSTEADY: [&str; 19] = [
+    "now",
+    "today",
+    "tomorrow",
+    "yesterday",
+    "age",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtime",
+    "localtimestamp",
+    "statement_timestamp",
+    "transaction_timestamp",
+    "clock_timestamp",
+    "timeofday",
+    "random",
+    "gen_random_uuid",
+    "txid_current",
+    "pg_backend_pid",
+    "nextval",
+];

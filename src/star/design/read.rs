@@ -1,0 +1,93 @@
+//! What is read of each source table: the columns that some model uses, of the rows that some model wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::{Designer, filter};
+use crate::name::{ModelName, SourceTable};
+use crate::pipeline::catalog::Relation;
+use crate::pipeline::model::Model;
+use crate::pipeline::sql::SelectSql;
+use crate::star::session::{SOURCE, plan_diagnostics};
+
+/// One source table and what of it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    pub relation: Relation,
+    /// All columns that can be read, as the engine sees the table.
+    pub schema: SchemaRef,
+    /// The positions in `schema` that some model uses.
+    pub columns: Vec<usize>,
+    /// Which rows the pipeline says belong to the source, in Postgres's SQL: models and totals see
+    /// no others.
+    pub declared_filter: Option<String>,
+    /// Which rows are read, in Postgres's SQL: those, less what every model leaves out by itself.
+    pub filter: Option<String>,
+    /// The models that use each column.
+    pub used_by: BTreeMap<String, BTreeSet<ModelName>>,
+}
+
+/// What the models want of a source table.
+#[derive(Default)]
+pub(super) struct Usage {
+    /// By position, with those who use it.
+    pub(super) columns: BTreeMap<usize, BTreeSet<ModelName>>,
+    /// For each scan, which of its conditions the server may apply.
+    pub(super) scans: Vec<BTreeSet<String>>,
+}
+
+impl Designer<'_> {
+    pub(super) fn reads(&self) -> BTreeMap<SourceTable, Read> {
+        let mut reads = BTreeMap::new();
+        for (table, usage) in &self.used {
+            let schema = Arc::clone(&self.schemas[table]);
+            let declared_filter = self.pipeline.source.declared_filter(self.catalog, table);
+            let filters = declared_filter.iter().cloned().chain(filter::shared(&usage.scans));
+            let filter = filters.collect::<Vec<_>>().join(" AND ");
+            let named = |(column, models): (&usize, &BTreeSet<ModelName>)| {
+                (schema.field(*column).name().clone(), models.clone())
+            };
+            let read = Read {
+                relation: self.catalog.relations[table].clone(),
+                columns: usage.columns.keys().copied().collect(),
+                used_by: usage.columns.iter().map(named).collect(),
+                schema,
+                declared_filter,
+                filter: (!filter.is_empty()).then_some(filter),
+            };
+            reads.insert(table.clone(), read);
+        }
+        reads
+    }
+
+    pub(super) fn note_usage(&mut self, plan: &LogicalPlan, model: &Model, sql: &SelectSql) {
+        let optimized = match self.session.state().optimize(plan) {
+            Ok(optimized) => optimized,
+            Err(error) => {
+                self.found.extend(plan_diagnostics(&error, sql));
+                return;
+            }
+        };
+        let _ = optimized.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let TableReference::Full { catalog, schema, table } = &scan.table_name
+                && catalog.as_ref() == SOURCE
+            {
+                let table = SourceTable::new(schema.as_ref(), table.as_ref());
+                let pushable = self.pushable(&table, &scan.filters);
+                let usage = self.used.entry(table).or_default();
+                usage.scans.push(pushable);
+                let all: Vec<usize> = (0..scan.source.schema().fields().len()).collect();
+                for column in scan.projection.as_ref().unwrap_or(&all) {
+                    usage.columns.entry(*column).or_default().insert(model.name.clone());
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
+}
