@@ -8,16 +8,16 @@ use crate::error::Result;
 use crate::name::SourceTable;
 use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::TypePolicy;
-use crate::pipeline::catalog::{Catalog, Relation, RelationKind, SourceColumn};
+use crate::pipeline::catalog::{Beneath, Catalog, Relation, RelationKind, SourceColumn};
 use crate::postgres::Server;
 
 /// All relations outside the system's schemas, with their columns. A domain is told by the type
 /// below it, which is how its values travel.
 const RELATIONS: &str = "
-SELECT n.nspname, c.relname, c.relkind::text, c.reltuples::float8,
+SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8,
        -- Asking for the real size takes a lock, and may wait for whoever holds another.
        CASE WHEN c.relkind IN ('r', 'm') THEN c.relpages::bigint * current_setting('block_size')::bigint END,
-       a.attname,
+       a.attname::text,
        (WITH RECURSIVE chain AS (
             SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, a.atttypmod AS modifier
             FROM pg_type AS t
@@ -30,7 +30,7 @@ SELECT n.nspname, c.relname, c.relkind::text, c.reltuples::float8,
             WHERE chain.typtype = 'd'
         )
         SELECT format_type(chain.oid, chain.modifier) FROM chain WHERE chain.typtype <> 'd'),
-       a.attnotnull
+       a.attnotnull, a.attnum::int
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -39,8 +39,35 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND n.nspname !~ '^pg_'
 ORDER BY n.nspname, c.relname, a.attnum";
 
+/// Every relation above a foreign table or a materialized view, with it: by inheritance, which is how
+/// partitions belong to their table too, and by the rule that a view is. What a materialized view
+/// reads, it read when it was refreshed.
+const BENEATH: &str = "
+WITH RECURSIVE edges AS (
+    SELECT inhparent AS above, inhrelid AS below FROM pg_inherits
+    UNION
+    SELECT r.ev_class, d.refobjid
+    FROM pg_rewrite AS r
+    JOIN pg_class AS v ON v.oid = r.ev_class AND v.relkind = 'v'
+    JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+),
+climb AS (
+    SELECT oid AS bottom, oid AS above FROM pg_class WHERE relkind IN ('f', 'm')
+    UNION
+    SELECT climb.bottom, edges.above FROM climb JOIN edges ON edges.below = climb.above
+)
+SELECT an.nspname::text, a.relname::text, bn.nspname::text, b.relname::text, b.relkind::text
+FROM climb
+JOIN pg_class AS a ON a.oid = climb.above
+JOIN pg_namespace AS an ON an.oid = a.relnamespace
+JOIN pg_class AS b ON b.oid = climb.bottom
+JOIN pg_namespace AS bn ON bn.oid = b.relnamespace
+WHERE climb.above <> climb.bottom
+ORDER BY 1, 2, 3, 4";
+
 pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Result<Catalog> {
-    let rows = client.query(RELATIONS, &[]).await;
+    let rows = client.query_typed(RELATIONS, &[]).await;
     let rows = rows.map_err(|error| server.error(error, "cannot read the source's catalog"))?;
     let mut relations: BTreeMap<SourceTable, Relation> = BTreeMap::new();
     for row in rows {
@@ -51,6 +78,7 @@ pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Resu
             // Never analyzed is -1; such a guess is no guess.
             estimated_rows: Some(row.get::<_, f64>(3)).filter(|rows| *rows >= 0.0).map(|rows| rows as u64),
             bytes: row.get::<_, Option<i64>>(4).and_then(|bytes| u64::try_from(bytes).ok()),
+            beneath: Vec::new(),
         });
         // A table without columns has one row here, and no attribute in it.
         if let (Some(name), Some(type_name)) =
@@ -58,18 +86,19 @@ pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Resu
         {
             let mapping = Mapping::of(&type_name, &format!("{table}.{name}"), policy);
             let not_null = row.get::<_, Option<bool>>(7).unwrap_or(false);
-            relation.columns.push(SourceColumn { name, type_name, mapping, not_null });
+            let number = row.get::<_, Option<i32>>(8).unwrap_or_default();
+            relation.columns.push(SourceColumn { name, number, type_name, mapping, not_null });
+        }
+    }
+    let rows = client.query_typed(BENEATH, &[]).await;
+    for row in rows.map_err(|error| server.error(error, "cannot read the source's catalog"))? {
+        let above = SourceTable::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        if let Some(relation) = relations.get_mut(&above) {
+            let table = SourceTable::new(row.get::<_, String>(2), row.get::<_, String>(3));
+            relation.beneath.push(Beneath { table, kind: kind(row.get::<_, &str>(4)) });
         }
     }
     Ok(Catalog { relations })
-}
-
-/// The real sizes of tables that are locked already, in bytes.
-pub async fn sizes(client: &Client, server: &Server, tables: &[&SourceTable]) -> Result<Vec<u64>> {
-    let names: Vec<String> = tables.iter().map(|table| table.quoted()).collect();
-    let rows = client.query("SELECT pg_relation_size(name::regclass) FROM unnest($1::text[]) WITH ORDINALITY AS t(name, place) ORDER BY place", &[&names]).await;
-    let rows = rows.map_err(|error| server.error(error, "cannot size the source's tables"))?;
-    Ok(rows.iter().map(|row| u64::try_from(row.get::<_, Option<i64>>(0).unwrap_or(0)).unwrap_or(0)).collect())
 }
 
 fn kind(relkind: &str) -> RelationKind {

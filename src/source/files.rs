@@ -15,17 +15,19 @@ use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{SourceTable, list, quote_identifier};
+use crate::pgcopy::ValueError;
 use crate::pgcopy::column::Column;
 use crate::pgcopy::csv::{CsvError, CsvReader};
 use crate::pgcopy::decode::BATCH_ROWS;
 use crate::pgcopy::mapping::Mapping;
+use crate::pgcopy::policy::Extremes;
+use crate::pipeline::TypePolicy;
 use crate::pipeline::catalog::{Catalog, Relation, RelationKind, SourceColumn};
-use crate::pipeline::{Special, TypePolicy};
 use crate::progress::Event;
 use crate::star::audit::one_number;
 use crate::star::design::Read;
 use crate::star::number::Number;
-use crate::star::origin::{FileState, Position, TableRead};
+use crate::star::origin::{FileState, Position, ReadColumn, TableRead};
 use crate::star::session::{model_error, source_reference};
 use crate::star::staged::{PartWriter, Stage, StagedTable};
 use crate::star::{ControlTotals, Extract};
@@ -58,8 +60,9 @@ impl Folder {
         let mut relations = BTreeMap::new();
         for table in &self.tables {
             let name = SourceTable::new("public", table.name.as_str());
-            let columns = table.columns.iter().map(|column| SourceColumn {
+            let columns = (1..).zip(&table.columns).map(|(number, column)| SourceColumn {
                 name: column.name.clone(),
+                number,
                 type_name: column.type_name.to_lowercase(),
                 mapping: Mapping::of(&column.type_name, &format!("{name}.{}", column.name), policy),
                 not_null: column.not_null,
@@ -69,6 +72,7 @@ impl Folder {
                 columns: columns.collect(),
                 estimated_rows: None,
                 bytes: std::fs::metadata(self.file(&name)).ok().map(|meta| meta.len()),
+                beneath: Vec::new(),
             };
             relations.insert(name, relation);
         }
@@ -105,7 +109,7 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
         let typed = TypedTable::new(
             read,
             order.pipeline.deployment.timezone.name(),
-            order.pipeline.source.types.special,
+            order.pipeline.source.types.extremes,
         );
         let (name, path, stage) = (table.clone(), folder.file(table), Arc::clone(order.stage));
         let task = tokio::task::spawn_blocking(move || typed.read(&name, &path, &stage));
@@ -132,7 +136,18 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
 /// What was read of a table, for the report.
 pub fn table_read(table: &SourceTable, read: &Read, staged: &StagedTable) -> TableRead {
     let columns = read.columns.iter().map(|column| read.schema.field(*column).name().clone()).collect();
-    TableRead { table: table.clone(), columns, rows: staged.rows(), bytes: staged.bytes() }
+    let schema = read.relation.columns.iter().map(|column| ReadColumn {
+        used_by: read.used_by.get(&column.name).cloned().unwrap_or_default(),
+        ..ReadColumn::of(column)
+    });
+    TableRead {
+        table: table.clone(),
+        columns,
+        rows: staged.rows(),
+        bytes: staged.bytes(),
+        filter: read.filter.clone(),
+        schema: schema.collect(),
+    }
 }
 
 /// The columns that the models use, each with its mapping.
@@ -142,11 +157,11 @@ struct TypedTable {
     columns: Vec<(String, Mapping, bool)>,
     declared: Vec<String>,
     zone: String,
-    special: Special,
+    extremes: Extremes,
 }
 
 impl TypedTable {
-    fn new(read: &Read, zone: &str, special: Special) -> TypedTable {
+    fn new(read: &Read, zone: &str, extremes: Extremes) -> TypedTable {
         let columns = read.columns.iter().filter_map(|position| {
             let name = read.schema.field(*position).name();
             let column = read.relation.column(name)?;
@@ -158,7 +173,7 @@ impl TypedTable {
             positions: read.columns.clone(),
             declared: read.relation.columns.iter().map(|column| column.name.clone()).collect(),
             zone: zone.to_owned(),
-            special,
+            extremes,
         }
     }
 
@@ -172,7 +187,7 @@ impl TypedTable {
         let mut columns: Vec<Column> = self
             .columns
             .iter()
-            .map(|(_, mapping, _)| Column::new(*mapping, &self.zone, self.special, BATCH_ROWS))
+            .map(|(_, mapping, _)| Column::new(*mapping, &self.zone, self.extremes, BATCH_ROWS))
             .collect();
         let mut writer = PartWriter::new(stage, Arc::clone(&schema));
         let mut rows = 0;
@@ -216,7 +231,9 @@ fn is_wide(columns: &[Column]) -> bool {
 }
 
 fn cut(schema: &SchemaRef, columns: &mut [Column], rows: usize) -> Result<arrow::array::RecordBatch> {
-    let arrays = columns.iter_mut().map(Column::finish).collect();
+    let arrays = columns.iter_mut().map(Column::finish).collect::<std::result::Result<_, ValueError>>();
+    // The reader has seen to it that every record is UTF-8.
+    let arrays = arrays.or_error(ErrorKind::Bug, || "a text".to_owned())?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     arrow::array::RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
         .or_error(ErrorKind::Bug, || "a batch".to_owned())
@@ -224,7 +241,7 @@ fn cut(schema: &SchemaRef, columns: &mut [Column], rows: usize) -> Result<arrow:
 
 /// A value that doesn't fit, with its table, column, place and the line that helps.
 pub fn value_error(
-    error: crate::pgcopy::column::ValueError,
+    error: ValueError,
     table: &SourceTable,
     column: &str,
     place: Option<(&Path, u64)>,
@@ -236,7 +253,7 @@ pub fn value_error(
     let ours = Error::new(ErrorKind::Fit, message);
     match error.remedy {
         Some(remedy) if remedy.starts_with("as = ") => {
-            ours.hint(format!("add below [source.columns]: \"{table}.{column}\" = {{ {remedy} }}"))
+            ours.hint(format!("set below [source.columns]: \"{table}.{column}\" = {{ {remedy} }}"))
         }
         Some(remedy) => ours.hint(remedy),
         None => ours.hint("correct the value in the source"),
@@ -352,7 +369,7 @@ fn raw_text(path: &Path, declared: &[SourceColumn], stage: &Arc<Stage>) -> Resul
     let fields: Vec<Field> = header.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let mut columns: Vec<Column> =
-        header.iter().map(|_| Column::new(Mapping::Text, "UTC", Special::Refuse, BATCH_ROWS)).collect();
+        header.iter().map(|_| Column::new(Mapping::Text, "UTC", Extremes::EXACT, BATCH_ROWS)).collect();
     let mut writer = PartWriter::new(stage, Arc::clone(&schema));
     let mut rows = 0;
     let mut more = true;

@@ -4,7 +4,9 @@ mod catalog;
 mod ddl;
 mod extract;
 mod files;
+mod privilege;
 mod snapshot;
+mod storage;
 
 use std::sync::Arc;
 
@@ -18,8 +20,9 @@ use crate::star::origin::{Position, TableRead};
 use crate::star::session::Session;
 use crate::star::staged::Stage;
 
+pub use extract::{Taken, ZONE, folder_name, look_through, take};
 use files::Folder;
-use snapshot::{PostgresSource, SourceSnapshot as PostgresSnapshot};
+pub use snapshot::{PostgresSource, SourceSnapshot as PostgresSnapshot};
 
 /// A source that answers, before any snapshot is taken.
 pub enum Source {

@@ -2,48 +2,53 @@
 //! the catalog confirmed inside it, and joined by as many sessions as the pipeline allows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::catalog;
+use super::storage::{self, Storage};
+use super::{catalog, privilege};
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{SourceTable, list, quote_literal};
 use crate::pipeline::catalog::{Catalog, RelationKind};
 use crate::pipeline::{Pipeline, PostgresUrl, TypePolicy};
-use crate::postgres::{Pins, Server, Side};
+use crate::postgres::{Isolation, Pins, Server, Session, Side};
 use crate::star::design::Design;
 use crate::star::origin::Position;
 
 /// A session that has not taken its snapshot yet.
 pub struct PostgresSource {
     server: Server,
-    client: Client,
+    client: Session,
 }
 
 /// Sessions that all see the same instant. Dropping them ends the snapshot on the server.
 pub struct SourceSnapshot {
     pub server: Server,
-    pub sessions: Vec<Client>,
+    pub sessions: Vec<Session>,
     pub position: Position,
     pub held_since: Stopwatch,
-    /// Whether a range of ctid is read by a scan of just that range, as of Postgres 14.
-    pub ranges: bool,
-    pub block_size: u64,
-    /// Bytes of every table that is read, as of now.
-    pub sizes: BTreeMap<SourceTable, u64>,
+    /// Bytes of a page, where a range of pages is read by a scan of just that range: as of Postgres 14.
+    pub page_bytes: Option<u64>,
+    /// Where the rows of every table lie, as of now.
+    pub storage: BTreeMap<SourceTable, Storage>,
 }
 
 const TID_RANGE_SCANS: i32 = 140_000;
 
 impl PostgresSource {
     pub async fn connect(url: &PostgresUrl, pipeline: &Pipeline) -> Result<PostgresSource> {
+        let source = &pipeline.source;
         let pins = Pins {
+            pipeline: &pipeline.deployment.name,
             timezone: pipeline.deployment.timezone.name(),
-            search_path: &pipeline.source.schemas,
-            lock_timeout: Some(pipeline.source.lock_timeout),
+            search_path: &source.schemas,
+            lock_timeout: Some(source.lock_timeout),
+            statement_timeout: source.statement_timeout,
         };
         let server = Server::new(url, Side::Source, &pins)?;
         let client = server.connect().await?;
@@ -51,27 +56,31 @@ impl PostgresSource {
     }
 
     pub async fn catalog(&self, policy: &TypePolicy) -> Result<Catalog> {
-        catalog::read(&self.client, &self.server, policy).await
+        self.server.begin(&self.client, Isolation::Snapshot).await?;
+        let read = catalog::read(&self.client, &self.server, policy).await;
+        self.end().await?;
+        read
     }
 
-    /// Asks the server to parse each control's source side, which only it can judge.
+    /// What the role may not read of the design's tables, and the statements that would let it.
+    pub async fn denied(&self, design: &Design) -> Result<Option<Error>> {
+        self.server.begin(&self.client, Isolation::Snapshot).await?;
+        let denied = privilege::denied(&self.client, &self.server, design).await;
+        self.end().await?;
+        denied
+    }
+
+    /// Asks the server to parse each control's source side, which only it can judge. It plans them as
+    /// a night would run them, and stops before the first row.
     pub async fn refused_controls(&self, design: &Design) -> Result<Vec<(usize, String)>> {
         let mut refused = Vec::new();
         for (index, control) in design.controls.iter().enumerate() {
-            match self.client.prepare(&control.postgres).await {
-                Ok(statement) if statement.columns().len() == 1 => {}
-                Ok(statement) => {
-                    refused.push((index, format!("gives {} columns, not one", statement.columns().len())))
-                }
-                // Class 42 is what the SQL itself got wrong, but for privileges.
-                Err(error) => match error.as_db_error() {
-                    Some(db)
-                        if db.code().code().starts_with("42")
-                            && *db.code() != SqlState::INSUFFICIENT_PRIVILEGE =>
-                    {
-                        refused.push((index, db.message().to_owned()));
-                    }
-                    _ => {
+            match self.judge(&control.postgres).await {
+                Ok(1) => {}
+                Ok(columns) => refused.push((index, format!("gives {columns} columns, not one"))),
+                Err(error) => match wrong_sql(&error) {
+                    Some(reason) => refused.push((index, reason)),
+                    None => {
                         let doing = format!("cannot check a control over {}", list(&control.tables));
                         return Err(self.server.error(error, doing));
                     }
@@ -81,19 +90,68 @@ impl PostgresSource {
         Ok(refused)
     }
 
+    /// The same for the filters that the pipeline declares.
+    pub async fn refused_filters(&self, design: &Design) -> Result<Vec<(SourceTable, String)>> {
+        let mut refused = Vec::new();
+        for (table, read) in &design.reads {
+            let Some(filter) = &read.declared_filter else { continue };
+            let probe = format!("SELECT FROM {} WHERE {filter}", table.quoted());
+            if let Err(error) = self.judge(&probe).await {
+                match wrong_sql(&error) {
+                    Some(reason) => refused.push((table.clone(), reason)),
+                    None => {
+                        return Err(self.server.error(error, format!("cannot check the filter of {table}")));
+                    }
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Those of some functions that may answer otherwise each time they are asked.
+    pub async fn volatile(&self, functions: &[String]) -> Result<Vec<String>> {
+        let query =
+            "SELECT DISTINCT proname::text FROM pg_proc WHERE proname = ANY ($1) AND provolatile = 'v'";
+        let rows = self.client.query_typed(query, &[(&functions, Type::TEXT_ARRAY)]).await;
+        let rows = rows.map_err(|error| self.server.error(error, "cannot ask about functions"))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// How many columns a SELECT gives.
+    async fn judge(&self, sql: &str) -> Result<usize, tokio_postgres::Error> {
+        // A transaction of its own: one that failed refuses everything after.
+        let _ = self.server.begin(&self.client, Isolation::Snapshot).await;
+        let judged = self.client.simple_query(&format!("SELECT * FROM ({sql}\n) AS judged LIMIT 0")).await;
+        let ended = self.client.batch_execute("ROLLBACK").await;
+        let messages = judged.and_then(|messages| ended.map(|()| messages))?;
+        let columns = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::RowDescription(columns) => Some(columns.len()),
+            _ => None,
+        });
+        Ok(columns.unwrap_or(0))
+    }
+
+    async fn end(&self) -> Result<()> {
+        let ended = self.client.batch_execute("ROLLBACK").await;
+        ended.map_err(|error| self.server.error(error, "cannot end a transaction in the source"))
+    }
+
     pub async fn snapshot(self, pipeline: &Pipeline, design: &Design) -> Result<SourceSnapshot> {
         let PostgresSource { server, client } = self;
         fault::at(Point::SourceResolved).or_error(ErrorKind::Source, || "the source failed".to_owned())?;
         let helpers = (1..pipeline.source.connections).map(|_| begin_helper(&server));
         let helpers = futures::future::try_join_all(helpers).await?;
         let held_since = Stopwatch::start();
-        lock(&client, &server, design).await?;
-        let helpers = lock_helpers(helpers, &server, design).await?;
+        // Whoever waits for a lock holds back vacuum already.
+        let most = pipeline.source.snapshot_max;
+        let locking = tokio::time::timeout(most, lock(&client, &server, design)).await;
+        let descent = locking.map_err(|_| held_too_long(most, "its tables are not locked yet"))??;
+        let helpers = lock_helpers(helpers, &server, design, descent, pipeline.source.lock_timeout).await?;
         fault::at(Point::SourceLocked).or_error(ErrorKind::Source, || "the source failed".to_owned())?;
         // The first query of the transaction takes the snapshot; everything is locked by now.
         let row = client
-            .query_one(
-                "SELECT pg_export_snapshot(), pg_current_snapshot()::text, current_setting('server_version'), \
+            .query_typed_one(
+                "SELECT pg_export_snapshot(), txid_current_snapshot()::text, current_setting('server_version'), \
                  current_setting('server_version_num')::int, current_setting('block_size')::int, pg_is_in_recovery(), \
                  CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
                       THEN (SELECT system_identifier::text FROM pg_control_system()) END, \
@@ -113,8 +171,7 @@ impl PostgresSource {
         };
         confirm(&client, &server, pipeline, design).await?;
         let tables: Vec<&SourceTable> = design.reads.keys().collect();
-        let sizes = catalog::sizes(&client, &server, &tables).await?;
-        let sizes = tables.into_iter().cloned().zip(sizes).collect();
+        let storage = storage::read(&client, &server, &tables).await?;
         let mut sessions = vec![client];
         for helper in helpers {
             let join = format!("SET TRANSACTION SNAPSHOT {}", quote_literal(&exported));
@@ -122,41 +179,83 @@ impl PostgresSource {
             joined.map_err(|error| server.error(error, "cannot join the source snapshot"))?;
             sessions.push(helper);
         }
-        let ranges = row.get::<_, i32>(3) >= TID_RANGE_SCANS;
-        let block_size = u64::try_from(row.get::<_, i32>(4)).unwrap_or(8_192);
-        Ok(SourceSnapshot { server, sessions, position, held_since, ranges, block_size, sizes })
+        let page_bytes = u64::try_from(row.get::<_, i32>(4)).unwrap_or(8_192);
+        let page_bytes = (row.get::<_, i32>(3) >= TID_RANGE_SCANS).then_some(page_bytes);
+        Ok(SourceSnapshot { server, sessions, position, held_since, page_bytes, storage })
     }
+}
+
+/// The bound on how long a run may hold its snapshot was hit.
+pub fn held_too_long(most: Duration, so_far: &str) -> Error {
+    let most = humantime::format_duration(most);
+    Error::new(ErrorKind::Source, format!("the source snapshot was held for {most} and {so_far}"))
+        .hint("raise `snapshot_max` or `connections` in [source], or read less: fewer columns, fewer tables")
+}
+
+/// What the SQL itself got wrong, in the server's words: class 42, but for privileges, and values that
+/// are no literals of their type.
+fn wrong_sql(error: &tokio_postgres::Error) -> Option<String> {
+    let db = error.as_db_error()?;
+    let class = &db.code().code()[..2];
+    let wrong = matches!(class, "42" | "22") && *db.code() != SqlState::INSUFFICIENT_PRIVILEGE;
+    wrong.then(|| db.message().to_owned())
+}
+
+/// How far a lock of a partitioned table goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Descent {
+    /// To its partitions, as LOCK does.
+    Whole,
+    /// Before Postgres 13 LOCK wants the privilege on every partition. Without it only the table itself
+    /// is locked, and a partition truncated meanwhile is found at the end.
+    Only,
 }
 
 /// Begins the transaction and locks every table in it, before any query. BEGIN, SET and LOCK take
 /// no snapshot, so a TRUNCATE or a rewriting ALTER TABLE comes wholly before it or wholly after.
-async fn lock(client: &Client, server: &Server, design: &Design) -> Result<()> {
-    client
-        .batch_execute(BEGIN)
-        .await
-        .map_err(|error| server.error(error, "cannot begin reading the source"))?;
-    for table in lockable(design) {
-        let statement = format!("LOCK TABLE {} IN ACCESS SHARE MODE", table.quoted());
-        client.batch_execute(&statement).await.map_err(|error| {
-            let denied = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-            let gone = error.code() == Some(&SqlState::UNDEFINED_TABLE);
-            let ours = server.error(error, format!("cannot lock {table} for reading"));
-            match (denied, gone) {
-                (true, _) => grant(table),
-                (_, true) => changed(&[table.to_string()]),
-                _ => ours,
+async fn lock(client: &Client, server: &Server, design: &Design) -> Result<Descent> {
+    for descent in [Descent::Whole, Descent::Only] {
+        server.begin(client, Isolation::Snapshot).await?;
+        match lock_each(client, design, descent).await {
+            Ok(()) => return Ok(descent),
+            Err((_, error)) if descent == Descent::Whole && is_denied(&error) => {
+                let ended = client.batch_execute("ROLLBACK").await;
+                ended.map_err(|error| server.error(error, "cannot lock the source's tables"))?;
             }
-        })?;
+            Err((table, error)) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                return Err(changed(&[table.to_string()]));
+            }
+            Err((table, error)) => {
+                return Err(server.error(error, format!("cannot lock {table} for reading")));
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::Bug, "no lock was tried"))
+}
+
+async fn lock_each<'a>(
+    client: &Client,
+    design: &'a Design,
+    descent: Descent,
+) -> Result<(), (&'a SourceTable, tokio_postgres::Error)> {
+    for table in lockable(design) {
+        let statement = format!("LOCK TABLE {} IN ACCESS SHARE MODE", locked(table, design, descent));
+        client.batch_execute(&statement).await.map_err(|error| (table, error))?;
     }
     Ok(())
 }
 
-fn grant(table: &SourceTable) -> Error {
-    Error::new(ErrorKind::Fit, format!("the role may not read {table}")).hint(format!(
-        "GRANT USAGE ON SCHEMA {} TO …; GRANT SELECT ON {} TO …",
-        crate::name::quote_identifier(&table.schema),
-        table.quoted()
-    ))
+fn locked(table: &SourceTable, design: &Design, descent: Descent) -> String {
+    let is_tree = design.reads[table].relation.kind == RelationKind::PartitionedTable
+        || design.reads[table].relation.kind == RelationKind::Table;
+    match descent {
+        Descent::Only if is_tree => format!("ONLY {}", table.quoted()),
+        _ => table.quoted(),
+    }
+}
+
+fn is_denied(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
 }
 
 fn changed(what: &[String]) -> Error {
@@ -193,27 +292,30 @@ fn lockable(design: &Design) -> impl Iterator<Item = &SourceTable> {
         .map(|(table, _)| table)
 }
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-
 /// One more session, its transaction begun.
-async fn begin_helper(server: &Server) -> Result<Client> {
+async fn begin_helper(server: &Server) -> Result<Session> {
     let client = server.connect().await?;
-    client
-        .batch_execute(BEGIN)
-        .await
-        .map_err(|error| server.error(error, "cannot begin reading the source"))?;
+    server.begin(&client, Isolation::Snapshot).await?;
     Ok(client)
 }
 
 /// Every session locks for itself, before anyone can queue up: an ALTER TABLE that waits for the
 /// first session's lock would keep the others waiting behind it, and all of them for ever. A helper
 /// that comes too late is left out.
-async fn lock_helpers(helpers: Vec<Client>, server: &Server, design: &Design) -> Result<Vec<Client>> {
-    let tables: Vec<String> = lockable(design).map(SourceTable::quoted).collect();
+async fn lock_helpers(
+    helpers: Vec<Session>,
+    server: &Server,
+    design: &Design,
+    descent: Descent,
+    lock_timeout: Duration,
+) -> Result<Vec<Session>> {
+    let tables: Vec<String> = lockable(design).map(|table| locked(table, design, descent)).collect();
     let mut statement = format!("SET LOCAL lock_timeout = '{HELPER_LOCK_TIMEOUT}'");
     if !tables.is_empty() {
         statement.push_str(&format!("; LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", ")));
     }
+    // What it waits for later, it may wait for as long as the first session.
+    statement.push_str(&format!("; SET LOCAL lock_timeout = {}", lock_timeout.as_millis()));
     let locked = helpers.iter().map(|helper| helper.batch_execute(&statement));
     let locked = futures::future::join_all(locked).await;
     let mut ready = Vec::new();
