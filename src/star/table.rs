@@ -13,12 +13,10 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::col;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::encoding;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::ModelName;
@@ -26,8 +24,6 @@ use crate::name::ModelName;
 /// Rows of a batch that goes to the writer, whatever came out of the engine: so the same rows give
 /// the same bytes.
 const BATCH_ROWS: usize = 8_192;
-/// Rows of a row group: what a reader can skip by statistics, and what the writer holds in memory.
-const GROUP_ROWS: usize = 131_072;
 
 /// One Parquet file, as the manifest lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,47 +109,74 @@ pub struct TableShape {
 /// Writes one Parquet file, hashing it on the way.
 pub struct TableWriter {
     path: PathBuf,
-    writer: ArrowWriter<HashingFile>,
+    schema: SchemaRef,
+    sort: Vec<String>,
+    stage: Stage,
     coalescer: BatchCoalescer,
     rows: u64,
 }
 
+/// The first rows say how the file is encoded, so the writer waits for them.
+enum Stage {
+    Waiting(HashingFile),
+    Writing(Box<ArrowWriter<HashingFile>>),
+    /// A writer that failed writes no more.
+    Failed,
+}
+
 impl TableWriter {
     pub fn create(path: &Path, schema: &SchemaRef, sort: &[String]) -> Result<TableWriter> {
-        let sorting = sort.iter().filter_map(|name| {
-            let column_idx = i32::try_from(schema.index_of(name).ok()?).ok()?;
-            Some(SortingColumn { column_idx, descending: false, nulls_first: false })
-        });
-        // Nested columns shift the numbers of the leaves, so the order is stated for flat tables.
-        let flat = schema.fields().iter().all(|field| !field.data_type().is_nested());
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .set_created_by(concat!("starmill ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_sorting_columns(flat.then(|| sorting.collect()))
-            .build();
-        let write_error = || format!("cannot write {}", path.display());
-        let file = File::create(path).or_error(ErrorKind::Store, write_error)?;
         let file =
-            HashingFile { file: BufWriter::with_capacity(1 << 20, file), hash: Sha256::new(), bytes: 0 };
-        let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties))
-            .or_error(ErrorKind::Store, write_error)?;
-        let coalescer = BatchCoalescer::new(Arc::clone(schema), BATCH_ROWS);
-        Ok(TableWriter { path: path.to_owned(), writer, coalescer, rows: 0 })
+            File::create(path).or_error(ErrorKind::Store, || format!("cannot write {}", path.display()))?;
+        let file =
+            HashingFile { file: BufWriter::with_capacity(1 << 18, file), hash: Sha256::new(), bytes: 0 };
+        Ok(TableWriter {
+            path: path.to_owned(),
+            schema: Arc::clone(schema),
+            sort: sort.to_vec(),
+            stage: Stage::Waiting(file),
+            coalescer: BatchCoalescer::new(Arc::clone(schema), BATCH_ROWS),
+            rows: 0,
+        })
     }
 
     pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
         fault::at(Point::WriteBatch).map_err(|error| write_error(&self.path, error))?;
+        // What has the right size already needs no copy.
+        if batch.num_rows() == BATCH_ROWS && self.coalescer.is_empty() {
+            return self.encode(&batch);
+        }
         self.coalescer.push_batch(batch).or_error(ErrorKind::Bug, || "cannot re-cut a batch".to_owned())?;
         self.drain()
     }
 
     fn drain(&mut self) -> Result<()> {
         while let Some(batch) = self.coalescer.next_completed_batch() {
-            self.rows += batch.num_rows() as u64;
-            self.writer.write(&batch).map_err(|error| write_error(&self.path, error))?;
+            self.encode(&batch)?;
         }
         Ok(())
+    }
+
+    fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        let mut writer = self.writer(batch)?;
+        let written = writer.write(batch);
+        self.stage = Stage::Writing(writer);
+        written.map_err(|error| write_error(&self.path, error))
+    }
+
+    /// The writer, made when the first rows are there.
+    fn writer(&mut self, first: &RecordBatch) -> Result<Box<ArrowWriter<HashingFile>>> {
+        match std::mem::replace(&mut self.stage, Stage::Failed) {
+            Stage::Writing(writer) => Ok(writer),
+            Stage::Waiting(file) => {
+                let properties = encoding::properties(first, &self.sort);
+                ArrowWriter::try_new(file, Arc::clone(&self.schema), Some(properties))
+                    .map(Box::new)
+                    .map_err(|error| write_error(&self.path, error))
+            }
+            Stage::Failed => Err(Error::new(ErrorKind::Bug, "a writer that failed was used again")),
+        }
     }
 
     pub fn finish(mut self) -> Result<DataFile> {
@@ -161,7 +184,8 @@ impl TableWriter {
             .finish_buffered_batch()
             .or_error(ErrorKind::Bug, || "cannot re-cut the last batch".to_owned())?;
         self.drain()?;
-        let mut inner = self.writer.into_inner().map_err(|error| write_error(&self.path, error))?;
+        let writer = self.writer(&RecordBatch::new_empty(Arc::clone(&self.schema)))?;
+        let mut inner = writer.into_inner().map_err(|error| write_error(&self.path, error))?;
         inner.flush().map_err(|error| write_error(&self.path, error))?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let sha256 = inner.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
