@@ -8,6 +8,8 @@ pub enum Event {
     Step(&'static str),
     /// So many rows of a table have passed.
     Rows { table: String, rows: u64 },
+    /// Something that people should know before it goes on.
+    Note(String),
     /// A table is done.
     Table { table: String, rows: u64 },
 }

@@ -1,5 +1,6 @@
 //! What a run would do: everything resolved and checked, no row read, nothing written.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,17 +10,29 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{SourceTable, list};
 use crate::pipeline::catalog::{Catalog, RelationKind};
 use crate::pipeline::model::Body;
-use crate::pipeline::{Location, Pipeline, mistakes};
+use crate::pipeline::{self, Location, Pipeline, mistakes};
 use crate::source::Source;
 use crate::star::design::{Design, design};
+use crate::star::drift::{SchemaChange, changes};
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
+use crate::store::Store;
 
 /// A pipeline that fits its source, and the source, still waiting.
 pub struct Plan {
     pub pipeline: Arc<Pipeline>,
     pub design: Arc<Design>,
     pub source: Source,
+    /// How the source's schema changed since the last run.
+    pub changes: Vec<SchemaChange>,
+}
+
+/// The plan of a pipeline whose store, if there is one that can be read, says what the last run read.
+pub async fn planned(path: &Path) -> Result<Plan> {
+    let pipeline = pipeline::read(path)?;
+    let published = Store::new(&pipeline.deployment.store.folder).published().ok().flatten();
+    let known = published.map(|published| published.manifest.source).unwrap_or_default();
+    plan(pipeline, &known).await
 }
 
 /// Opens the source, reads its catalog, and holds the pipeline against it.
@@ -35,18 +48,35 @@ pub async fn plan(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
     let design = match design(&pipeline, &catalog, &session).await? {
         Ok(design) => design,
         Err(found) => {
+            let changes = changes(known, &catalog, &|_| None);
             let lost = lost(known, &catalog);
-            return Err(match lost.is_empty() {
-                true => mistakes(&pipeline.deployment.document.path, found),
-                false => schema_changed(&lost, found),
+            let touched = changes.iter().any(|change| change.takes_away() && !change.models.is_empty());
+            return Err(match !lost.is_empty() || touched {
+                true => schema_changed(&lost, &changes, found),
+                false => mistakes(&pipeline.deployment.document.path, found),
             });
         }
     };
-    let refused = refused_controls(&source, &pipeline, &design).await?;
+    not_denied(&source, &design).await?;
+    let mut refused = refused_filters(&source, &pipeline, &catalog, &design).await?;
+    // A wrong condition stands in every total, and would be told again for each.
+    if refused.is_empty() {
+        refused = refused_controls(&source, &pipeline, &design).await?;
+    }
     if !refused.is_empty() {
         return Err(mistakes(&pipeline.deployment.document.path, refused));
     }
-    Ok(Plan { pipeline: Arc::new(pipeline), design: Arc::new(design), source })
+    let changes = changes(known, &catalog, &|table| design.reads.get(table).cloned());
+    Ok(Plan { pipeline: Arc::new(pipeline), design: Arc::new(design), source, changes })
+}
+
+/// The role may read every table, and sees all its rows.
+pub(super) async fn not_denied(source: &Source, design: &Design) -> Result<()> {
+    let Source::Postgres(source) = source else { return Ok(()) };
+    match source.denied(design).await? {
+        Some(denied) => Err(denied),
+        None => Ok(()),
+    }
 }
 
 /// What the last run read and the source has no more.
@@ -63,11 +93,46 @@ fn lost(known: &[TableRead], catalog: &Catalog) -> Vec<String> {
     lost
 }
 
-fn schema_changed(lost: &[String], found: Vec<Diagnostic>) -> Error {
-    let message = format!("the source's schema changed since the last run: it has no more {}", list(lost));
-    Error::new(ErrorKind::Fit, message)
+fn schema_changed(lost: &[String], changes: &[SchemaChange], found: Vec<Diagnostic>) -> Error {
+    let message = match lost {
+        [] => "the source's schema changed since the last run, and the pipeline does not fit it any more"
+            .to_owned(),
+        _ => format!("the source's schema changed since the last run: it has no more {}", list(lost)),
+    };
+    let error =
+        changes.iter().fold(Error::new(ErrorKind::Fit, message), |error, change| error.at("changed", change));
+    error
         .with_diagnostics(found)
-        .hint("if it was renamed, follow it in the SQL below; if it is gone for good, remove it there")
+        .hint("if it was renamed, follow it in the SQL above; if it is gone for good, remove it there")
+}
+
+/// A condition that the server refuses is the pipeline's mistake, with its place.
+async fn refused_filters(
+    source: &Source,
+    pipeline: &Pipeline,
+    catalog: &Catalog,
+    design: &Design,
+) -> Result<Vec<Diagnostic>> {
+    let Source::Postgres(source) = source else { return Ok(Vec::new()) };
+    for filter in &pipeline.source.filters {
+        if let [first, ..] = source.volatile(&filter.calls).await?.as_slice() {
+            let message =
+                format!("`{first}` is volatile: it may answer otherwise in every session and every run");
+            let refused = Diagnostic::error(message)
+                .at(&pipeline.deployment.document, filter.condition.span.clone())
+                .help("declare it STABLE or IMMUTABLE if it is, or write the condition without it");
+            return Ok(vec![refused]);
+        }
+    }
+    let refused = source.refused_filters(design).await?;
+    let diagnostics = refused.into_iter().map(|(table, reason)| {
+        let own = pipeline.source.filters_of(catalog, &table).next();
+        let span = own.map_or(0..0, |filter| filter.condition.span.clone());
+        Diagnostic::error(format!("the condition of {table}: {reason}"))
+            .at(&pipeline.deployment.document, span)
+            .help("it is SQL that the source's server evaluates, over that table's columns")
+    });
+    Ok(diagnostics.collect())
 }
 
 /// Only the server can judge SQL that it is going to run.
@@ -95,6 +160,7 @@ pub struct PlanSummary {
     pub controls: usize,
     pub store: String,
     pub target: Option<String>,
+    pub changes: Vec<SchemaChange>,
     pub warnings: Vec<String>,
 }
 
@@ -107,6 +173,8 @@ pub struct PlannedRead {
     pub of_columns: usize,
     pub estimated_rows: Option<u64>,
     pub bytes: Option<u64>,
+    /// Which rows are read, when not all.
+    pub filter: Option<String>,
     /// The lock that is taken; none for what cannot be locked.
     pub lock: Option<&'static str>,
 }
@@ -136,6 +204,7 @@ impl Plan {
             of_columns: read.relation.columns.len(),
             estimated_rows: read.relation.estimated_rows,
             bytes: read.relation.bytes,
+            filter: read.filter.clone(),
             lock: match read.relation.kind {
                 RelationKind::Table | RelationKind::PartitionedTable | RelationKind::View => {
                     on_server.then_some("ACCESS SHARE")
@@ -167,6 +236,7 @@ impl Plan {
                 .target
                 .as_ref()
                 .map(|target| format!("{} (schema {})", target.url, target.schema)),
+            changes: self.changes.clone(),
             warnings: self.warnings().map(|warning| warning.message.clone()).collect(),
         }
     }

@@ -65,7 +65,11 @@ pub async fn rehearse(
     progress.tell(Event::Step("plan"));
     let previous = stand.store.published()?;
     same_pipeline(&stand.store, previous.as_ref(), &pipeline)?;
-    let Plan { pipeline, design, source } = plan(pipeline, known(previous.as_ref())).await?;
+    let Plan { pipeline, design, source, changes } = plan(pipeline, known(previous.as_ref())).await?;
+    for change in &changes {
+        progress.tell(Event::Note(format!("the source changed since the last run: {change}")));
+    }
+    report.source.changes = changes;
     report
         .warnings
         .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));

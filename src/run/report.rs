@@ -9,6 +9,7 @@ use crate::load::Delivery;
 use crate::name::{RunId, SnapshotId};
 use crate::star::audit::{ControlLine, Coverage, Verdict};
 use crate::star::diff::TableDiff;
+use crate::star::drift::SchemaChange;
 use crate::star::origin::{Position, TableRead};
 use crate::star::session::Effort;
 use crate::store::manifest::StepRecord;
@@ -88,6 +89,9 @@ pub struct SourceReport {
     pub position: Option<Position>,
     pub held_seconds: f64,
     pub tables: Vec<TableRead>,
+    /// How its schema changed since the last run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<SchemaChange>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,8 +1,11 @@
 //! Where a star's rows came from: the position of the source, and what was read of each table.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::name::SourceTable;
+use crate::name::{ModelName, SourceTable};
+use crate::pipeline::catalog::SourceColumn;
 
 /// Where in the source's history a snapshot stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,4 +40,34 @@ pub struct TableRead {
     pub rows: u64,
     /// Bytes in Arrow's memory form.
     pub bytes: u64,
+    /// Which rows were read, when not all, in Postgres's SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Every column that the table had, read or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schema: Vec<ReadColumn>,
+}
+
+/// A column of a table as it was when the table was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadColumn {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its place in the table, which a rename keeps.
+    pub number: i32,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub used_by: BTreeSet<ModelName>,
+}
+
+impl ReadColumn {
+    /// Of which nobody knows yet who uses it.
+    pub fn of(column: &SourceColumn) -> ReadColumn {
+        ReadColumn {
+            name: column.name.clone(),
+            type_name: column.type_name.clone(),
+            number: column.number,
+            used_by: BTreeSet::new(),
+        }
+    }
 }
