@@ -79,6 +79,21 @@ pub enum Command {
         #[command(flatten)]
         pipeline: PipelineArg,
     },
+    /// Take tables of the source as they are, as of one instant, into Parquet
+    #[command(after_help = EXTRACT_EXAMPLES)]
+    Extract {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// A new folder for the files; it appears when all of them are whole
+        #[arg(long, value_name = "FOLDER", required_unless_present = "dry_run")]
+        to: Option<PathBuf>,
+        /// A table to take with all its columns, instead of what the models read; may be repeated
+        #[arg(long, value_name = "TABLE")]
+        table: Vec<String>,
+        /// Look at every value, and write nothing
+        #[arg(long, conflicts_with = "to")]
+        dry_run: bool,
+    },
     /// Show what changed between any two snapshots
     Diff {
         #[command(flatten)]
@@ -143,6 +158,12 @@ Examples:
   starmill run pipelines/shop.toml --format json | jq '.diff[] | {table, added, removed, changed}'
   starmill run --dry-run --exit-code pipelines/shop.toml    in a merge check: 10 if rows change
   starmill run --accept dim_customer pipelines/shop.toml    after its key was changed on purpose";
+
+const EXTRACT_EXAMPLES: &str = "\
+Examples:
+  starmill extract pipelines/shop.toml --to out/tables          what the models read
+  starmill extract pipelines/shop.toml --to orders --table orders --table public.order_items
+  starmill extract pipelines/shop.toml --dry-run                would every value arrive?";
 
 const QUERY_EXAMPLES: &str = "\
 Tables: the star's by their names; starmill.runs, starmill.tables and starmill.controls tell of the runs.

@@ -15,8 +15,9 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load::Adopt;
 use crate::operate::{compare, runs};
-use crate::pipeline;
-use crate::run::plan::plan;
+use crate::postgres;
+use crate::run::extract::{Wanted, extract};
+use crate::run::plan::planned;
 use crate::run::report::{ErrorReport, Mode};
 use crate::run::{Alerts, Differences, Request, delivery, run};
 use crate::star::audit::Strictness;
@@ -43,10 +44,18 @@ pub async fn dispatch(args: Args) -> u8 {
             run_command(&pipeline, request).await
         }
         Command::Plan { pipeline } => {
-            let summary = async { Ok(plan(pipeline::read(&pipeline.path)?, &[]).await?.summary()) };
+            let summary = async { Ok(planned(&pipeline.path).await?.summary()) };
             finish(pipeline.format, stoppable(summary).await, render::plan)
         }
         Command::Check { pipeline } => check(&pipeline).await,
+        Command::Extract { pipeline, to, table, .. } => {
+            let progress = spinner::progress(pipeline.format);
+            let wanted = Wanted { tables: table, folder: to };
+            let taken = stoppable(extract(&pipeline.path, &wanted, progress.listener())).await;
+            postgres::settle();
+            progress.finish();
+            finish(pipeline.format, taken, render::extraction)
+        }
         Command::Diff { pipeline, from, to, exit_code } => {
             let compared = stoppable(compare::compare(&pipeline.path, &from, &to)).await;
             let differs = exit_code && compared.as_ref().is_ok_and(compare::Comparison::has_differences);
@@ -98,8 +107,7 @@ async fn run_command(pipeline: &PipelineArg, request: Request) -> u8 {
 }
 
 async fn check(pipeline: &PipelineArg) -> u8 {
-    let plan = async { plan(pipeline::read(&pipeline.path)?, &[]).await };
-    match stoppable(plan).await {
+    match stoppable(planned(&pipeline.path)).await {
         Ok(plan) => {
             let warnings: Vec<_> = plan.warnings().collect();
             match pipeline.format {
@@ -108,6 +116,7 @@ async fn check(pipeline: &PipelineArg) -> u8 {
                     "pipeline": plan.pipeline.deployment.name,
                     "models": plan.pipeline.models.len(),
                     "controls": plan.pipeline.controls.len(),
+                    "changes": plan.changes,
                     "diagnostics": warnings.iter().map(|warning| warning.to_json()).collect::<Vec<_>>(),
                 })),
                 Format::Text => {

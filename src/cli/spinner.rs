@@ -7,10 +7,12 @@ use std::time::Duration;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Format;
+use super::render;
 use crate::progress::{Event, Progress};
 
 pub struct Spinner {
     bar: ProgressBar,
+    format: Format,
 }
 
 /// A spinner on stderr. It hides itself when stderr is no terminal.
@@ -26,12 +28,12 @@ pub fn progress(format: Format) -> Spinner {
     if !bar.is_hidden() {
         bar.enable_steady_tick(Duration::from_millis(100));
     }
-    Spinner { bar }
+    Spinner { bar, format }
 }
 
 impl Spinner {
     pub fn listener(&self) -> Progress {
-        let bar = self.bar.clone();
+        let (bar, format) = (self.bar.clone(), self.format);
         let rows: Mutex<BTreeMap<String, u64>> = Mutex::default();
         Progress::new(move |event| match event {
             Event::Step(step) => {
@@ -44,6 +46,11 @@ impl Spinner {
                 *count += more;
                 bar.set_message(format!("{table}: {} rows", HumanCount(*count)));
             }
+            // Above the line, and in a pipe too: it is said before anything is read.
+            Event::Note(note) if format == Format::Text => {
+                bar.suspend(|| render::say(&format!("note: {note}")))
+            }
+            Event::Note(_) => {}
             Event::Table { table, rows } => {
                 bar.set_message(format!("{table}: {} rows, done", HumanCount(rows)))
             }

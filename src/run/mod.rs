@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod delivery;
+pub mod extract;
 pub mod plan;
 mod rehearse;
 pub mod report;

@@ -198,6 +198,29 @@ fn store_error(doing: &str, path: &Path, error: std::io::Error) -> Error {
 }
 
 /// Makes what was written or renamed in a folder survive a power cut.
+/// Puts a folder of our own making, two levels deep, to its place, whole and on disk.
+pub fn put_folder(from: &Path, to: &Path) -> Result<()> {
+    for (path, _) in lock::entries(from) {
+        if path.is_dir() {
+            for (file, _) in lock::entries(&path) {
+                sync_file(&file)?;
+            }
+            sync_folder(&path)?;
+        } else {
+            sync_file(&path)?;
+        }
+    }
+    sync_folder(from)?;
+    std::fs::rename(from, to).map_err(|error| store_error("cannot move the tables to", to, error))?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_folder(parent.unwrap_or(Path::new(".")))
+}
+
+fn sync_file(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| store_error("cannot sync", path, error))
+}
+
 fn sync_folder(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(|error| store_error("cannot sync", path, error))

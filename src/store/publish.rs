@@ -1,7 +1,6 @@
 //! Makes an audited star the published one, at one instant: the renaming of `latest.json`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +10,7 @@ use super::manifest::{
     ColumnRecord, FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, RegistryShape, StepRecord, TableRecord,
 };
 use super::verify::hash;
-use super::{LATEST, create_folder, replace_file, store_error, sync_folder};
+use super::{LATEST, create_folder, replace_file, store_error, sync_file, sync_folder};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{ModelName, SnapshotId};
@@ -133,11 +132,6 @@ impl StoreWriter {
 
 fn at(point: Point, path: &Path) -> Result<()> {
     fault::at(point).map_err(|error| store_error("cannot publish into", path, error))
-}
-
-fn sync_file(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| store_error("cannot sync", path, error))
 }
 
 fn sync_star(folder: &Path, tables: &[StarTable]) -> Result<()> {

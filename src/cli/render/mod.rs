@@ -18,7 +18,7 @@ pub use operate::{
     comparison, history, prune_plan, pruned, rollback, rollback_plan, snapshot, snapshots, upcoming,
     verification, verified,
 };
-pub use plan::{checked, plan};
+pub use plan::{checked, extraction, plan};
 pub use run::{delivery, run};
 
 fn table(header: &[&str], right: &[usize]) -> Table {

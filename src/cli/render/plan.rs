@@ -3,7 +3,9 @@
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::{block, table};
+use crate::run::extract::{Extraction, files_of};
 use crate::run::plan::{Plan, PlanSummary};
+use crate::star::drift::SchemaChange;
 
 /// What would be read, built and written.
 pub fn plan(plan: &PlanSummary) -> String {
@@ -24,6 +26,12 @@ pub fn plan(plan: &PlanSummary) -> String {
         ]);
     }
     text.push_str(&block(&rows));
+    for read in &plan.reads {
+        if let Some(filter) = &read.filter {
+            text.push_str(&format!("\n  Of {}, only the rows where {}.\n", read.table, one_line(filter)));
+        }
+    }
+    text.push_str(&changed(&plan.changes));
     text.push_str("\n  Builds, in this order:\n\n");
     let mut rows = table(&["table", "role", "key", "columns", "reads"], &[3]);
     for model in &plan.builds {
@@ -50,11 +58,56 @@ pub fn plan(plan: &PlanSummary) -> String {
     text
 }
 
+/// How the source's schema changed since the last run.
+pub(super) fn changed(changes: &[SchemaChange]) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let lines = changes.iter().map(|change| format!("    {change}\n"));
+    format!("\n  The source's schema changed since the last run:\n{}", lines.collect::<String>())
+}
+
 pub fn checked(plan: &Plan) -> String {
     let (models, controls) = (plan.pipeline.models.len(), plan.pipeline.controls.len());
     let tables = plan.design.reads.len();
     format!(
-        "{} fits its source: {models} models over {tables} tables, {controls} controls.\n",
-        plan.pipeline.deployment.name
+        "{} fits its source: {models} models over {tables} tables, {controls} controls.\n{}",
+        plan.pipeline.deployment.name,
+        changed(&plan.changes)
     )
+}
+
+fn one_line(text: &str) -> String {
+    text.replace("\n)", ")").replace('\n', " ")
+}
+
+/// What was taken of the source.
+pub fn extraction(taken: &Extraction) -> String {
+    let looked = taken.folder.is_none();
+    let what = if looked { "looked through, nothing written" } else { "extracted" };
+    let mut text = format!("{} · {what} · {:.2} s\n\n", taken.pipeline, taken.seconds);
+    let mut rows = table(&["table", "rows", "columns", "size", ""], &[1, 2, 3]);
+    for table in &taken.tables {
+        rows.add_row([
+            table.table.to_string(),
+            HumanCount(table.rows).to_string(),
+            table.columns.len().to_string(),
+            if looked { String::new() } else { DecimalBytes(table.bytes).to_string() },
+            match &taken.folder {
+                Some(folder) => files_of(folder, &table.table).join("*.parquet").display().to_string(),
+                None => String::new(),
+            },
+        ]);
+    }
+    text.push_str(&block(&rows));
+    for table in &taken.tables {
+        if let Some(filter) = &table.filter {
+            text.push_str(&format!("\n  Of {}, only the rows where {}.\n", table.table, one_line(filter)));
+        }
+    }
+    text.push_str(&format!(
+        "\n  All as of one instant; the source snapshot was held for {:.2} s.\n",
+        taken.held_seconds
+    ));
+    text
 }

@@ -22,6 +22,7 @@ pub fn run(report: &RunReport, folder: &str) -> String {
     text.push_str(&tables(report));
     text.push_str(&controls(report));
     text.push_str(&changes(report));
+    text.push_str(&super::plan::changed(&report.source.changes));
     if let Some(delivery) = &report.pending_delivery {
         text.push_str(&format!("\n  Before this night, what was pending:\n\n{}", self::delivery(delivery)));
     }
