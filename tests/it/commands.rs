@@ -47,7 +47,7 @@ fn check_says_that_all_is_well() {
     let json = project.starmill(&["check", "pipelines/shop.toml", "--format", "json"]).exits(0).json();
     assert_eq!(
         json,
-        serde_json::json!({ "ok": true, "pipeline": "shop", "models": 8, "controls": 11, "diagnostics": [] })
+        serde_json::json!({ "ok": true, "pipeline": "shop", "models": 8, "controls": 11, "changes": [], "diagnostics": [] })
     );
 }
 

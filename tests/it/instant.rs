@@ -197,7 +197,7 @@ fn a_source_that_is_done_with_has_no_session_left() {
     let project = Project::shop_on(&source);
     project.night();
     let sessions = || {
-        source.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'starmill' AND datname = current_database()")
+        source.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'starmill shop' AND datname = current_database()")
     };
     wait_until("the sessions to end", || sessions() == "0");
     let flag = project.path("paused");

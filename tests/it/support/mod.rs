@@ -1,6 +1,8 @@
 //! A project folder of one's own, the binary, and a throw-away Postgres.
 
 mod cluster;
+mod peer;
+mod proxy;
 mod receiver;
 mod terminal;
 
@@ -9,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-pub use cluster::{Cluster, Database, cluster, cluster_with};
+pub use cluster::{Cluster, Database, cluster, cluster_of, cluster_with, other_servers, program};
+pub use peer::peer;
+pub use proxy::Proxy;
 pub use receiver::{Receiver, fetch};
 pub use terminal::Terminal;
 
@@ -268,7 +272,13 @@ impl Ran {
 /// Compares a whole output with what `tests/it/expected` says; STARMILL_TEST_BLESS=1 writes it there.
 #[track_caller]
 pub fn assert_output(name: &str, output: &str) {
-    let path = root().join("tests/it/expected").join(name);
+    assert_document(&format!("tests/it/expected/{name}"), output);
+}
+
+/// The same for a page of the repository that is printed.
+#[track_caller]
+pub fn assert_document(name: &str, output: &str) {
+    let path = root().join(name);
     if std::env::var_os("STARMILL_TEST_BLESS").is_some() {
         std::fs::write(&path, output).unwrap();
     }

@@ -1,0 +1,411 @@
+//! Gentle to its source, and safe when the source is not gentle: bounds, standbys, poolers, lost
+//! connections. After each of them nothing is published, nothing is left on the server, and it can be
+//! run again.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::support::{
+    Cluster, Database, Project, Proxy, Ran, cluster, cluster_with, peer, program, wait_until,
+};
+
+/// A run of the shop that pauses before each of its tables.
+struct Paused {
+    child: Child,
+    flag: PathBuf,
+}
+
+fn paused(project: &Project) -> Paused {
+    let flag = project.path("paused");
+    let child = project
+        .start(&["run", "pipelines/shop.toml"], Some(&format!("extract.table=pause:{}", flag.display())));
+    wait_until("the run to pause", || flag.exists());
+    Paused { child, flag }
+}
+
+impl Paused {
+    /// Lets it go on to its end.
+    fn goes_on(mut self) -> Ran {
+        wait_until("the run to end", || {
+            let _ = std::fs::remove_file(&self.flag);
+            self.child.try_wait().unwrap().is_some()
+        });
+        Ran::of(self.child)
+    }
+}
+
+fn sessions(source: &Database) -> String {
+    source.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'starmill%' AND datname = current_database()")
+}
+
+#[track_caller]
+fn assert_nothing_is_left(project: &Project, source: &Database) {
+    assert_eq!(project.latest(), None);
+    wait_until("the sessions to end", || sessions(source) == "0");
+    assert_eq!(project.entries("out/shop/.scratch"), Vec::<String>::new());
+}
+
+#[test]
+fn a_session_that_the_dba_ends_ends_the_run_and_it_can_be_run_again() {
+    let source = cluster().shop();
+    let project = Project::shop_on(&source);
+    let run = paused(&project);
+    source.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'starmill shop' AND datname = current_database()");
+    run.goes_on().exits(4).warns("help: ");
+    assert_nothing_is_left(&project, &source);
+    project.night();
+}
+
+#[test]
+fn a_statement_that_the_dba_cancels_ends_the_run_and_it_can_be_run_again() {
+    let source = cluster().shop();
+    source.sql("CREATE VIEW slow AS SELECT order_id, pg_sleep(0.01)::text AS slept FROM orders");
+    let project = Project::shop_on(&source);
+    read_slowly(&project);
+    let child = project.start(&["run", "pipelines/shop.toml"], None);
+    wait_until("the slow read to be cancelled", || {
+        source.sql("SELECT count(*) FILTER (WHERE pg_cancel_backend(pid)) FROM pg_stat_activity WHERE application_name = 'starmill shop' AND datname = current_database() AND query LIKE 'COPY%slow%'") != "0"
+    });
+    Ran::of(child)
+        .exits(4)
+        .warns("cannot read public.slow")
+        .warns("somebody cancelled it on the server; run again");
+    assert_nothing_is_left(&project, &source);
+    source.sql("CREATE OR REPLACE VIEW slow AS SELECT order_id, ''::text AS slept FROM orders");
+    project.night();
+}
+
+/// Has a model read the view `slow`.
+fn read_slowly(project: &Project) {
+    project.edit(
+        "sql/shop/order_summary.sql",
+        "FROM orders AS o",
+        "FROM (SELECT orders.*, slow.slept FROM orders JOIN public.slow USING (order_id) WHERE slow.slept = '') AS o",
+    );
+}
+
+#[test]
+fn a_server_that_shuts_down_in_the_middle_ends_the_run() {
+    let own = cluster_with("", |_| {});
+    let source = own.shop();
+    let project = Project::shop_on(&source);
+    let run = paused(&project);
+    drop(own);
+    run.goes_on().exits(4).warns("help: ");
+    assert_eq!(project.latest(), None);
+}
+
+#[test]
+fn a_connection_cut_in_the_middle_ends_the_run_and_leaves_nothing() {
+    let source = cluster().shop();
+    // At the greeting, in the catalog, in the rows.
+    for bytes in [10, 2_000, 60_000, 400_000] {
+        let proxy = Proxy::cutting(cluster().port(), bytes);
+        let mut project = Project::shop();
+        project.set("SHOP_SOURCE", &format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port, source.name));
+        project.starmill(&["run", "pipelines/shop.toml"]).exits(4);
+        assert_nothing_is_left(&project, &source);
+        project.set("SHOP_SOURCE", &source.url());
+        project.night();
+    }
+}
+
+#[test]
+fn a_server_that_is_just_starting_is_waited_for() {
+    let source = cluster().shop();
+    let proxy = Proxy::late(cluster().port(), Duration::from_millis(900));
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port, source.name));
+    project.set("STARMILL_LOG", "info");
+    project
+        .starmill(&["run", "pipelines/shop.toml"])
+        .exits(0)
+        .warns("cannot connect to the source; trying again");
+}
+
+#[test]
+fn a_wrong_password_is_not_tried_again() {
+    let source = cluster().shop();
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &source.url_of("guarded"));
+    project.set("PGPASSWORD", "wrong");
+    project.set("STARMILL_LOG", "info");
+    let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(4);
+    assert!(!ran.stderr.contains("trying again"), "{}", ran.stderr);
+}
+
+#[test]
+fn every_bound_ends_the_run_cleanly_and_says_which_it_was() {
+    let source = cluster().shop();
+    source.sql("CREATE VIEW slow AS SELECT order_id, pg_sleep(0.002)::text AS slept FROM orders");
+    let bounded = |setting: &str, expected: &[&str]| {
+        let project = Project::shop_on(&source);
+        match setting.starts_with("snapshot_max") {
+            true => project.edit("pipelines/shop.toml", "snapshot_max = \"30m\"", setting),
+            false => project.edit("pipelines/shop.toml", "[store]", &format!("{setting}\n[store]")),
+        }
+        read_slowly(&project);
+        let mut ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(4);
+        for text in expected {
+            ran = ran.warns(text);
+        }
+        assert_nothing_is_left(&project, &source);
+    };
+    bounded("snapshot_max = \"500ms\"", &["the source snapshot was held for 500ms", "snapshot_max"]);
+    bounded(
+        "statement_timeout = \"300ms\"",
+        &["cannot read public.slow", "raise `statement_timeout` in [source]"],
+    );
+    // A role's own bound is the DBA's word, and holds.
+    source.sql(&format!("ALTER ROLE postgres IN DATABASE {} SET statement_timeout = '300ms'", source.name));
+    bounded("", &["statement timeout"]);
+    source.sql(&format!("ALTER ROLE postgres IN DATABASE {} RESET statement_timeout", source.name));
+}
+
+#[test]
+fn a_dba_sees_who_is_reading() {
+    let source = cluster().shop();
+    let project = Project::shop_on(&source);
+    let run = paused(&project);
+    let seen = source.sql("SELECT DISTINCT application_name, count(*) OVER () FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'starmill%'");
+    assert_eq!(seen, "starmill shop|2");
+    run.goes_on().exits(0);
+}
+
+/// A standby of a cluster, which follows it.
+struct Standby {
+    server: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Standby {
+    fn of(primary: &Cluster) -> Standby {
+        let folder = tempfile::Builder::new().prefix("starmill-standby").tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(65_534), None).ok();
+        let data = folder.path().join("data");
+        let backup = program("pg_basebackup")
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &primary.port().to_string(),
+                "-U",
+                "postgres",
+                "-R",
+                "-c",
+                "fast",
+                "-D",
+            ])
+            .arg(&data)
+            .current_dir("/tmp")
+            .output()
+            .unwrap();
+        assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = program("postgres")
+            .args([
+                "-D",
+                data.to_str().unwrap(),
+                "-p",
+                &port.to_string(),
+                "-k",
+                folder.path().to_str().unwrap(),
+            ])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "fsync=off"])
+            .args(["-c", "max_standby_streaming_delay=100ms", "-c", "wal_receiver_status_interval=100ms"])
+            .current_dir("/tmp")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Standby { server, port, _folder: folder }
+    }
+
+    fn url(&self, database: &Database) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, database.name)
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.server.id() as i32),
+            nix::sys::signal::Signal::SIGINT,
+        )
+        .ok();
+        self.server.wait().ok();
+    }
+}
+
+#[test]
+fn a_hot_standby_is_read_and_its_conflicts_are_told() {
+    let primary = cluster_with("host replication postgres 127.0.0.1/32 trust", |_| {});
+    let source = primary.shop();
+    let standby = Standby::of(&primary);
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &standby.url(&source));
+    wait_until("the standby to answer", || {
+        project.starmill(&["check", "pipelines/shop.toml"]).code == Some(0)
+    });
+    let report = project.night();
+    assert_eq!(report["source"]["position"]["standby"], true);
+    // Replay that must remove rows which our snapshot still sees waits, and then ends us.
+    let before = project.latest();
+    let run = paused(&project);
+    source.sql("DELETE FROM order_items WHERE item_id % 2 = 0");
+    source.sql("VACUUM order_items");
+    std::thread::sleep(Duration::from_secs(2));
+    run.goes_on().exits(4).warns("hot_standby_feedback");
+    assert_eq!(project.latest(), before);
+    wait_until("the standby to have caught up", || {
+        project.starmill(&["run", "pipelines/shop.toml"]).code == Some(0)
+    });
+}
+
+#[test]
+fn a_pooler_that_lends_a_session_for_a_transaction_is_no_hindrance_and_is_left_as_it_was() {
+    let source = cluster().shop();
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings = folder.path().join("pgbouncer.ini");
+    std::fs::write(
+        &settings,
+        format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 4\n[databases]\n{} = host=127.0.0.1 port={} user=postgres\n",
+            cluster().port(),
+            source.name,
+            cluster().port()
+        ),
+    )
+    .unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut pooler = program("pgbouncer")
+        .arg(&settings)
+        .current_dir("/tmp")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{port}/{}", source.name);
+    let pooled = |sql: &str| {
+        let output = Command::new("psql").args(["-X", "-At", "-d", &url, "-c", sql]).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    };
+    wait_until("the pooler to answer", || pooled("SELECT 1").is_some());
+    let settings = "SELECT current_setting('TimeZone'), current_setting('row_security'), current_setting('search_path'), current_setting('lock_timeout')";
+    let before = pooled(settings).unwrap();
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", &url);
+    for _ in 0..3 {
+        project.night();
+    }
+    project.starmill(&["extract", "pipelines/shop.toml", "--table", "orders", "--to", "taken"]).exits(0);
+    let seen = peer(&format!(
+        "SELECT count(*), sum(order_total) FROM '{}'",
+        project.path("taken/public.orders/*.parquet").display()
+    ));
+    assert_eq!(seen, source.sql("SELECT count(*), sum(order_total) FROM orders"));
+    // Whoever gets the session after us finds it as we found it.
+    for _ in 0..8 {
+        assert_eq!(pooled(settings).unwrap(), before);
+    }
+    pooler.kill().unwrap();
+    pooler.wait().unwrap();
+}
+
+#[test]
+fn an_extraction_that_fails_or_is_stopped_leaves_no_folder() {
+    let source = cluster().shop();
+    let project = Project::shop_on(&source);
+    let args = ["extract", "pipelines/shop.toml", "--to", "taken/here"];
+    std::fs::create_dir_all(project.path("taken")).unwrap();
+    for (fault, code) in [("write.batch=full", 8), ("extract.table=fail", 4)] {
+        project.starmill_with_fault(&args, fault).exits(code);
+        assert_eq!(project.entries("taken"), Vec::<String>::new(), "{fault}");
+    }
+    let flag = project.path("paused");
+    let child = project.start(&args, Some(&format!("extract.table=pause:{}", flag.display())));
+    wait_until("the extraction to pause", || flag.exists());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
+    std::fs::remove_file(&flag).unwrap();
+    Ran::of(child).exits(130);
+    assert_eq!(project.entries("taken"), Vec::<String>::new());
+    wait_until("the sessions to end", || sessions(&source) == "0");
+    // Killed outright it leaves scratch behind, which the next one sweeps.
+    assert_eq!(project.starmill_with_fault(&args, "write.batch=kill").code, None);
+    assert_eq!(project.entries("taken"), [".scratch"]);
+    project.starmill(&args).exits(0).says("public.orders");
+    assert_eq!(project.entries("taken"), ["here"]);
+    // What is there is never overwritten.
+    project.starmill(&args).exits(2).warns("taken/here is there already");
+    project.starmill(&["extract", "pipelines/shop.toml"]).exits(2).warns("--to <FOLDER>");
+    project
+        .starmill(&["extract", "pipelines/shop.toml", "--dry-run"])
+        .exits(0)
+        .says("looked through, nothing written");
+    let files = Project::shop();
+    files
+        .starmill(&["extract", "pipelines/shop.toml", "--dry-run"])
+        .exits(2)
+        .warns("a folder of files already");
+    project
+        .starmill(&["extract", "pipelines/shop.toml", "--dry-run", "--table", "ordrs"])
+        .exits(5)
+        .warns("did you mean `orders`?");
+}
+
+#[test]
+fn what_changed_in_the_sources_schema_is_told_before_anything_is_read() {
+    let source = cluster().shop();
+    let project = Project::shop_on(&source);
+    project.night();
+    source.sql(
+        "ALTER TABLE customers ADD COLUMN phone text; ALTER TABLE products ALTER COLUMN unit_price TYPE numeric(12,2); \
+         ALTER TABLE addresses RENAME COLUMN street TO street_line; ALTER TABLE orders DROP COLUMN order_total",
+    );
+    let said = [
+        "public.customers.phone (text) was added; no model uses it",
+        "public.addresses.street was probably renamed to street_line; no model uses it",
+        "is gone; no model uses it",
+    ];
+    let mut ran = project
+        .starmill(&["plan", "pipelines/shop.toml"])
+        .exits(0)
+        .says("The source's schema changed since the last run:");
+    for text in said {
+        ran = ran.says(text);
+    }
+    ran.says("public.products.unit_price was numeric(").says("and is numeric(12,2); used by dim_product");
+    // A run says it before it reads, also when it then fails.
+    let mut ran = project.starmill_with_fault(&["run", "pipelines/shop.toml"], "extract.table=fail").exits(4);
+    for text in said {
+        ran = ran.warns(&format!(
+            "note: the source changed since the last run: {}",
+            if text.starts_with("is") { "public.orders.order_total" } else { text }
+        ));
+    }
+    // A type that a model cannot live with is told as what it is.
+    source.sql("ALTER TABLE order_items ALTER COLUMN quantity TYPE text");
+    project
+        .starmill(&["run", "pipelines/shop.toml"])
+        .exits(5)
+        .warns("the pipeline does not fit it any more")
+        .warns("changed: public.order_items.quantity was integer and is text");
+    source.sql("ALTER TABLE order_items ALTER COLUMN quantity TYPE integer USING quantity::integer");
+    // What a model uses and is gone ends it, with its name, its new name, and who is hit.
+    source.sql("ALTER TABLE customers RENAME COLUMN full_name TO name");
+    let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(5);
+    ran.warns("it has no more the column public.customers.full_name")
+        .warns("changed: public.customers.full_name was probably renamed to name; used by dim_customer and order_summary");
+    source.sql("ALTER TABLE customers RENAME COLUMN name TO full_name");
+    let report = project.night();
+    assert_eq!(report["source"]["changes"].as_array().unwrap().len(), 4, "{:#}", report["source"]["changes"]);
+    let again = project.night();
+    assert!(again["source"].get("changes").is_none(), "what was told once is known");
+}

@@ -1,0 +1,55 @@
+//! A connection's bad days: a proxy before the server that is late, or cuts what passes.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+pub struct Proxy {
+    pub port: u16,
+}
+
+impl Proxy {
+    /// Begins to listen only after a while, on a port that refuses until then.
+    pub fn late(server: u16, after: Duration) -> Proxy {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            std::thread::sleep(after);
+            serve(TcpListener::bind(("127.0.0.1", port)).unwrap(), server, usize::MAX);
+        });
+        Proxy { port }
+    }
+
+    /// Cuts every connection once the server has sent so many bytes over all of them.
+    pub fn cutting(server: u16, after: usize) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || serve(listener, server, after));
+        Proxy { port }
+    }
+}
+
+fn serve(listener: TcpListener, server: u16, most: usize) {
+    let passed = Arc::new(AtomicUsize::new(0));
+    for client in listener.incoming() {
+        let (Ok(client), Ok(upstream)) = (client, TcpStream::connect(("127.0.0.1", server))) else {
+            continue;
+        };
+        let passed = Arc::clone(&passed);
+        let (there, back) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+        std::thread::spawn(move || carry(client, there, &AtomicUsize::new(0), usize::MAX));
+        std::thread::spawn(move || carry(upstream, back, &passed, most));
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, passed: &AtomicUsize, most: usize) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if passed.fetch_add(read, Ordering::Relaxed) > most || to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
