@@ -17,30 +17,7 @@ use libfuzzer_sys::fuzz_target;
 use pgcopy::column::Column;
 use pgcopy::decode::Decoder;
 use pgcopy::mapping::Mapping;
-use pgcopy::policy::{Decimal, Extremes, FarDates, Special};
-
-const MAPPINGS: [Mapping; 20] = [
-    Mapping::Boolean,
-    Mapping::Int16,
-    Mapping::Int32,
-    Mapping::Int64,
-    Mapping::Float32,
-    Mapping::Float64,
-    Mapping::Decimal(Decimal { precision: 9, scale: 2 }),
-    Mapping::Decimal(Decimal { precision: 38, scale: 10 }),
-    Mapping::Decimal(Decimal { precision: 38, scale: 38 }),
-    Mapping::Decimal(Decimal { precision: 76, scale: 20 }),
-    Mapping::Money,
-    Mapping::Text,
-    Mapping::PaddedText,
-    Mapping::Jsonb,
-    Mapping::Uuid,
-    Mapping::Bytes,
-    Mapping::Date,
-    Mapping::Time,
-    Mapping::Timestamp,
-    Mapping::TimestampTz,
-];
+use pgcopy::policy::{Extremes, FarDates, Special};
 
 fuzz_target!(|data: &[u8]| {
     let [columns, policy, cut, bytes @ ..] = data else { return };
@@ -52,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
     };
     // Up to four columns, of types that the first byte picks.
     let mappings: Vec<Mapping> = (0..columns % 5)
-        .map(|place| MAPPINGS[(usize::from(*columns) + usize::from(place) * 7) % MAPPINGS.len()])
+        .map(|place| Mapping::EVERY[(usize::from(*columns) + usize::from(place) * 7) % Mapping::EVERY.len()])
         .collect();
     let fields: Vec<Field> = mappings.iter().map(|m| Field::new("c", m.arrow_type("UTC"), true)).collect();
     let new = |mapping: &Mapping| Column::new(*mapping, "UTC", Extremes { special, far_dates }, 4);

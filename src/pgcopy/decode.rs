@@ -191,7 +191,7 @@ fn row_length(data: &[u8], fields: usize) -> Result<Option<usize>, DecodeError> 
 mod tests {
     use super::*;
     use crate::pgcopy::mapping::Mapping;
-    use crate::pgcopy::policy::{Decimal, Extremes};
+    use crate::pgcopy::policy::Extremes;
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Field, Int32Type, Schema};
 
@@ -250,29 +250,6 @@ mod tests {
         assert!(matches!(decoder.feed(&bytes), Err(DecodeError::Value(1, _))));
     }
 
-    /// Every way in which a value travels.
-    const MAPPINGS: [Mapping; 19] = [
-        Mapping::Boolean,
-        Mapping::Int16,
-        Mapping::Int32,
-        Mapping::Int64,
-        Mapping::Float32,
-        Mapping::Float64,
-        Mapping::Decimal(Decimal { precision: 9, scale: 2 }),
-        Mapping::Decimal(Decimal { precision: 38, scale: 38 }),
-        Mapping::Decimal(Decimal { precision: 76, scale: 20 }),
-        Mapping::Money,
-        Mapping::Text,
-        Mapping::PaddedText,
-        Mapping::Jsonb,
-        Mapping::Uuid,
-        Mapping::Bytes,
-        Mapping::Date,
-        Mapping::Time,
-        Mapping::Timestamp,
-        Mapping::TimestampTz,
-    ];
-
     /// Feeds bytes in pieces, as a line would bring them, and gives how much the batches held.
     fn digest(mut decoder: Decoder, bytes: &[u8], piece: usize) -> Result<usize, DecodeError> {
         let mut held = 0;
@@ -307,7 +284,7 @@ mod tests {
                     bytes.truncate(fastrand::usize(..=bytes.len()));
                 }
             }
-            let pick = || MAPPINGS[fastrand::usize(..MAPPINGS.len())];
+            let pick = || Mapping::EVERY[fastrand::usize(..Mapping::EVERY.len())];
             // Half of the time the columns are those of the stream that was spoilt.
             let decoder = match round % 2 {
                 0 => decoder(&[Mapping::Int32, Mapping::Text]),

@@ -37,6 +37,30 @@ pub struct Unmappable {
 }
 
 impl Mapping {
+    /// Every way in which a value travels, decimals of every width among them, for those who try them all.
+    pub const EVERY: [Mapping; 20] = [
+        Mapping::Boolean,
+        Mapping::Int16,
+        Mapping::Int32,
+        Mapping::Int64,
+        Mapping::Float32,
+        Mapping::Float64,
+        Mapping::Decimal(Decimal { precision: 9, scale: 2 }),
+        Mapping::Decimal(Decimal { precision: 38, scale: 10 }),
+        Mapping::Decimal(Decimal { precision: 38, scale: 38 }),
+        Mapping::Decimal(Decimal { precision: 76, scale: 20 }),
+        Mapping::Money,
+        Mapping::Text,
+        Mapping::PaddedText,
+        Mapping::Jsonb,
+        Mapping::Uuid,
+        Mapping::Bytes,
+        Mapping::Date,
+        Mapping::Time,
+        Mapping::Timestamp,
+        Mapping::TimestampTz,
+    ];
+
     /// The mapping of a column whose type Postgres names so (`format_type`, or in DDL).
     ///
     /// `column` is its full name, `schema.table.column`, by which the pipeline may override it.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, Database, Project, Proxy, Ran, cluster, cluster_with, peer, program, wait_until,
+    Cluster, Database, Project, Proxy, Ran, cluster, cluster_with, free_port, peer, program, wait_until,
 };
 
 /// A run of the shop that pauses before each of its tables.
@@ -203,7 +203,7 @@ impl Standby {
             .output()
             .unwrap();
         assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let server = program("postgres")
             .args([
                 "-D",
@@ -269,7 +269,7 @@ fn a_hot_standby_is_read_and_its_conflicts_are_told() {
 fn a_pooler_that_lends_a_session_for_a_transaction_is_no_hindrance_and_is_left_as_it_was() {
     let source = cluster().shop();
     let folder = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let settings = folder.path().join("pgbouncer.ini");
     std::fs::write(
         &settings,

@@ -84,6 +84,11 @@ pub fn program(name: &str) -> Command {
     server_command(&bin(&[beside, PathBuf::from("/usr/sbin")], name))
 }
 
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// Postgres refuses to run as root, so root becomes nobody for it.
 fn server_command(program: &Path) -> Command {
     let mut command = Command::new(program);
@@ -111,7 +116,7 @@ fn start(programs: &[PathBuf], rules: &str, prepare: impl FnOnce(&Path)) -> Clus
     let trusted = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(&hba, format!("{rules}\nhost all guarded all scram-sha-256\n{trusted}")).unwrap();
     prepare(&data);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut script =
         String::from("\"$0\" \"$@\" & server=$!; cat > /dev/null; kill -INT $server; wait $server");
     let _ = write!(script, "; exit 0");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-pub use cluster::{Cluster, Database, cluster, cluster_of, cluster_with, other_servers, program};
+pub use cluster::{Cluster, Database, cluster, cluster_of, cluster_with, free_port, other_servers, program};
 pub use peer::peer;
 pub use proxy::Proxy;
 pub use receiver::{Receiver, fetch};

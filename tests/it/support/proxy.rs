@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::free_port;
+
 pub struct Proxy {
     pub port: u16,
 }
@@ -13,7 +15,7 @@ pub struct Proxy {
 impl Proxy {
     /// Begins to listen only after a while, on a port that refuses until then.
     pub fn late(server: u16, after: Duration) -> Proxy {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         std::thread::spawn(move || {
             std::thread::sleep(after);
             serve(TcpListener::bind(("127.0.0.1", port)).unwrap(), server, usize::MAX);
