@@ -17,6 +17,8 @@ pub struct Cluster {
     _watcher: Child,
     databases: AtomicU32,
     folder: tempfile::TempDir,
+    /// The server's own copy of its programs, if it needed one.
+    programs: Option<tempfile::TempDir>,
 }
 
 /// A database of one test's own.
@@ -38,7 +40,21 @@ pub fn cluster_with(rules: &str, prepare: impl FnOnce(&Path)) -> Cluster {
 
 /// A server of another version, whose programs lie in this folder.
 pub fn cluster_of(programs: &Path) -> Cluster {
-    start(&[programs.to_owned()], "", |_| {})
+    // Whoever runs the server must reach its programs, which a checkout below root's home denies.
+    let reached = server_command(&programs.join("initdb")).arg("--version").output();
+    if reached.is_ok_and(|output| output.status.success()) {
+        return start(&[programs.to_owned()], "", |_| {});
+    }
+    let copy = tempfile::Builder::new().prefix("starmill-server").tempdir().unwrap();
+    std::fs::set_permissions(copy.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let installed = programs.parent().unwrap();
+    let copied =
+        Command::new("cp").arg("-r").arg(installed).arg(copy.path().join("server")).status().unwrap();
+    assert!(copied.success());
+    let bin = copy.path().join("server").join(programs.file_name().unwrap());
+    let mut cluster = start(&[bin], "", |_| {});
+    cluster.programs = Some(copy);
+    cluster
 }
 
 /// The folders of other servers' programs: those that `tests/run` fetches, and those that
@@ -140,7 +156,7 @@ fn start(programs: &[PathBuf], rules: &str, prepare: impl FnOnce(&Path)) -> Clus
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let cluster = Cluster { port, _watcher: watcher, databases: AtomicU32::new(0), folder };
+    let cluster = Cluster { port, _watcher: watcher, databases: AtomicU32::new(0), folder, programs: None };
     let admin = cluster.admin();
     super::wait_until("the test server to answer", || admin.try_sql("SELECT 1").is_some());
     admin.sql("CREATE ROLE guarded LOGIN PASSWORD 'open sesame'");
