@@ -26,6 +26,8 @@ pub struct Column {
     rows: usize,
     /// Bytes of variable length since the last batch.
     bytes: usize,
+    /// Values that a policy turned into NULL or moved, over all batches.
+    altered: u64,
 }
 
 enum Builder {
@@ -77,7 +79,12 @@ impl Column {
                 Builder::Timestamp(builder.with_data_type(mapping.arrow_type(zone)))
             }
         };
-        Column { mapping, extremes, data_type: mapping.arrow_type(zone), builder, rows, bytes: 0 }
+        Column { mapping, extremes, data_type: mapping.arrow_type(zone), builder, rows, bytes: 0, altered: 0 }
+    }
+
+    /// How many values a policy turned into NULL or moved so far.
+    pub fn altered(&self) -> u64 {
+        self.altered
     }
 
     /// Bytes of text and binary values waiting for the next batch.
@@ -204,6 +211,7 @@ impl Column {
             FarDates::Null => None,
             FarDates::Clamp => Some(days.clamp(FIRST_DAY, LAST_DAY)),
         };
+        self.altered += u64::from(moved != Some(days));
         if let Builder::Date(builder) = &mut self.builder {
             // A date of Postgres's calendar, which ends in 5874897, has room in Arrow's.
             let fits = |days| i32::try_from(days).map_err(|_| too_far(&shown_day(days)));
@@ -222,8 +230,14 @@ impl Column {
                 Some(i64::try_from(micros).map_err(|_| too_far("(after the year 294246)"))?)
             }
             (None, FarDates::Refuse) => return Err(far(&shown_instant(micros))),
-            (None, FarDates::Null) => None,
-            (None, FarDates::Clamp) => Some(if micros < 0 { FIRST_MICRO } else { LAST_MICRO }),
+            (None, FarDates::Null) => {
+                self.altered += 1;
+                None
+            }
+            (None, FarDates::Clamp) => {
+                self.altered += 1;
+                Some(if micros < 0 { FIRST_MICRO } else { LAST_MICRO })
+            }
         };
         if let Builder::Timestamp(builder) = &mut self.builder {
             builder.append_option(moved);
@@ -314,6 +328,7 @@ impl Column {
     fn unfit(&mut self, unfit: Unfit, raw: &[u8]) -> Result<(), ValueError> {
         match unfit {
             Unfit::Special(_) if self.extremes.special == Special::Null => {
+                self.altered += 1;
                 self.push_null();
                 Ok(())
             }
@@ -337,6 +352,7 @@ impl Column {
     /// reader accepts: the years 0001 and 9999.
     fn infinity(&mut self, word: &'static str) -> Result<(), ValueError> {
         let positive = word == "infinity";
+        self.altered += u64::from(self.extremes.special != Special::Refuse);
         match (self.extremes.special, &mut self.builder) {
             (Special::Null, _) => self.push_null(),
             (Special::Clamp, Builder::Date(_)) => {

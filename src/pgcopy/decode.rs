@@ -79,6 +79,11 @@ impl Decoder {
         full.then(|| self.cut()).transpose()
     }
 
+    /// How many values of each column a policy turned into NULL or moved.
+    pub fn altered(&self) -> impl Iterator<Item = u64> {
+        self.columns.iter().map(Column::altered)
+    }
+
     /// The last rows; an error when the stream ended before its trailer.
     pub fn finish(mut self) -> Result<Option<RecordBatch>, DecodeError> {
         if self.state != State::Trailer || !self.carry.is_empty() {

@@ -17,7 +17,7 @@ use crate::pipeline::{self, Pipeline};
 use crate::progress::{Event, Progress};
 use crate::source::{self, Source, SourceSnapshot, Taken, ZONE, folder_name};
 use crate::star::design::{Design, Read};
-use crate::star::origin::{Position, ReadColumn};
+use crate::star::origin::{Altered, Position, ReadColumn};
 use crate::star::schema::published_type;
 use crate::star::staged::require_folder;
 use crate::star::table::{DataFile, in_zone};
@@ -52,6 +52,8 @@ pub struct TakenTable {
     pub columns: Vec<ReadColumn>,
     /// Which rows were taken, when not all, in Postgres's SQL.
     pub filter: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub altered: Altered,
     pub rows: u64,
     pub bytes: u64,
     /// Below the folder of the table's name.
@@ -94,12 +96,13 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
     };
     match &wanted.folder {
         None => {
-            let Taken { mut tables, held_seconds, .. } =
+            let Taken { mut tables, mut altered, held_seconds, .. } =
                 source::look_through(snapshot, &pipeline, &design, progress).await?;
             extraction.held_seconds = held_seconds;
             for (table, read) in &design.reads {
                 let rows = tables.remove(table).unwrap_or_default().into_iter().sum();
-                extraction.tables.push(taken(table, read, rows, Vec::new()));
+                let altered = altered.remove(table).unwrap_or_default();
+                extraction.tables.push(taken(table, read, altered, rows, Vec::new()));
             }
             extraction.seconds = watch.elapsed().as_secs_f64();
         }
@@ -108,13 +111,15 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
             let scratch = Scratch::create(parent.unwrap_or(Path::new(".")), &RunId::new(clock::now()))?;
             let tables = scratch.folder().join("tables");
             require_folder(&tables)?;
-            let Taken { tables: mut files, held_seconds, .. } =
+            let Taken { tables: mut files, mut altered, held_seconds, .. } =
                 source::take(snapshot, &pipeline, &design, progress, &tables).await?;
             extraction.held_seconds = held_seconds;
             for (table, read) in &design.reads {
                 let mut files = files.remove(table).unwrap_or_default();
                 files.sort_by(|a, b| a.name.cmp(&b.name));
-                extraction.tables.push(taken(table, read, files.iter().map(|file| file.rows).sum(), files));
+                let rows = files.iter().map(|file| file.rows).sum();
+                let altered = altered.remove(table).unwrap_or_default();
+                extraction.tables.push(taken(table, read, altered, rows, files));
             }
             extraction.seconds = watch.elapsed().as_secs_f64();
             let told = serde_json::to_vec_pretty(&extraction)
@@ -128,12 +133,12 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
     Ok(extraction)
 }
 
-fn taken(table: &SourceTable, read: &Read, rows: u64, files: Vec<DataFile>) -> TakenTable {
+fn taken(table: &SourceTable, read: &Read, altered: Altered, rows: u64, files: Vec<DataFile>) -> TakenTable {
     let taken = |name: &str| read.columns.iter().any(|column| read.schema.field(*column).name() == name);
     let columns = read.relation.columns.iter().filter(|column| taken(&column.name)).map(ReadColumn::of);
     let bytes = files.iter().map(|file| file.bytes).sum();
     let filter = read.filter.clone();
-    TakenTable { table: table.clone(), columns: columns.collect(), filter, rows, bytes, files }
+    TakenTable { table: table.clone(), columns: columns.collect(), filter, altered, rows, bytes, files }
 }
 
 /// Where the files of a table lie.

@@ -25,6 +25,7 @@ use crate::star::audit::Strictness;
 use crate::star::session::{Budget, runtime};
 use crate::store::{PrunePlan, Retention, Scratch, Store, StoreWriter};
 
+pub use rehearse::altered;
 use rehearse::{Rehearsal, Stand};
 use report::{ErrorReport, Mode, Outcome, RunReport};
 

@@ -87,6 +87,11 @@ pub async fn rehearse(
         Order { pipeline: &pipeline, design: &design, stage: &stage, session, progress: progress.clone() };
     let snapshot = source.snapshot(&pipeline, &design).await?;
     let Extracted { extract, reads, position, held_seconds } = snapshot.extract(order).await?;
+    for read in &reads {
+        report
+            .warnings
+            .extend(read.altered.iter().map(|(column, values)| altered(&read.table, column, *values)));
+    }
     report.source.position = Some(position.clone());
     report.source.held_seconds = held_seconds;
     report.source.tables.clone_from(&reads);
@@ -143,6 +148,11 @@ pub async fn rehearse(
     let proof =
         Proof { created_at: report.started_at, position, reads, diff: changes, steps: report.steps.clone() };
     Ok(Rehearsal { pipeline, star, proof })
+}
+
+/// What a policy did is the pipeline's will, and still said.
+pub fn altered(table: &SourceTable, column: &str, values: u64) -> String {
+    format!("{table}.{column}: {values} values became NULL or were moved, as `special` and `far_dates` say")
 }
 
 /// A store holds one pipeline's star; another's would be compared with it, and prune it away.

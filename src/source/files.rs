@@ -27,7 +27,7 @@ use crate::progress::Event;
 use crate::star::audit::one_number;
 use crate::star::design::Read;
 use crate::star::number::Number;
-use crate::star::origin::{FileState, Position, ReadColumn, TableRead};
+use crate::star::origin::{Altered, FileState, Position, ReadColumn, TableRead};
 use crate::star::session::{model_error, source_reference};
 use crate::star::staged::{PartWriter, Stage, StagedTable};
 use crate::star::{ControlTotals, Extract};
@@ -113,9 +113,10 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
         );
         let (name, path, stage) = (table.clone(), folder.file(table), Arc::clone(order.stage));
         let task = tokio::task::spawn_blocking(move || typed.read(&name, &path, &stage));
-        let staged = task.await.or_error(ErrorKind::Bug, || "a reader ended by itself".to_owned())??;
+        let (staged, altered) =
+            task.await.or_error(ErrorKind::Bug, || "a reader ended by itself".to_owned())??;
         order.progress.tell(Event::Table { table: table.to_string(), rows: staged.rows() });
-        reads.push(table_read(table, read, &staged));
+        reads.push(table_read(table, read, &staged, altered));
         tables.insert(table.clone(), staged);
     }
     let totals = totals(&folder, &order).await?;
@@ -134,7 +135,7 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
 }
 
 /// What was read of a table, for the report.
-pub fn table_read(table: &SourceTable, read: &Read, staged: &StagedTable) -> TableRead {
+pub fn table_read(table: &SourceTable, read: &Read, staged: &StagedTable, altered: Altered) -> TableRead {
     let columns = read.columns.iter().map(|column| read.schema.field(*column).name().clone()).collect();
     let schema = read.relation.columns.iter().map(|column| ReadColumn {
         used_by: read.used_by.get(&column.name).cloned().unwrap_or_default(),
@@ -146,6 +147,7 @@ pub fn table_read(table: &SourceTable, read: &Read, staged: &StagedTable) -> Tab
         rows: staged.rows(),
         bytes: staged.bytes(),
         filter: read.filter.clone(),
+        altered,
         schema: schema.collect(),
     }
 }
@@ -177,7 +179,7 @@ impl TypedTable {
         }
     }
 
-    fn read(&self, table: &SourceTable, path: &Path, stage: &Arc<Stage>) -> Result<StagedTable> {
+    fn read(&self, table: &SourceTable, path: &Path, stage: &Arc<Stage>) -> Result<(StagedTable, Altered)> {
         let mut csv = open(path)?;
         let header = header(&mut csv, path, &self.declared)?;
         let fields: Vec<usize> =
@@ -221,7 +223,9 @@ impl TypedTable {
         if rows > 0 {
             writer.write(cut(&schema, &mut columns, rows)?)?;
         }
-        Ok(StagedTable::new(Arc::clone(&self.whole), &self.positions, vec![writer.finish()?]))
+        let counted = self.columns.iter().zip(&columns).filter(|(_, column)| column.altered() > 0);
+        let altered = counted.map(|((name, ..), column)| (name.clone(), column.altered())).collect();
+        Ok((StagedTable::new(Arc::clone(&self.whole), &self.positions, vec![writer.finish()?]), altered))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a star's rows came from: the position of the source, and what was read of each table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,10 +43,15 @@ pub struct TableRead {
     /// Which rows were read, when not all, in Postgres's SQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub altered: Altered,
     /// Every column that the table had, read or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<ReadColumn>,
 }
+
+/// How many values of each column a policy turned into NULL or moved; without those that have none.
+pub type Altered = BTreeMap<String, u64>;
 
 /// A column of a table as it was when the table was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -376,6 +376,16 @@ fn infinity_and_far_years_become_what_the_pipeline_says() {
             project.path("out/latest/s/*.parquet").display()
         ))
     };
+    let project = pipeline(&source, "special = \"clamp\"\nfar_dates = \"null\"");
+    project
+        .starmill(&["run", "pipelines/p.toml"])
+        .exits(0)
+        .says("warning: public.t.d: 5 values became NULL or were moved")
+        .says("warning: public.t.p: 5 values became NULL or were moved");
+    project
+        .starmill(&["extract", "pipelines/p.toml", "--table", "t", "--dry-run"])
+        .exits(0)
+        .says("warning: public.t.d: 5 values became NULL or were moved");
     let (first, last) = ("-719162 -62135596800000000", "2932896 253402300799999999");
     assert_eq!(
         seen("special = \"clamp\"\nfar_dates = \"clamp\""),

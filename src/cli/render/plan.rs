@@ -3,6 +3,7 @@
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::{block, table};
+use crate::run::altered;
 use crate::run::extract::{Extraction, files_of};
 use crate::run::plan::{Plan, PlanSummary};
 use crate::star::drift::SchemaChange;
@@ -103,6 +104,11 @@ pub fn extraction(taken: &Extraction) -> String {
     for table in &taken.tables {
         if let Some(filter) = &table.filter {
             text.push_str(&format!("\n  Of {}, only the rows where {}.\n", table.table, one_line(filter)));
+        }
+    }
+    for table in &taken.tables {
+        for (column, values) in &table.altered {
+            text.push_str(&format!("\nwarning: {}\n", altered(&table.table, column, *values)));
         }
     }
     text.push_str(&format!(

@@ -16,6 +16,7 @@ use crate::pgcopy::mapping::Mapping;
 use crate::pgcopy::policy::Extremes;
 use crate::postgres::{Server, Session};
 use crate::star::design::Read;
+use crate::star::origin::Altered;
 
 /// Closes the tap with the COPY, also with one that is given up: what still comes is nobody's then.
 struct OpenTap<'a>(&'a Session);
@@ -95,7 +96,7 @@ impl TableCopy {
         range: &Range,
         into: S,
         keep: impl FnMut(&mut S, RecordBatch) -> Result<()> + Send + 'static,
-    ) -> Result<S> {
+    ) -> Result<(S, Altered)> {
         let taking = Arc::new(Mutex::new(Taking { decoder: self.decoder(), into, keep, failure: None }));
         let tapped = Arc::clone(&taking);
         session.tap().open(Box::new(move |row| {
@@ -123,10 +124,12 @@ impl TableCopy {
             }
             (None, Ok(())) => {}
         }
+        let named = self.columns.iter().map(|(name, _)| name.clone()).zip(decoder.altered());
+        let altered = named.filter(|(_, values)| *values > 0).collect();
         if let Some(batch) = decoder.finish().map_err(|error| self.error(error))? {
             keep(&mut into, batch)?;
         }
-        Ok(into)
+        Ok((into, altered))
     }
 
     /// Waits for the COPY's end. Rows come this way only over a line that has no tap.

@@ -21,6 +21,7 @@ use crate::postgres::{Cancellation, Server, Session};
 use crate::progress::{Event, Progress};
 use crate::star::design::Design;
 use crate::star::number::Number;
+use crate::star::origin::Altered;
 
 /// What all sessions share.
 pub struct Crew<D: Destination> {
@@ -38,6 +39,7 @@ pub struct Crew<D: Destination> {
 /// What all sessions brought.
 pub struct Haul<K> {
     pub parts: BTreeMap<SourceTable, Vec<K>>,
+    pub altered: BTreeMap<SourceTable, Altered>,
     pub numbers: BTreeMap<usize, Number>,
     /// Their transactions are still open: the first session holds the locks, without which a
     /// TRUNCATE would empty what the others still read. All end together, when all have read.
@@ -47,6 +49,7 @@ pub struct Haul<K> {
 /// What one session brought.
 struct Share<K> {
     parts: Vec<(SourceTable, K)>,
+    altered: Vec<(SourceTable, Altered)>,
     numbers: BTreeMap<usize, Number>,
     session: Session,
 }
@@ -73,7 +76,8 @@ impl<D: Destination> Crew<D> {
     }
 
     async fn session(&self, client: Session, number: usize) -> Result<Share<Kept<D>>> {
-        let mut share = Share { parts: Vec::new(), numbers: BTreeMap::new(), session: client };
+        let mut share =
+            Share { parts: Vec::new(), altered: Vec::new(), numbers: BTreeMap::new(), session: client };
         let mut open: Option<Open<D::Sink>> = None;
         while let Some(task) = self.next() {
             match task {
@@ -98,8 +102,9 @@ impl<D: Destination> Crew<D> {
                         progress.tell(Event::Rows { table: shown.clone(), rows: batch.num_rows() as u64 });
                         sink.write(batch)
                     };
-                    let (sink, rows) =
+                    let ((sink, rows), altered) =
                         copy.run(&share.session, &self.server, &range, (sink, rows), keep).await?;
+                    share.altered.push((table.clone(), altered));
                     let at_hand = Open { table, copy, sink, rows };
                     open = Some(at_hand);
                 }
@@ -175,11 +180,20 @@ struct Open<S> {
 }
 
 async fn gather<K: 'static>(workers: &mut JoinSet<Result<Share<K>>>) -> Result<Haul<K>> {
-    let mut haul = Haul { parts: BTreeMap::new(), numbers: BTreeMap::new(), sessions: Vec::new() };
+    let mut haul = Haul {
+        parts: BTreeMap::new(),
+        altered: BTreeMap::new(),
+        numbers: BTreeMap::new(),
+        sessions: Vec::new(),
+    };
     while let Some(joined) = workers.join_next().await {
         let share = joined.or_error(ErrorKind::Bug, || "a worker ended by itself".to_owned())??;
         for (table, part) in share.parts {
             haul.parts.entry(table).or_insert_with(Vec::new).push(part);
+        }
+        for (table, altered) in share.altered {
+            let sums = haul.altered.entry(table).or_default();
+            altered.into_iter().for_each(|(column, values)| *sums.entry(column).or_default() += values);
         }
         haul.numbers.extend(share.numbers);
         haul.sessions.push(share.session);

@@ -19,7 +19,7 @@ use crate::pipeline::Pipeline;
 use crate::progress::Progress;
 use crate::star::design::Design;
 use crate::star::number::Number;
-use crate::star::origin::Position;
+use crate::star::origin::{Altered, Position};
 use crate::star::staged::StagedTable;
 use crate::star::table::DataFile;
 use crate::star::{ControlTotals, Extract};
@@ -33,12 +33,12 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
     let zone = order.pipeline.deployment.timezone.name();
     let staging = Staging(Arc::clone(order.stage));
     let read = read(snapshot, order.pipeline, order.design, order.progress.clone(), staging, zone).await?;
-    let Whole { mut parts, numbers, position, held_seconds } = read;
+    let Whole { mut parts, mut altered, numbers, position, held_seconds } = read;
     let (mut tables, mut reads) = (BTreeMap::new(), Vec::new());
     for (table, read) in &order.design.reads {
         let parts = parts.remove(table).unwrap_or_default();
         let staged = StagedTable::new(Arc::clone(&read.schema), &read.columns, parts);
-        reads.push(table_read(table, read, &staged));
+        reads.push(table_read(table, read, &staged, altered.remove(table).unwrap_or_default()));
         tables.insert(table.clone(), staged);
     }
     let numbers: Vec<Number> = numbers.into_values().collect();
@@ -60,13 +60,19 @@ pub const ZONE: &str = "UTC";
 /// Tables taken as they are.
 pub struct Taken<K> {
     pub tables: BTreeMap<SourceTable, Vec<K>>,
+    pub altered: BTreeMap<SourceTable, Altered>,
     pub position: Position,
     pub held_seconds: f64,
 }
 
 impl<K> From<Whole<K>> for Taken<K> {
     fn from(whole: Whole<K>) -> Taken<K> {
-        Taken { tables: whole.parts, position: whole.position, held_seconds: whole.held_seconds }
+        Taken {
+            tables: whole.parts,
+            altered: whole.altered,
+            position: whole.position,
+            held_seconds: whole.held_seconds,
+        }
     }
 }
 
@@ -94,6 +100,7 @@ pub async fn look_through(
 /// Everything that was asked for, as of one instant.
 struct Whole<K> {
     parts: BTreeMap<SourceTable, Vec<K>>,
+    altered: BTreeMap<SourceTable, Altered>,
     numbers: BTreeMap<usize, Number>,
     position: Position,
     held_seconds: f64,
@@ -119,7 +126,7 @@ async fn read<D: Destination>(
         zone,
         tasks: Mutex::new(tasks),
     });
-    let Haul { parts, numbers, sessions } = crew.work(sessions).await?;
+    let Haul { parts, altered, numbers, sessions } = crew.work(sessions).await?;
     if let Some(session) = sessions.first() {
         storage::unmoved(session, &crew.server, design).await?;
     }
@@ -128,5 +135,5 @@ async fn read<D: Destination>(
         ended.map_err(|error| crew.server.error(error, "cannot end the source snapshot"))?;
     }
     let held_seconds = crew.held_since.elapsed().as_secs_f64();
-    Ok(Whole { parts, numbers, position, held_seconds })
+    Ok(Whole { parts, altered, numbers, position, held_seconds })
 }
