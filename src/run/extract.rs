@@ -75,6 +75,8 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
         }
         names => whole_tables(pipeline, names).await?,
     };
+    // Before the snapshot: what can be known without it holds up nobody's vacuum.
+    published_columns(&design)?;
     let snapshot = match source.snapshot(&pipeline, &design).await? {
         SourceSnapshot::Postgres(snapshot) => *snapshot,
         SourceSnapshot::Folder(_) => {
@@ -82,7 +84,6 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
                 .hint("give `url` in [source] a postgres://… to extract from"));
         }
     };
-    published_columns(&design)?;
     progress.tell(Event::Step("extract"));
     let mut extraction = Extraction {
         pipeline: pipeline.deployment.name.clone(),

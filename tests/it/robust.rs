@@ -173,6 +173,11 @@ fn a_dba_sees_who_is_reading() {
     run.goes_on().exits(0);
 }
 
+/// Starts a server that has nothing to say to the tests.
+fn quietly(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 /// A standby of a cluster, which follows it.
 struct Standby {
     server: Child,
@@ -204,23 +209,20 @@ impl Standby {
             .unwrap();
         assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
         let port = free_port();
-        let server = program("postgres")
-            .args([
-                "-D",
-                data.to_str().unwrap(),
-                "-p",
-                &port.to_string(),
-                "-k",
-                folder.path().to_str().unwrap(),
-            ])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "fsync=off"])
-            .args(["-c", "max_standby_streaming_delay=100ms", "-c", "wal_receiver_status_interval=100ms"])
-            .current_dir("/tmp")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let server = quietly(
+            program("postgres")
+                .args([
+                    "-D",
+                    data.to_str().unwrap(),
+                    "-p",
+                    &port.to_string(),
+                    "-k",
+                    folder.path().to_str().unwrap(),
+                ])
+                .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "fsync=off"])
+                .args(["-c", "max_standby_streaming_delay=100ms", "-c", "wal_receiver_status_interval=100ms"])
+                .current_dir("/tmp"),
+        );
         Standby { server, port, _folder: folder }
     }
 
@@ -283,14 +285,7 @@ fn a_pooler_that_lends_a_session_for_a_transaction_is_no_hindrance_and_is_left_a
     )
     .unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let mut pooler = program("pgbouncer")
-        .arg(&settings)
-        .current_dir("/tmp")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut pooler = quietly(program("pgbouncer").arg(&settings).current_dir("/tmp"));
     let url = format!("postgres://postgres@127.0.0.1:{port}/{}", source.name);
     let pooled = |sql: &str| {
         let output = Command::new("psql").args(["-X", "-At", "-d", &url, "-c", sql]).output().unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use starmill::pgcopy::types::{TYPES, documentation};
 
-use crate::support::{Cluster, Database, Project, assert_document, cluster, peer};
+use crate::support::{Cluster, Database, Project, assert_document, cluster, peer, seen_in_star};
 
 /// A line's test: how the column is declared, its values, and how the other reader shows a value as
 /// Postgres prints it.
@@ -333,8 +333,7 @@ fn more_digits_than_anything_holds_are_refused_with_the_line_to_paste() {
     for line in ["as = \"text\"", "as = \"decimal(38,2)\""] {
         let project = pipeline(&source, &format!("[source.columns]\n\"public.t.v\" = {{ {line} }}"));
         project.starmill(&["run", "pipelines/p.toml"]).exits(0);
-        let seen =
-            peer(&format!("SELECT v::VARCHAR FROM '{}'", project.path("out/latest/s/*.parquet").display()));
+        let seen = seen_in_star(&project, "v::VARCHAR");
         assert_eq!(seen, "1.50", "{line}");
     }
 }
@@ -354,8 +353,7 @@ fn a_value_that_does_not_fit_is_refused_and_the_line_it_says_lets_it_pass() {
         ran.warns("public.t.v: the value").warns(&format!("set below [source.columns]: {line}"));
         let project = pipeline(&source, &format!("[source.columns]\n{line}"));
         project.starmill(&["run", "pipelines/p.toml"]).exits(0);
-        let seen =
-            peer(&format!("SELECT v::VARCHAR FROM '{}'", project.path("out/latest/s/*.parquet").display()));
+        let seen = seen_in_star(&project, "v::VARCHAR");
         assert_eq!(seen, source.sql("SELECT v FROM t"));
     }
 }

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 pub use cluster::{Cluster, Database, cluster, cluster_of, cluster_with, free_port, other_servers, program};
-pub use peer::peer;
+pub use peer::{peer, seen_in_star};
 pub use proxy::Proxy;
 pub use receiver::{Receiver, fetch};
 pub use terminal::Terminal;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::root;
+use super::{Project, root};
 
 const SCRIPT: &str = r"
 import sys, duckdb
@@ -22,4 +22,10 @@ pub fn peer(sql: &str) -> String {
     let output = Command::new(python).args(["-c", SCRIPT, sql]).output().unwrap();
     assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim_end_matches('\n').to_owned()
+}
+
+/// What it sees in the published table `s` of a project whose store is `out`.
+#[track_caller]
+pub fn seen_in_star(project: &Project, select: &str) -> String {
+    peer(&format!("SELECT {select} FROM '{}'", project.path("out/latest/s/*.parquet").display()))
 }
