@@ -20,22 +20,35 @@ pub enum Storage {
     /// Heaps that the role may read one by one: the table's own, its partitions', its children's.
     Heaps(Vec<Heap>),
     /// Heaps of which some only open through the table that they belong to.
-    Behind { heaps: Vec<u64> },
+    Behind(Vec<Size>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heap {
     /// As it stands after FROM.
     pub from: String,
-    pub bytes: u64,
+    pub size: Size,
+}
+
+/// Bytes of a heap: of its pages, and of the large values that TOAST keeps apart from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    pub pages: u64,
+    pub toast: u64,
+}
+
+impl Size {
+    pub fn bytes(&self) -> u64 {
+        self.pages + self.toast
+    }
 }
 
 impl Storage {
     pub fn bytes(&self) -> u64 {
         match self {
             Storage::Whole { bytes } => *bytes,
-            Storage::Heaps(heaps) => heaps.iter().map(|heap| heap.bytes).sum(),
-            Storage::Behind { heaps } => heaps.iter().sum(),
+            Storage::Heaps(heaps) => heaps.iter().map(|heap| heap.size.bytes()).sum(),
+            Storage::Behind(heaps) => heaps.iter().map(Size::bytes).sum(),
         }
     }
 }
@@ -62,6 +75,7 @@ pub async fn read(
     let query = format!(
         "{TREES}
         SELECT tree.place, n.nspname::text, c.relname::text, c.relkind::text, coalesce(pg_relation_size(c.oid), 0),
+               coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0),
                coalesce(m.amname = 'heap', false), tree.oid = tree.root,
                has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT c.relrowsecurity
         FROM tree
@@ -81,10 +95,13 @@ pub async fn read(
         members.entry(place).or_default().push(Member {
             table: SourceTable::new(row.get::<_, String>(1), row.get::<_, String>(2)),
             kind: row.get(3),
-            bytes: u64::try_from(row.get::<_, i64>(4)).unwrap_or(0),
-            is_heap: row.get(5),
-            is_root: row.get(6),
-            readable: row.get(7),
+            size: Size {
+                pages: u64::try_from(row.get::<_, i64>(4)).unwrap_or(0),
+                toast: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
+            },
+            is_heap: row.get(6),
+            is_root: row.get(7),
+            readable: row.get(8),
         });
     }
     let of = |(place, table): (usize, &&SourceTable)| {
@@ -97,14 +114,14 @@ pub async fn read(
 struct Member {
     table: SourceTable,
     kind: String,
-    bytes: u64,
+    size: Size,
     is_heap: bool,
     is_root: bool,
     readable: bool,
 }
 
 fn storage(table: &SourceTable, members: &[Member]) -> Storage {
-    let bytes = members.iter().map(|member| member.bytes).sum();
+    let bytes = members.iter().map(|member| member.size.bytes()).sum();
     // A partitioned table keeps no rows of its own; all others in a tree do.
     let holders: Vec<&Member> = members.iter().filter(|member| member.kind != "p").collect();
     if holders.is_empty() || holders.iter().any(|member| !member.is_heap) {
@@ -115,11 +132,11 @@ fn storage(table: &SourceTable, members: &[Member]) -> Storage {
         let name = quote_identifier(&table.table);
         let heap = |member: &&Member| Heap {
             from: format!("ONLY {} AS {name}", member.table.quoted()),
-            bytes: member.bytes,
+            size: member.size,
         };
         return Storage::Heaps(holders.iter().map(heap).collect());
     }
-    Storage::Behind { heaps: holders.iter().map(|member| member.bytes).collect() }
+    Storage::Behind(holders.iter().map(|member| member.size).collect())
 }
 
 /// What locks don't hold, and a snapshot doesn't show: a partition attached since, whose rows a

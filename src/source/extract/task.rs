@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::super::storage::Storage;
+use super::super::storage::{Size, Storage};
 use crate::name::SourceTable;
 use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::Pipeline;
@@ -13,6 +13,8 @@ use crate::star::design::{Design, Read};
 /// Bytes of a range: so many that a COPY's start doesn't show, so few that the sessions finish within
 /// a moment of each other.
 const RANGE_BYTES: u64 = 16 << 20;
+/// Ranges of one heap, or of heaps that are read together, about: those of huge ones are larger instead.
+const MOST_RANGES: u64 = 4_096;
 
 pub enum Task {
     /// One statement, and for each control that it serves the place of its number in it.
@@ -68,33 +70,38 @@ pub fn tasks(
 /// The ranges of one table. `page_bytes` is none where the server would scan a whole relation for
 /// each of them.
 fn ranges(table: &SourceTable, storage: &Storage, page_bytes: Option<u64>) -> Vec<Range> {
-    let whole = || vec![Range { from: table.quoted(), pages: None }];
-    match (storage, page_bytes) {
-        (Storage::Whole { .. }, _) | (Storage::Behind { .. }, None) => whole(),
-        (Storage::Heaps(heaps), page_bytes) => heaps
-            .iter()
-            .flat_map(|heap| match page_bytes {
-                Some(page) if heap.bytes > RANGE_BYTES => cut(&heap.from, &[heap.bytes / page], page),
-                _ => vec![Range { from: heap.from.clone(), pages: None }],
-            })
-            .collect(),
-        (Storage::Behind { heaps }, Some(_)) if heaps.iter().sum::<u64>() <= RANGE_BYTES => whole(),
-        (Storage::Behind { heaps }, Some(page)) => {
-            let pages: Vec<u64> = heaps.iter().map(|bytes| bytes / page).collect();
-            cut(&table.quoted(), &pages, page)
+    let whole = |from: String| vec![Range { from, pages: None }];
+    let Some(page_bytes) = page_bytes else {
+        return match storage {
+            Storage::Heaps(heaps) => heaps.iter().flat_map(|heap| whole(heap.from.clone())).collect(),
+            Storage::Whole { .. } | Storage::Behind(_) => whole(table.quoted()),
+        };
+    };
+    match storage {
+        Storage::Whole { .. } => whole(table.quoted()),
+        Storage::Heaps(heaps) => {
+            heaps.iter().flat_map(|heap| cut(&heap.from, &[heap.size], page_bytes)).collect()
         }
+        Storage::Behind(heaps) => cut(&table.quoted(), heaps, page_bytes),
     }
 }
 
-/// Cuts relations that are read together, each with so many pages: a range is the same pages of all
-/// of them, so that every page is read once.
-fn cut(from: &str, pages: &[u64], page_bytes: u64) -> Vec<Range> {
+/// Cuts heaps that are read together, if they are large: a range is the same pages of all of them, so
+/// that every page is read once. What their rows keep in TOAST counts as if it were spread evenly.
+fn cut(from: &str, heaps: &[Size], page_bytes: u64) -> Vec<Range> {
+    let bytes: u64 = heaps.iter().map(Size::bytes).sum();
+    if bytes <= RANGE_BYTES {
+        return vec![Range { from: from.to_owned(), pages: None }];
+    }
+    let pages: Vec<u64> = heaps.iter().map(|heap| heap.pages / page_bytes).collect();
     let most = pages.iter().copied().max().unwrap_or(0);
+    let a_page = bytes.div_ceil(pages.iter().sum::<u64>().max(1));
+    let pages_of_a_range = RANGE_BYTES.max(bytes / MOST_RANGES) / a_page;
     let mut ranges = Vec::new();
     let mut start = 0;
     loop {
         let reaching = pages.iter().filter(|pages| **pages > start).count().max(1) as u64;
-        let end = start + (RANGE_BYTES / page_bytes / reaching).max(1);
+        let end = start + (pages_of_a_range / reaching).max(1);
         let open = end >= most;
         ranges.push(Range { from: from.to_owned(), pages: Some((start, (!open).then_some(end))) });
         if open {
@@ -173,12 +180,16 @@ mod tests {
 
     const PAGE: u64 = 8_192;
 
+    fn heaps(pages: &[u64], toast: u64) -> Vec<Size> {
+        pages.iter().map(|pages| Size { pages: pages * PAGE, toast }).collect()
+    }
+
     /// How often each page of each heap is read, and whether what is added later is.
     fn coverage(pages: &[u64], ranges: &[Range]) -> (Vec<Vec<usize>>, usize) {
         let mut read: Vec<Vec<usize>> = pages.iter().map(|pages| vec![0; *pages as usize]).collect();
         let mut open = 0;
         for range in ranges {
-            let (start, end) = range.pages.unwrap();
+            let (start, end) = range.pages.unwrap_or((0, None));
             open += usize::from(end.is_none());
             for heap in &mut read {
                 let end = end.map_or(heap.len(), |end| (end as usize).min(heap.len()));
@@ -191,18 +202,36 @@ mod tests {
     #[test]
     fn every_page_is_read_once_however_the_heaps_are_shaped() {
         for pages in [vec![0], vec![1], vec![10_000], vec![2_048], vec![2_049], vec![5_000, 0, 17, 90_000]] {
-            let ranges = cut("t", &pages, PAGE);
-            let (read, open) = coverage(&pages, &ranges);
-            assert!(read.iter().flatten().all(|times| *times == 1), "{pages:?}: {ranges:?}");
-            assert_eq!(open, 1, "{pages:?}: exactly one range takes what is added later");
+            for toast in [0, 1, 40 << 20, 3 << 40] {
+                let ranges = cut("t", &heaps(&pages, toast), PAGE);
+                let (read, open) = coverage(&pages, &ranges);
+                assert!(read.iter().flatten().all(|times| *times == 1), "{pages:?}, {toast}: {ranges:?}");
+                assert_eq!(open, 1, "{pages:?}, {toast}: exactly one range takes what is added later");
+            }
         }
     }
 
     #[test]
     fn heaps_read_together_are_cut_finer_while_more_of_them_reach() {
-        let ranges = cut("t", &[100_000, 100_000, 100], PAGE);
+        let ranges = cut("t", &heaps(&[100_000, 100_000, 100], 0), PAGE);
         let lengths: Vec<u64> =
             ranges.iter().filter_map(|range| range.pages).filter_map(|(a, b)| Some(b? - a)).collect();
         assert_eq!((lengths[0], lengths[1]), (682, 1_024));
+    }
+
+    #[test]
+    fn a_huge_table_is_cut_into_larger_ranges_not_into_more() {
+        for (pages, toast) in [(1 << 20, 8 << 40), (200 << 20, 0)] {
+            let ranges = cut("t", &heaps(&[pages], toast), PAGE).len() as u64;
+            assert!((MOST_RANGES / 2..=2 * MOST_RANGES).contains(&ranges), "{ranges}");
+        }
+    }
+
+    #[test]
+    fn few_pages_with_large_values_are_cut_as_what_they_bring() {
+        let ranges = cut("t", &heaps(&[1_000], 1_000 * 15 * PAGE), PAGE);
+        assert_eq!(ranges[0].pages, Some((0, Some(128))), "16 MiB of pages and values");
+        assert_eq!(ranges.len(), 8);
+        assert_eq!(cut("t", &heaps(&[1], 0), PAGE).len(), 1);
     }
 }
