@@ -43,9 +43,7 @@ fuzz_target!(|data: &[u8]| {
         if decoder.feed(message).is_err() {
             return;
         }
-        if decoder.take_full_batch().is_err() {
-            return;
-        }
+        while decoder.take_full_batch().is_some() {}
     }
     let _ = decoder.finish();
 });

@@ -22,8 +22,6 @@ pub struct Column {
     extremes: Extremes,
     data_type: DataType,
     builder: Builder,
-    /// Of a batch.
-    rows: usize,
     /// Bytes of variable length since the last batch.
     bytes: usize,
     /// Values that a policy turned into NULL or moved, over all batches.
@@ -79,7 +77,7 @@ impl Column {
                 Builder::Timestamp(builder.with_data_type(mapping.arrow_type(zone)))
             }
         };
-        Column { mapping, extremes, data_type: mapping.arrow_type(zone), builder, rows, bytes: 0, altered: 0 }
+        Column { mapping, extremes, data_type: mapping.arrow_type(zone), builder, bytes: 0, altered: 0 }
     }
 
     /// How many values a policy turned into NULL or moved so far.
@@ -92,9 +90,10 @@ impl Column {
         self.bytes
     }
 
-    /// The values pushed so far, as one array; the column is empty again, with room for as many.
-    pub fn finish(&mut self) -> Result<ArrayRef, ValueError> {
-        let (rows, bytes) = (self.rows, self.bytes + self.bytes / 8);
+    /// The values pushed so far, as one array; the column is empty again, with room for so many rows and
+    /// as many bytes.
+    pub fn finish(&mut self, rows: usize) -> Result<ArrayRef, ValueError> {
+        let bytes = self.bytes + self.bytes / 8;
         self.bytes = 0;
         Ok(match &mut self.builder {
             Builder::Boolean(builder) => Arc::new(builder.finish()),

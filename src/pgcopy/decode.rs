@@ -1,5 +1,6 @@
 //! Binary COPY into record batches: <https://www.postgresql.org/docs/current/sql-copy.html>.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -11,7 +12,7 @@ use super::column::Column;
 /// Rows of a batch.
 pub const BATCH_ROWS: usize = 8_192;
 /// A batch is cut early when its texts have grown to this, so that wide values don't pile up.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// Postgres's own limit of one field; a length above it is no length.
 const MAX_FIELD: usize = 1 << 30;
 
@@ -25,8 +26,8 @@ pub enum DecodeError {
     Value(usize, ValueError),
 }
 
-/// Takes COPY's messages as they come, gives batches. A message is usually one row, and is then
-/// decoded in place; rows cut anywhere are put together first.
+/// Takes COPY's messages as they come, gives batches. A message is usually one row; where it ends within
+/// a field, only that field is put together first.
 pub struct Decoder {
     schema: SchemaRef,
     columns: Vec<Column>,
@@ -34,28 +35,41 @@ pub struct Decoder {
     /// A message was so long that the bytes are worth counting now, not every so many rows.
     wide: bool,
     carry: Vec<u8>,
+    /// Batches that are whole, until they are taken.
+    full: VecDeque<RecordBatch>,
     state: State,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Header,
+    /// Between two rows.
     Rows,
+    /// Within a row, before the field at this index.
+    Fields(usize),
     Trailer,
 }
 
-/// What stands at the front of the bytes.
+/// How many bytes were taken off the front, and whether what follows them is known to be cut off.
 enum Next {
-    Incomplete,
+    Cut(usize),
     Taken(usize),
 }
 
 impl Decoder {
     pub fn new(schema: SchemaRef, columns: Vec<Column>) -> Decoder {
-        Decoder { schema, columns, rows: 0, wide: false, carry: Vec::new(), state: State::Header }
+        Decoder {
+            schema,
+            columns,
+            rows: 0,
+            wide: false,
+            carry: Vec::new(),
+            full: VecDeque::new(),
+            state: State::Header,
+        }
     }
 
-    /// Takes the next bytes. Afterwards [`Decoder::take_full_batch`] may have a batch.
+    /// Takes the next bytes. Afterwards [`Decoder::take_full_batch`] may have batches.
     pub fn feed(&mut self, data: &[u8]) -> Result<(), DecodeError> {
         self.wide |= data.len() > 64 << 10;
         if self.carry.is_empty() {
@@ -71,12 +85,15 @@ impl Decoder {
         Ok(())
     }
 
-    /// A batch when enough rows have gathered.
-    pub fn take_full_batch(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+    /// The next of the batches for which enough rows have gathered.
+    pub fn take_full_batch(&mut self) -> Option<RecordBatch> {
+        self.full.pop_front()
+    }
+
+    /// Between two rows: whether those at hand are enough.
+    fn is_full(&self) -> bool {
         let bytes = || self.columns.iter().map(Column::pending_bytes).sum::<usize>();
-        let full = self.rows >= BATCH_ROWS
-            || (self.rows > 0 && (self.wide || self.rows.is_multiple_of(64)) && bytes() >= BATCH_BYTES);
-        full.then(|| self.cut()).transpose()
+        self.rows >= BATCH_ROWS || ((self.wide || self.rows.is_multiple_of(64)) && bytes() >= BATCH_BYTES)
     }
 
     /// How many values of each column a policy turned into NULL or moved.
@@ -93,12 +110,12 @@ impl Decoder {
     }
 
     fn cut(&mut self) -> Result<RecordBatch, DecodeError> {
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         self.wide = false;
         let finished = self.columns.iter_mut().enumerate();
         let arrays =
-            finished.map(|(index, column)| column.finish().map_err(|e| DecodeError::Value(index, e)));
+            finished.map(|(index, column)| column.finish(rows).map_err(|e| DecodeError::Value(index, e)));
         let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
         // Every row pushed one value of the schema's type into each column.
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
@@ -111,21 +128,21 @@ impl Decoder {
             let next = match self.state {
                 State::Header => self.header(&data[at..])?,
                 State::Rows => self.row(&data[at..])?,
+                State::Fields(first) => self.fields(&data[at..], first)?,
                 State::Trailer if at < data.len() => {
                     return Err(DecodeError::Malformed("bytes follow the trailer".to_owned()));
                 }
                 State::Trailer => return Ok(at),
             };
             match next {
-                Next::Incomplete => return Ok(at),
+                Next::Cut(bytes) => return Ok(at + bytes),
                 Next::Taken(bytes) => at += bytes,
             }
-            // A full batch is cut by the caller between two messages; within one, rows go on.
         }
     }
 
     fn header(&mut self, data: &[u8]) -> Result<Next, DecodeError> {
-        let Some((fixed, rest)) = data.split_at_checked(19) else { return Ok(Next::Incomplete) };
+        let Some((fixed, rest)) = data.split_at_checked(19) else { return Ok(Next::Cut(0)) };
         if &fixed[..11] != SIGNATURE {
             return Err(DecodeError::Malformed("the signature is missing".to_owned()));
         }
@@ -138,58 +155,70 @@ impl Decoder {
             return Err(DecodeError::Malformed(format!("a header extension of {extension} bytes")));
         }
         if rest.len() < extension {
-            return Ok(Next::Incomplete);
+            return Ok(Next::Cut(0));
         }
         self.state = State::Rows;
         Ok(Next::Taken(19 + extension))
     }
 
+    /// What a row begins with: how many fields it has.
     fn row(&mut self, data: &[u8]) -> Result<Next, DecodeError> {
-        let [c0, c1, ..] = data else { return Ok(Next::Incomplete) };
-        let count = i16::from_be_bytes([*c0, *c1]);
-        if count == -1 {
-            self.state = State::Trailer;
-            return Ok(Next::Taken(2));
-        }
-        if usize::try_from(count) != Ok(self.columns.len()) {
-            let expected = self.columns.len();
-            return Err(DecodeError::Malformed(format!("a row of {count} fields, not {expected}")));
-        }
-        let Some(length) = row_length(data, self.columns.len())? else { return Ok(Next::Incomplete) };
-        let mut at = 2;
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            // `row_length` has walked the same fields, so both slices lie inside `data`.
-            let size = i32::from_be_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]]);
-            at += 4;
-            match usize::try_from(size) {
-                Ok(size) => {
-                    let pushed = column.push_binary(&data[at..at + size]);
-                    pushed.map_err(|error| DecodeError::Value(index, error))?;
-                    at += size;
+        let Some((count, _)) = data.split_first_chunk() else { return Ok(Next::Cut(0)) };
+        let expected = self.columns.len();
+        self.state = match i16::from_be_bytes(*count) {
+            -1 => State::Trailer,
+            count if usize::try_from(count) == Ok(expected) => State::Fields(0),
+            count => {
+                return Err(DecodeError::Malformed(format!("a row of {count} fields, not {expected}")));
+            }
+        };
+        Ok(Next::Taken(2))
+    }
+
+    /// The fields of a row, from one on, that are whole.
+    fn fields(&mut self, data: &[u8], first: usize) -> Result<Next, DecodeError> {
+        let mut at = 0;
+        for (index, column) in self.columns.iter_mut().enumerate().skip(first) {
+            match field(&data[at..])? {
+                Some(Field::Value(value)) => {
+                    column.push_binary(value).map_err(|error| DecodeError::Value(index, error))?;
+                    at += 4 + value.len();
                 }
-                Err(_) => column.push_null(),
+                Some(Field::Null) => {
+                    column.push_null();
+                    at += 4;
+                }
+                None => {
+                    self.state = State::Fields(index);
+                    return Ok(Next::Cut(at));
+                }
             }
         }
         self.rows += 1;
-        Ok(Next::Taken(length))
+        self.state = State::Rows;
+        if self.is_full() {
+            let batch = self.cut()?;
+            self.full.push_back(batch);
+        }
+        Ok(Next::Taken(at))
     }
 }
 
-/// The length of the row at the front, or none while it isn't whole.
+enum Field<'a> {
+    Value(&'a [u8]),
+    Null,
+}
+
+/// The field at the front, or none while it isn't whole.
 #[inline]
-fn row_length(data: &[u8], fields: usize) -> Result<Option<usize>, DecodeError> {
-    let mut at = 2;
-    for _ in 0..fields {
-        let Some(size) = data.get(at..at + 4) else { return Ok(None) };
-        let size = i32::from_be_bytes([size[0], size[1], size[2], size[3]]);
-        at += 4;
-        match usize::try_from(size) {
-            Ok(size) if size <= MAX_FIELD => at += size,
-            _ if size == -1 => {}
-            _ => return Err(DecodeError::Malformed(format!("a field of {size} bytes"))),
-        }
+fn field(data: &[u8]) -> Result<Option<Field<'_>>, DecodeError> {
+    let Some((size, rest)) = data.split_first_chunk() else { return Ok(None) };
+    let size = i32::from_be_bytes(*size);
+    match usize::try_from(size) {
+        Ok(size) if size <= MAX_FIELD => Ok(rest.get(..size).map(Field::Value)),
+        _ if size == -1 => Ok(Some(Field::Null)),
+        _ => Err(DecodeError::Malformed(format!("a field of {size} bytes"))),
     }
-    Ok((at <= data.len()).then_some(at))
 }
 
 #[cfg(test)]
@@ -241,6 +270,35 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_cut_between_rows_wherever_messages_end() {
+        let wide = "w".repeat(3_000);
+        let rows: Vec<(i32, Option<&str>)> =
+            (0..20_000).map(|row| (row, (row % 40 == 0).then_some(wide.as_str()))).collect();
+        let bytes = stream(&rows);
+        for piece in [7, 1_000, 100_000, bytes.len()] {
+            let mut decoder = decoder(&[Mapping::Int32, Mapping::Text]);
+            let (mut next, mut batches) = (0, 0);
+            let mut check = |batch: RecordBatch| {
+                assert!(batch.num_rows() <= BATCH_ROWS && batch.get_array_memory_size() < 3 * BATCH_BYTES);
+                for row in 0..batch.num_rows() {
+                    assert_eq!(batch.column(0).as_primitive::<Int32Type>().value(row), next);
+                    assert_eq!(batch.column(1).is_null(row), next % 40 != 0);
+                    next += 1;
+                }
+                batches += 1;
+            };
+            for message in bytes.chunks(piece) {
+                decoder.feed(message).unwrap();
+                while let Some(batch) = decoder.take_full_batch() {
+                    check(batch);
+                }
+            }
+            decoder.finish().unwrap().into_iter().for_each(&mut check);
+            assert_eq!((next, batches > 2), (20_000, true), "messages of {piece} bytes");
+        }
+    }
+
+    #[test]
     fn a_stream_without_its_trailer_is_refused() {
         let bytes = stream(&[(7, Some("seven"))]);
         let mut decoder = decoder(&[Mapping::Int32, Mapping::Text]);
@@ -260,7 +318,9 @@ mod tests {
         let mut held = 0;
         for message in bytes.chunks(piece) {
             decoder.feed(message)?;
-            held += decoder.take_full_batch()?.map_or(0, |batch| batch.get_array_memory_size());
+            while let Some(batch) = decoder.take_full_batch() {
+                held += batch.get_array_memory_size();
+            }
         }
         held += decoder.finish()?.map_or(0, |batch| batch.get_array_memory_size());
         Ok(held)

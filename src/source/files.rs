@@ -235,7 +235,8 @@ fn is_wide(columns: &[Column]) -> bool {
 }
 
 fn cut(schema: &SchemaRef, columns: &mut [Column], rows: usize) -> Result<arrow::array::RecordBatch> {
-    let arrays = columns.iter_mut().map(Column::finish).collect::<std::result::Result<_, ValueError>>();
+    let arrays =
+        columns.iter_mut().map(|column| column.finish(rows)).collect::<std::result::Result<_, ValueError>>();
     // The reader has seen to it that every record is UTF-8.
     let arrays = arrays.or_error(ErrorKind::Bug, || "a text".to_owned())?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));

@@ -46,13 +46,16 @@ impl<S, K: FnMut(&mut S, RecordBatch) -> Result<()>> Taking<S, K> {
         if self.failure.is_some() {
             return Err(());
         }
-        let full = self.decoder.feed(row).and_then(|()| self.decoder.take_full_batch());
-        self.failure = match full {
-            Ok(None) => None,
-            Ok(Some(batch)) => (self.keep)(&mut self.into, batch).err().map(Failure::Keep),
-            Err(error) => Some(Failure::Decode(error)),
-        };
+        self.failure = self.feed(row).err();
         if self.failure.is_some() { Err(()) } else { Ok(()) }
+    }
+
+    fn feed(&mut self, row: &[u8]) -> Result<(), Failure> {
+        self.decoder.feed(row).map_err(Failure::Decode)?;
+        while let Some(batch) = self.decoder.take_full_batch() {
+            (self.keep)(&mut self.into, batch).map_err(Failure::Keep)?;
+        }
+        Ok(())
     }
 }
 
