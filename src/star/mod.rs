@@ -5,6 +5,7 @@ pub mod audit;
 pub mod build;
 pub mod calendar;
 mod compose;
+mod cut;
 pub mod design;
 pub mod diff;
 pub mod drift;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::BatchCoalescer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -16,14 +15,14 @@ use parquet::arrow::ArrowWriter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::cut::Cutter;
 use super::encoding;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::ModelName;
 
-/// Rows of a batch that goes to the writer, whatever came out of the engine: so the same rows give
-/// the same bytes.
-const BATCH_ROWS: usize = 8_192;
+/// Encoded bytes after which a row group ends, also with few rows.
+const GROUP_BYTES: usize = 48 << 20;
 
 /// One Parquet file, as the manifest lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,11 +111,13 @@ pub struct TableWriter {
     schema: SchemaRef,
     sort: Vec<String>,
     stage: Stage,
-    coalescer: BatchCoalescer,
+    cutter: Cutter,
+    /// Batches are written as they come, once the first rows are there.
+    uncut: bool,
     rows: u64,
 }
 
-/// The first rows say how the file is encoded, so the writer waits for them.
+/// The first rows say how the file is encoded, so the writer waits until the cutter has a batch of them.
 enum Stage {
     Waiting(HashingFile),
     Writing(Box<ArrowWriter<HashingFile>>),
@@ -125,7 +126,11 @@ enum Stage {
 }
 
 impl TableWriter {
-    pub fn create(path: &Path, schema: &SchemaRef, sort: &[String]) -> Result<TableWriter> {
+    pub fn create(
+        path: &Path,
+        schema: &SchemaRef,
+        sort: &[String],
+    ) -> Result<TableWriter> {
         let file =
             File::create(path).or_error(ErrorKind::Store, || format!("cannot write {}", path.display()))?;
         let file =
@@ -135,32 +140,44 @@ impl TableWriter {
             schema: Arc::clone(schema),
             sort: sort.to_vec(),
             stage: Stage::Waiting(file),
-            coalescer: BatchCoalescer::new(Arc::clone(schema), BATCH_ROWS),
+            cutter: Cutter::new(Arc::clone(schema)),
+            uncut: false,
             rows: 0,
         })
     }
 
-    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        fault::at(Point::WriteBatch).map_err(|error| write_error(&self.path, error))?;
-        // What has the right size already needs no copy.
-        if batch.num_rows() == BATCH_ROWS && self.coalescer.is_empty() {
-            return self.encode(&batch);
-        }
-        self.coalescer.push_batch(batch).or_error(ErrorKind::Bug, || "cannot re-cut a batch".to_owned())?;
-        self.drain()
+    /// For rows of which nobody wants the same bytes again: they need not be put together anew.
+    pub fn uncut(self) -> TableWriter {
+        TableWriter { uncut: true, ..self }
     }
 
-    fn drain(&mut self) -> Result<()> {
-        while let Some(batch) = self.coalescer.next_completed_batch() {
-            self.encode(&batch)?;
+    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if self.uncut && matches!(self.stage, Stage::Writing(_)) {
+            return self.encode(&batch);
+        }
+        let full = self.cutter.push(batch).or_error(ErrorKind::Bug, || "cannot re-cut a batch".to_owned())?;
+        full.iter().try_for_each(|batch| self.encode(batch))?;
+        if self.uncut && !full.is_empty() {
+            self.encode_rest()?;
         }
         Ok(())
     }
 
+    fn encode_rest(&mut self) -> Result<()> {
+        let rest =
+            self.cutter.finish().or_error(ErrorKind::Bug, || "cannot re-cut the last batch".to_owned())?;
+        rest.iter().try_for_each(|batch| self.encode(batch))
+    }
+
     fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+        fault::at(Point::WriteBatch).map_err(|error| write_error(&self.path, error))?;
         self.rows += batch.num_rows() as u64;
         let mut writer = self.writer(batch)?;
-        let written = writer.write(batch);
+        let written = writer.write(batch).and_then(|()| match writer.in_progress_size() {
+            // So that large values don't pile up.
+            GROUP_BYTES.. => writer.flush(),
+            _ => Ok(()),
+        });
         self.stage = Stage::Writing(writer);
         written.map_err(|error| write_error(&self.path, error))
     }
@@ -180,10 +197,7 @@ impl TableWriter {
     }
 
     pub fn finish(mut self) -> Result<DataFile> {
-        self.coalescer
-            .finish_buffered_batch()
-            .or_error(ErrorKind::Bug, || "cannot re-cut the last batch".to_owned())?;
-        self.drain()?;
+        self.encode_rest()?;
         let writer = self.writer(&RecordBatch::new_empty(Arc::clone(&self.schema)))?;
         let mut inner = writer.into_inner().map_err(|error| write_error(&self.path, error))?;
         inner.flush().map_err(|error| write_error(&self.path, error))?;

@@ -1,6 +1,8 @@
 //! Bounded memory: far below the data's size the night still finishes, with the same star.
 
-use crate::support::{Project, cluster};
+use std::process::Command;
+
+use crate::support::{Project, Ran, cluster};
 
 #[test]
 fn with_little_memory_the_night_spills_and_gives_the_same_bytes() {
@@ -45,4 +47,37 @@ fn a_model_that_no_memory_suffices_for_says_so() {
     let sql = "SELECT a.n FROM t CROSS JOIN (SELECT string_agg(CAST(x.value AS text) || repeat('x', 1000), ',' ORDER BY x.value) AS n FROM generate_series(1, 200000) AS x) AS a";
     let project = Project::of(toml, &[("huge", sql)], "CREATE TABLE t (a int)", &[("t", "a\n1\n")]);
     project.starmill(&["run", "pipelines/p.toml"]).exits(6).warns("the model huge failed").warns("memory");
+}
+
+/// The same command in a process that may have so many kilobytes of data.
+fn limited(project: &Project, args: &[&str], kilobytes: u32) -> Ran {
+    let plain = project.command(args);
+    let environment = plain.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("ulimit -d {kilobytes} && exec \"$0\" \"$@\"")])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .envs(environment)
+        .current_dir(plain.get_current_dir().unwrap())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    Ran::of(shell.spawn().unwrap())
+}
+
+#[test]
+fn large_values_do_not_pile_up_on_their_way_into_parquet() {
+    let source = cluster().database();
+    // 400 MB that don't compress, in 10,000 rows, which a batch and a row group that only count rows would
+    // hold at once.
+    source.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v bytea); ALTER TABLE t ALTER v SET STORAGE EXTERNAL; \
+         DO $$ DECLARE noise bytea := (SELECT string_agg(decode(md5(i::text), 'hex'), '') FROM generate_series(1, 262144) AS i); BEGIN \
+         INSERT INTO t SELECT i, substr(noise, 1 + (i::bigint * 1000003 % 4150000)::int, 40000) FROM generate_series(1, 10000) AS i; END $$",
+    );
+    let toml =
+        format!("name = \"p\"\n[source]\nurl = \"{}\"\n[store]\nurl = \"out\"\n[summary.s]\n", source.url());
+    let project = Project::of(&toml, &[("s", "SELECT 1 AS one")], "", &[]);
+    let extract = ["extract", "pipelines/p.toml", "--table", "t", "--to", "taken"];
+    limited(&project, &extract, 250_000).exits(0).says("10,000");
 }
