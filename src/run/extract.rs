@@ -95,46 +95,56 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
         folder: wanted.folder.clone(),
         tables: Vec::new(),
     };
-    match &wanted.folder {
-        None => {
-            let Taken { mut tables, mut altered, held_seconds, .. } =
-                source::look_through(snapshot, &pipeline, &design, progress).await?;
-            extraction.held_seconds = held_seconds;
-            for (table, read) in &design.reads {
-                let rows = tables.remove(table).unwrap_or_default().into_iter().sum();
-                let altered = altered.remove(table).unwrap_or_default();
-                extraction.tables.push(taken(table, read, altered, rows, Vec::new()));
-            }
-            extraction.seconds = watch.elapsed().as_secs_f64();
-        }
-        Some(folder) => {
-            let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let scratch = Scratch::create(parent.unwrap_or(Path::new(".")), &RunId::new(clock::now()))?;
-            let tables = scratch.folder().join("tables");
-            require_folder(&tables)?;
-            let Taken { tables: mut files, mut altered, held_seconds, .. } =
-                source::take(snapshot, &pipeline, &design, progress, &tables).await?;
-            extraction.held_seconds = held_seconds;
-            for (table, read) in &design.reads {
-                let mut files = files.remove(table).unwrap_or_default();
-                files.sort_by(|a, b| a.name.cmp(&b.name));
-                let rows = files.iter().map(|file| file.rows).sum();
-                let altered = altered.remove(table).unwrap_or_default();
-                extraction.tables.push(taken(table, read, altered, rows, files));
-            }
-            extraction.seconds = watch.elapsed().as_secs_f64();
-            let told = serde_json::to_vec_pretty(&extraction)
-                .or_error(ErrorKind::Bug, || "extract.json".to_owned())?;
-            let told_at = tables.join("extract.json");
-            std::fs::write(&told_at, told)
-                .or_error(ErrorKind::Store, || format!("cannot write {}", told_at.display()))?;
-            put_folder(&tables, folder)?;
-        }
-    }
+    let Some(folder) = &wanted.folder else {
+        let counted = source::look_through(snapshot, &pipeline, &design, progress).await?;
+        extraction.end(&design, counted, &watch, |rows| (rows.into_iter().sum(), Vec::new()));
+        return Ok(extraction);
+    };
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let scratch = Scratch::create(parent.unwrap_or(Path::new(".")), &RunId::new(clock::now()))?;
+    let tables = scratch.folder().join("tables");
+    require_folder(&tables)?;
+    let written = source::take(snapshot, &pipeline, &design, progress, &tables).await?;
+    extraction.end(&design, written, &watch, |mut files: Vec<DataFile>| {
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        (files.iter().map(|file| file.rows).sum(), files)
+    });
+    extraction.write(&tables.join("extract.json"))?;
+    put_folder(&tables, folder)?;
     Ok(extraction)
 }
 
-fn taken(table: &SourceTable, read: &Read, altered: Altered, rows: u64, files: Vec<DataFile>) -> TakenTable {
+impl Extraction {
+    /// Adds what was taken: `kept` tells the rows and the files of a table.
+    fn end<K>(
+        &mut self,
+        design: &Design,
+        mut taken: Taken<K>,
+        watch: &Stopwatch,
+        kept: impl Fn(Vec<K>) -> (u64, Vec<DataFile>),
+    ) {
+        self.held_seconds = taken.held_seconds;
+        for (table, read) in &design.reads {
+            let (rows, files) = kept(taken.tables.remove(table).unwrap_or_default());
+            let altered = taken.altered.remove(table).unwrap_or_default();
+            self.tables.push(taken_table(table, read, altered, rows, files));
+        }
+        self.seconds = watch.elapsed().as_secs_f64();
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let told = serde_json::to_vec_pretty(self).or_error(ErrorKind::Bug, || "extract.json".to_owned())?;
+        std::fs::write(path, told).or_error(ErrorKind::Store, || format!("cannot write {}", path.display()))
+    }
+}
+
+fn taken_table(
+    table: &SourceTable,
+    read: &Read,
+    altered: Altered,
+    rows: u64,
+    files: Vec<DataFile>,
+) -> TakenTable {
     let taken = |name: &str| read.columns.iter().any(|column| read.schema.field(*column).name() == name);
     let columns = read.relation.columns.iter().filter(|column| taken(&column.name)).map(ReadColumn::of);
     let bytes = files.iter().map(|file| file.bytes).sum();

@@ -104,7 +104,9 @@ impl<D: Destination> Crew<D> {
                     };
                     let ((sink, rows), altered) =
                         copy.run(&share.session, &self.server, &range, (sink, rows), keep).await?;
-                    share.altered.push((table.clone(), altered));
+                    if !altered.is_empty() {
+                        share.altered.push((table.clone(), altered));
+                    }
                     let at_hand = Open { table, copy, sink, rows };
                     open = Some(at_hand);
                 }
