@@ -48,8 +48,9 @@ impl ValueError {
     }
 
     pub(super) fn special(word: &str) -> ValueError {
-        ValueError::new(word, "has no place in Arrow")
-            .remedy("say in the pipeline, in [source], what becomes of it: special = \"null\", or for dates \"clamp\"")
+        ValueError::new(word, "has no place in Arrow").remedy(
+            "say in the pipeline, in [source], what becomes of it: special = \"null\", or for dates \"clamp\"; or read the column as = \"text\"",
+        )
     }
 }
 
