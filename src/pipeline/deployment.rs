@@ -10,7 +10,7 @@ use super::notify::{AlertKind, NotifySettings, WebhookUrl};
 use super::resolve::{Resolver, stem};
 use super::schedule::{CronLine, Schedule};
 use super::settings::is_postgres;
-use super::{Deployment, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
+use super::{Deployment, Encodings, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
 use crate::name::{list, nearest};
 
 impl Resolver<'_> {
@@ -19,6 +19,8 @@ impl Resolver<'_> {
         let timezone = file.timezone.as_ref().map_or(Some(Tz::UTC), |zone| self.zone(zone));
         let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.bytes(text));
         let grace = self.length(&file.store.grace, Duration::from_secs(3_600));
+        let encodings = [("delta", Encodings::Delta), ("plain", Encodings::Plain)];
+        let encodings = self.choice("encodings", &file.store.encodings, &encodings);
         let target = file.target.as_ref().and_then(|target| self.target(target));
         let schedule = match &file.schedule {
             Some(schedule) => Some(self.schedule(schedule, timezone)?),
@@ -41,6 +43,7 @@ impl Resolver<'_> {
                 folder: self.project.join(store_url),
                 keep: file.store.keep.and_then(|keep| usize::try_from(keep).ok()).unwrap_or(14),
                 grace: grace?,
+                encodings: encodings?,
             },
             run: RunSettings { memory: memory?, scratch: scratch.map(|text| self.project.join(&text.value)) },
             target,

@@ -46,6 +46,7 @@ pub struct StoreFile {
     pub url: Option<Text>,
     pub keep: Option<i64>,
     pub grace: Option<Text>,
+    pub encodings: Option<Text>,
 }
 
 #[derive(Debug, Default)]
@@ -204,6 +205,7 @@ fn store(section: Section) -> StoreFile {
         url: section.string("url"),
         keep: section.integer("keep", 1..=100_000),
         grace: section.string("grace"),
+        encodings: section.string("encodings"),
     };
     section.finish();
     file

@@ -91,6 +91,16 @@ pub struct StoreSettings {
     pub keep: usize,
     /// A snapshot that was published so recently may still have readers, and is not pruned.
     pub grace: Duration,
+    pub encodings: Encodings,
+}
+
+/// Which of Parquet's encodings files are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encodings {
+    /// Differences of numbers too, which make files small and quick to write.
+    Delta,
+    /// Plain values and dictionaries alone, which every reader knows.
+    Plain,
 }
 
 #[derive(Debug, Clone)]

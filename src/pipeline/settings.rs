@@ -113,7 +113,7 @@ impl Resolver<'_> {
     }
 
     /// One of some words; the first is what is meant when nothing is said.
-    fn choice<T: Copy>(&self, key: &str, text: &Option<Text>, choices: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&self, key: &str, text: &Option<Text>, choices: &[(&str, T)]) -> Option<T> {
         let Some(text) = text else { return choices.first().map(|(_, choice)| *choice) };
         let chosen = choices.iter().find(|(word, _)| *word == text.value);
         if chosen.is_none() {

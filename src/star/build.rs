@@ -275,7 +275,13 @@ impl Builder {
     fn writer(&self, model: &Model, design: &ModelDesign) -> Result<TableWriter> {
         let folder = self.workshop.folder.join(model.name.as_str());
         require_folder(&folder)?;
-        TableWriter::create(&folder.join("part-0.parquet"), &design.published, &sort_of(model, design))
+        let encodings = self.pipeline.deployment.store.encodings;
+        TableWriter::create(
+            &folder.join("part-0.parquet"),
+            &design.published,
+            &sort_of(model, design),
+            encodings,
+        )
     }
 
     fn table(&self, model: &Model, design: &ModelDesign, writer: TableWriter) -> Result<StarTable> {

@@ -15,6 +15,7 @@ use super::staged::{require_folder, schema_only};
 use super::table::{DataFile, StarTable, TableWriter};
 use super::{Registration, Registry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::Encodings;
 use crate::pipeline::model::Model;
 
 pub struct Registrar<'a> {
@@ -71,7 +72,13 @@ impl<'a> Registrar<'a> {
         if self.writer.is_none() {
             require_folder(&self.folder)?;
             let path = self.folder.join("part-0.parquet");
-            self.writer = Some(TableWriter::create(&path, &self.published, &self.model.key_columns())?);
+            // Nobody but starmill reads it.
+            self.writer = Some(TableWriter::create(
+                &path,
+                &self.published,
+                &self.model.key_columns(),
+                Encodings::Delta,
+            )?);
         }
         let rows = publish_batch(rows, &self.published).map_err(|reason| {
             Error::new(ErrorKind::Model, format!("a key of {} overflows", self.model.name)).caused_by(reason)

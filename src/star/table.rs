@@ -20,6 +20,7 @@ use super::encoding;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::ModelName;
+use crate::pipeline::Encodings;
 
 /// Encoded bytes after which a row group ends, also with few rows.
 const GROUP_BYTES: usize = 48 << 20;
@@ -110,6 +111,7 @@ pub struct TableWriter {
     path: PathBuf,
     schema: SchemaRef,
     sort: Vec<String>,
+    encodings: Encodings,
     stage: Stage,
     cutter: Cutter,
     /// Batches are written as they come, once the first rows are there.
@@ -130,6 +132,7 @@ impl TableWriter {
         path: &Path,
         schema: &SchemaRef,
         sort: &[String],
+        encodings: Encodings,
     ) -> Result<TableWriter> {
         let file =
             File::create(path).or_error(ErrorKind::Store, || format!("cannot write {}", path.display()))?;
@@ -139,6 +142,7 @@ impl TableWriter {
             path: path.to_owned(),
             schema: Arc::clone(schema),
             sort: sort.to_vec(),
+            encodings,
             stage: Stage::Waiting(file),
             cutter: Cutter::new(Arc::clone(schema)),
             uncut: false,
@@ -187,7 +191,7 @@ impl TableWriter {
         match std::mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Writing(writer) => Ok(writer),
             Stage::Waiting(file) => {
-                let properties = encoding::properties(first, &self.sort);
+                let properties = encoding::properties(first, &self.sort, self.encodings);
                 ArrowWriter::try_new(file, Arc::clone(&self.schema), Some(properties))
                     .map(Box::new)
                     .map_err(|error| write_error(&self.path, error))

@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod cron;
 mod delivery;
+mod encoding;
 mod first_night;
 mod house;
 mod instant;

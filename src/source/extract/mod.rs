@@ -84,7 +84,8 @@ pub async fn take(
     progress: Progress,
     folder: &std::path::Path,
 ) -> Result<Taken<DataFile>> {
-    Ok(read(snapshot, pipeline, design, progress, Files(folder.to_owned()), ZONE).await?.into())
+    let files = Files { folder: folder.to_owned(), encodings: pipeline.deployment.store.encodings };
+    Ok(read(snapshot, pipeline, design, progress, files, ZONE).await?.into())
 }
 
 /// Reads every table of the design, looks at every value, and keeps only how many rows there are.

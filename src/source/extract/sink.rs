@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::SourceTable;
+use crate::pipeline::Encodings;
 use crate::star::staged::{Part, PartWriter, Stage};
 use crate::star::table::{DataFile, TableWriter};
 
@@ -52,13 +53,16 @@ impl Sink for PartWriter {
 }
 
 /// Parquet as the star's: `<folder>/<schema>.<table>/part-<session>.parquet`.
-pub struct Files(pub PathBuf);
+pub struct Files {
+    pub folder: PathBuf,
+    pub encodings: Encodings,
+}
 
 impl Destination for Files {
     type Sink = TableWriter;
 
     fn open(&self, table: &SourceTable, schema: &SchemaRef, session: usize) -> Result<TableWriter> {
-        let folder = self.0.join(folder_name(table));
+        let folder = self.folder.join(folder_name(table));
         // Never those above it: they may be gone with an extraction that was stopped.
         match std::fs::create_dir(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -80,7 +84,7 @@ impl Destination for Files {
             .hint("extract them one at a time, with --table"));
         }
         // Which session has which range is chance, so no two extractions give the same files.
-        Ok(TableWriter::create(&path, schema, &[])?.uncut())
+        Ok(TableWriter::create(&path, schema, &[], self.encodings)?.uncut())
     }
 }
 
