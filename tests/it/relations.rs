@@ -98,6 +98,39 @@ fn a_partition_attached_while_the_table_is_read_ends_the_run() {
     assert_eq!(seen_in_star(&project, "count(*)"), "2");
 }
 
+/// A TRUNCATE waits for the run, or, where only the parent may be read and its lock doesn't reach the
+/// partitions (before Postgres 13), ends it.
+pub fn a_partition_truncated_meanwhile_is_no_smaller_table(cluster: &Cluster) {
+    let source = cluster.database();
+    source.sql(
+        "CREATE TABLE part (id int, at date) PARTITION BY RANGE (at); CREATE TABLE part_24 PARTITION OF part FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); \
+         CREATE TABLE part_25 PARTITION OF part FOR VALUES FROM ('2025-01-01') TO ('2026-01-01'); INSERT INTO part VALUES (1, '2024-05-05'), (2, '2025-05-05'); \
+         DROP ROLE IF EXISTS parent_reader; CREATE ROLE parent_reader LOGIN; GRANT SELECT ON part TO parent_reader",
+    );
+    let project = pipeline(&source.url_of("parent_reader"), "", "SELECT id FROM part");
+    let ran = meanwhile(
+        &source,
+        &project,
+        "DO $$ BEGIN SET LOCAL lock_timeout = '300ms'; TRUNCATE part_24; EXCEPTION WHEN lock_not_available THEN NULL; END $$",
+    );
+    let left = source.sql("SELECT count(*) FROM part");
+    if cluster.version() >= 13 {
+        ran.exits(0);
+        assert_eq!((left.as_str(), seen_in_star(&project, "count(*)").as_str()), ("2", "2"));
+    } else {
+        ran.exits(4).warns("part_24 changed while the source was read");
+        assert_eq!(left, "1");
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+        assert_eq!(seen_in_star(&project, "count(*)"), "1");
+    }
+    source.sql("DROP OWNED BY parent_reader; DROP ROLE parent_reader");
+}
+
+#[test]
+fn a_partition_truncated_while_the_parent_is_read_waits_or_ends_the_run() {
+    a_partition_truncated_meanwhile_is_no_smaller_table(cluster());
+}
+
 #[test]
 fn a_materialized_view_refreshed_while_it_is_read_ends_the_run_also_below_a_view() {
     let source = cluster().database();
@@ -463,4 +496,23 @@ fn a_day_compared_with_an_instant_means_the_pipelines_midnight_or_is_refused() {
             "{same}"
         );
     }
+}
+
+#[test]
+fn a_table_of_few_pages_and_large_values_is_read_by_every_connection() {
+    let source = cluster().database();
+    // Some 30 pages, and 64 MB beside them.
+    source.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v text) WITH (fillfactor = 10); ALTER TABLE t ALTER v SET STORAGE EXTERNAL; \
+         INSERT INTO t SELECT i, repeat(md5(i::text), 5000) FROM generate_series(1, 400) AS i",
+    );
+    let project = pipeline(&source.url(), "", "SELECT 1 AS one");
+    assert_eq!(extracted(&project, "t", "taken"), "400|400|80200");
+    let files = project.path("taken/public.t/*.parquet").display().to_string();
+    let rows = peer(&format!("SELECT count(*) FROM '{files}' GROUP BY filename ORDER BY 1"));
+    assert_eq!(rows.lines().count(), 2, "both sessions had a part of it: {rows}");
+    assert_eq!(
+        peer(&format!("SELECT count(*) FROM '{files}' WHERE v <> repeat(md5(id::VARCHAR), 5000)")),
+        "0"
+    );
 }

@@ -43,3 +43,10 @@ fn large_tables_and_partitions_are_read_whole_on_every_version() {
         crate::relations::trees_are_read_whole(&cluster);
     }
 }
+
+#[test]
+fn a_truncated_partition_is_no_smaller_table_on_any_version() {
+    for cluster in servers() {
+        crate::relations::a_partition_truncated_meanwhile_is_no_smaller_table(&cluster);
+    }
+}
