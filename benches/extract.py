@@ -4,7 +4,7 @@
     cargo build --release
     pip install tpchgen-cli==4.0.0                     TPC-H's lineitem, scale 1: 6.0 million rows
     pip install duckdb==1.5.5 duckdb-extension-postgres-scanner, to have the peer in the same rounds
-    python3 benches/extract.py                         both tables, five rounds
+    python3 benches/extract.py                         all tables, five rounds
     python3 benches/extract.py --rounds 3 --tables reviews
 
 It starts a throw-away Postgres of its own (initdb on the PATH), fills it, and removes it at the end.
@@ -12,6 +12,7 @@ Every figure is of the client process alone; the server shares the machine's cor
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -30,6 +31,8 @@ LINEITEM = """CREATE TABLE lineitem (l_orderkey bigint, l_partkey bigint, l_supp
     l_shipinstruct char(25), l_shipmode char(10), l_comment varchar(44))"""
 REVIEWS = """CREATE TABLE reviews (review_id bigint, email text, author text, title text, body text, url text,
     status text, stars smallint, written_at timestamptz)"""
+ARTICLES = "CREATE TABLE articles (article_id bigint, title text, body text, written_at timestamptz)"
+EVENTS = "CREATE TABLE events (event_id bigint, kind text, payload jsonb, happened_at timestamptz)"
 
 
 def psql(url, *commands, **options):
@@ -49,31 +52,72 @@ def fill_lineitem(url, folder):
     os.remove(f"{folder}/lineitem.csv")
 
 
-def fill_reviews(url, folder):
-    """A million rows of words, as people write them: a body of 350 bytes, names, addresses."""
-    del folder
-    random.seed(7)
-    letters = "aeioubcdfglmnprst"
-    words = ["".join(random.choice(letters) for _ in range(2 + random.randrange(8))) for _ in range(2000)]
-    # Few words are frequent, as in any language.
-    stream = [words[int(2000 * random.random() ** 3)] for _ in range(1 << 20)]
-
-    def text(least, most):
-        start = random.randrange((1 << 20) - most)
-        return " ".join(stream[start:start + random.randint(least, most)])
-
-    psql(url, REVIEWS)
-    copy = subprocess.Popen(["psql", "-X", "-q", "-d", url, "-c", "COPY reviews FROM STDIN", "-c",
-                             "VACUUM (FREEZE, ANALYZE) reviews"], stdin=subprocess.PIPE, text=True)
-    for number in range(1, 1_000_001):
-        name = f"{random.choice(words).title()} {random.choice(words).title()}"
-        moment = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(1_704_067_200 + number * 31))
-        copy.stdin.write(f"{number}\tcustomer{random.randrange(200_000)}@example.com\t{name}\t{text(3, 7)}\t{text(10, 100)}\t"
-                         f"https://shop.example.com/products/{random.randrange(50_000)}\t"
-                         f"{random.choice(('new', 'approved', 'rejected', 'flagged'))}\t{random.randint(1, 5)}\t{moment}\n")
+def fill(url, table, declared, rows):
+    psql(url, declared)
+    copy = subprocess.Popen(["psql", "-X", "-q", "-d", url, "-c", f"COPY {table} FROM STDIN", "-c",
+                             f"VACUUM (FREEZE, ANALYZE) {table}"], stdin=subprocess.PIPE, text=True)
+    for row in rows:
+        copy.stdin.write("\t".join(map(str, row)) + "\n")
     copy.stdin.close()
     if copy.wait() != 0:
-        sys.exit("filling reviews failed")
+        sys.exit(f"filling {table} failed")
+
+
+class Words:
+    """Words as people write them: few are frequent, as in any language."""
+
+    def __init__(self):
+        random.seed(7)
+        letters = "aeioubcdfglmnprst"
+        self.all = ["".join(random.choice(letters) for _ in range(2 + random.randrange(8))) for _ in range(2000)]
+        self.stream = [self.all[int(2000 * random.random() ** 3)] for _ in range(1 << 20)]
+
+    def text(self, least, most):
+        start = random.randrange(len(self.stream) - most)
+        return " ".join(self.stream[start:start + random.randint(least, most)])
+
+    def name(self):
+        return f"{random.choice(self.all).title()} {random.choice(self.all).title()}"
+
+
+def instant(second):
+    return time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(1_704_067_200 + second))
+
+
+def fill_reviews(url, _):
+    """Two and a half million short texts: a body of 350 bytes, names, addresses."""
+    words = Words()
+    fill(url, "reviews", REVIEWS, (
+        (number, f"customer{random.randrange(200_000)}@example.com", words.name(), words.text(3, 7), words.text(10, 100),
+         f"https://shop.example.com/products/{random.randrange(50_000)}",
+         random.choice(("new", "approved", "rejected", "flagged")), random.randint(1, 5), instant(number * 31))
+        for number in range(1, 2_500_001)))
+
+
+def fill_articles(url, _):
+    """Texts of 10 KB, which Postgres keeps compressed in TOAST."""
+    words = Words()
+    fill(url, "articles", ARTICLES, (
+        (number, words.text(3, 9), words.text(400, 2600), instant(number * 310)) for number in range(1, 120_001)))
+
+
+def fill_events(url, _):
+    """Documents of some 250 bytes, as jsonb."""
+    words = Words()
+
+    def payload():
+        items = [{"sku": f"P-{random.randrange(9999)}", "price": round(random.random() * 100, 2),
+                  "quantity": random.randint(1, 5)} for _ in range(random.randint(0, 4))]
+        return json.dumps({"session": f"{random.getrandbits(64):016x}", "page": f"/products/{random.randrange(50_000)}",
+                           "agent": random.choice(("Mozilla/5.0 (X11; Linux x86_64)", "Mozilla/5.0 (iPhone)")),
+                           "items": items, "query": words.text(1, 5)})
+
+    fill(url, "events", EVENTS, (
+        (number, random.choice(("view", "cart", "order")), payload(), instant(number * 3))
+        for number in range(1, 1_500_001)))
+
+
+FILL = {"lineitem": fill_lineitem, "reviews": fill_reviews, "articles": fill_articles, "events": fill_events}
 
 
 def raw_copy(url, table, pages):
@@ -105,6 +149,7 @@ url, table, out = sys.argv[1:4]
 db = duckdb.connect(config={"threads": 2, "allow_unsigned_extensions": "true"})
 extension = importlib.resources.files("duckdb_extension_postgres_scanner")
 path = next(p for p in (extension / "extensions").rglob("postgres_scanner.duckdb_extension"))
+db.execute("SET enable_progress_bar = false")
 db.execute(f"LOAD '{path}'")
 db.execute(f"ATTACH '{url}' AS source (TYPE postgres, READ_ONLY)")
 db.execute(f"COPY (SELECT * FROM source.public.{table}) TO '{out}' (FORMAT parquet, COMPRESSION zstd)")
@@ -129,6 +174,7 @@ def line(title, rounds, copy):
 
 def bench(cluster, table, options, work):
     pages = int(psql(cluster.url, f"SELECT pg_relation_size('{table}') / 8192", capture_output=True).stdout)
+    size = int(psql(cluster.url, f"SELECT pg_table_size('{table}')", capture_output=True).stdout)
     rounds = {"copy": [], "arrow": [], "parquet": [], "peer": []}
     raw_copy(cluster.url, table, pages)  # warms the page cache
     for _ in range(options.rounds):
@@ -138,7 +184,7 @@ def bench(cluster, table, options, work):
         if has_peer():
             rounds["peer"].append(peer(cluster.url, table, f"{work}/peer.parquet"))
     copy = statistics.median(result["wall"] for result in rounds["copy"])
-    print(f"\n{table}, {pages * 8192 / 1e6:.0f} MB of pages, medians of {options.rounds} interleaved rounds")
+    print(f"\n{table}, {size / 1e6:.0f} MB, medians of {options.rounds} interleaved rounds")
     print(f"{'':30} {'median':>6}  lowest – highest  beside   CPU s  peak MB  Parquet MB")
     print(line("raw COPY, two connections", rounds["copy"], copy))
     print(line("into Arrow", rounds["arrow"], copy))
@@ -150,7 +196,7 @@ def bench(cluster, table, options, work):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tables", nargs="+", default=["lineitem", "reviews"])
+    parser.add_argument("--tables", nargs="+", choices=FILL, default=list(FILL))
     options = parser.parse_args()
     if not STARMILL.exists():
         sys.exit("build it first: cargo build --release")
@@ -163,7 +209,7 @@ def main():
         Path(f"{work}/pipelines/bench.toml").write_text(
             f'name = "bench"\n[source]\nurl = "{cluster.url}"\n[store]\nurl = "out"\n[summary.one]\n')
         for table in options.tables:
-            {"lineitem": fill_lineitem, "reviews": fill_reviews}[table](cluster.url, work)
+            FILL[table](cluster.url, work)
             bench(cluster, table, options, work)
     finally:
         cluster.close()
