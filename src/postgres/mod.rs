@@ -151,7 +151,8 @@ impl Server {
             .map(|most| format!("; SET LOCAL statement_timeout = {}", most.as_millis()));
         let pins = format!(
             "SET LOCAL TimeZone = {}; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
-             SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'; SET LOCAL xmloption = content; SET LOCAL standard_conforming_strings = on; \
+             SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'; SET LOCAL standard_conforming_strings = on; \
+             SET LOCAL xmloption = content; SET LOCAL xmlbinary = base64; SET LOCAL quote_all_identifiers = off; SET LOCAL transform_null_equals = off; \
              SET LOCAL search_path = {}; SET LOCAL row_security = off; SET LOCAL idle_in_transaction_session_timeout = 0; \
              SET LOCAL lock_timeout = {}{}",
             quote_literal(pins.timezone),
