@@ -1,6 +1,7 @@
 //! Tables of the source taken as they are, as of one instant: into Parquet, or only looked through.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,9 +64,7 @@ pub struct TakenTable {
 /// Takes tables of the source, all of them or none.
 pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result<Extraction> {
     let watch = Stopwatch::start();
-    if let Some(folder) = &wanted.folder {
-        require_new(folder)?;
-    }
+    let place = wanted.folder.as_deref().map(place).transpose()?;
     progress.tell(Event::Step("plan"));
     let pipeline = pipeline::read(path)?;
     let (pipeline, design, source) = match wanted.tables.as_slice() {
@@ -95,7 +94,7 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
         folder: wanted.folder.clone(),
         tables: Vec::new(),
     };
-    let Some(folder) = &wanted.folder else {
+    let Some(folder) = &place else {
         let counted = source::look_through(snapshot, &pipeline, &design, progress).await?;
         extraction.end(&design, counted, &watch, |rows| (rows.into_iter().sum(), Vec::new()));
         return Ok(extraction);
@@ -157,23 +156,38 @@ pub fn files_of(folder: &Path, table: &SourceTable) -> PathBuf {
     folder.join(folder_name(table))
 }
 
-/// What is there already is somebody's.
-fn require_new(folder: &Path) -> Result<()> {
+/// Where a folder really is, which must be new or empty: what is there already is somebody's.
+fn place(folder: &Path) -> Result<PathBuf> {
     let shown = folder.display();
+    let unusable =
+        |reason: &str, hint: &str| Error::new(ErrorKind::Usage, format!("{shown} {reason}")).hint(hint);
     if shown.to_string().contains("://") {
-        return Err(Error::new(ErrorKind::Usage, format!("{shown} is no folder"))
-            .hint("tables are extracted into a folder of this machine"));
+        return Err(unusable("is no folder", "tables are extracted into a folder of this machine"));
     }
-    let is_empty = |mut entries: std::fs::ReadDir| entries.next().is_none();
-    match std::fs::read_dir(folder).map(is_empty) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::new(ErrorKind::Usage, format!("{shown} is there already"))
-            .hint("name a folder that is new or empty, or remove that one")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::new(ErrorKind::Usage, format!("{shown} cannot be a folder"))
-            .caused_by(error)
-            .hint("name a folder that is new")),
+    let real = match folder.is_symlink() {
+        // The link stays, and leads to what is put there.
+        true => folder.canonicalize().map_err(|error| {
+            unusable("is a link that leads nowhere", "name a folder that is new").caused_by(error)
+        })?,
+        false => folder.to_owned(),
+    };
+    match std::fs::read_dir(&real).map(|mut entries| entries.next().is_none()) {
+        Ok(true) if is_mount_point(&real) => {
+            Err(unusable("is a mount point, onto which nothing can be moved", "name a folder below it"))
+        }
+        Ok(true) => Ok(real),
+        Ok(false) => {
+            Err(unusable("is there already", "name a folder that is new or empty, or remove that one"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(real),
+        Err(error) => Err(unusable("cannot be a folder", "name a folder that is new").caused_by(error)),
     }
+}
+
+/// Whether a folder is on another device than the one that it is in.
+fn is_mount_point(folder: &Path) -> bool {
+    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    device(folder) != device(&folder.join(".."))
 }
 
 /// The same columns of all rows that the pipeline declares, and no totals, which nobody is going to

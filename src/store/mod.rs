@@ -197,7 +197,6 @@ fn store_error(doing: &str, path: &Path, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Store, format!("{doing} {}", path.display())).caused_by(error).hint(hint)
 }
 
-/// Makes what was written or renamed in a folder survive a power cut.
 /// Puts a folder of our own making, two levels deep, to its place, whole and on disk.
 pub fn put_folder(from: &Path, to: &Path) -> Result<()> {
     for (path, _) in lock::entries(from) {
@@ -211,7 +210,16 @@ pub fn put_folder(from: &Path, to: &Path) -> Result<()> {
         }
     }
     sync_folder(from)?;
-    std::fs::rename(from, to).map_err(|error| store_error("cannot move the tables to", to, error))?;
+    std::fs::rename(from, to).map_err(|error| match error.kind() {
+        std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists => {
+            Error::new(ErrorKind::Usage, format!("{} is there already", to.display()))
+                .caused_by(error)
+                .hint("somebody put it there meanwhile; name another folder")
+        }
+        _ => Error::new(ErrorKind::Store, format!("cannot move the tables to {}", to.display()))
+            .caused_by(error)
+            .hint("name another folder; nothing is left of this extraction"),
+    })?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync_folder(parent.unwrap_or(Path::new(".")))
 }
@@ -221,6 +229,7 @@ fn sync_file(path: &Path) -> Result<()> {
     synced.map_err(|error| store_error("cannot sync", path, error))
 }
 
+/// Makes what was written or renamed in a folder survive a power cut.
 fn sync_folder(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(|error| store_error("cannot sync", path, error))
@@ -237,7 +246,10 @@ fn replace_file(path: &Path, text: &str) -> Result<()> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
-    written.map_err(|error| store_error("cannot write", &temporary, error))?;
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        store_error("cannot write", &temporary, error)
+    })?;
     std::fs::rename(&temporary, path).map_err(|error| store_error("cannot replace", path, error))?;
     // The rename is seen by everyone now, and must not be told as a failure.
     if let Err(error) = sync_folder(path.parent().unwrap_or(Path::new("."))) {
