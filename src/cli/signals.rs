@@ -45,6 +45,8 @@ impl Signals {
                 else {
                     return;
                 };
+                // A write beyond `ulimit -f` is to fail, like one on a full disk, not to end the process.
+                let _too_large = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32));
                 let _ = ready.send(());
                 loop {
                     let kind = tokio::select! {

@@ -54,6 +54,7 @@ impl Ours {
 pub fn parameters(url: &str, variables: Variables) -> Result<Parameters> {
     let mut ours = Ours::default();
     let bare = without_ours(url, &mut ours);
+    one_at(&bare)?;
     let mut config = Config::from_str(&bare)
         .or_error(ErrorKind::Pipeline, || "it is not one that Postgres knows".to_owned())?;
     let name = ours.service.clone().or_else(|| variables("PGSERVICE"));
@@ -104,6 +105,16 @@ pub fn parameters(url: &str, variables: Variables) -> Result<Parameters> {
         key: ours.sslkey.map(PathBuf::from).or_else(|| beside("postgresql.key")),
     };
     Ok(Parameters { config, tls })
+}
+
+/// What follows the first `@` is the host. A password's own would send half of it to a name server.
+fn one_at(url: &str) -> Result<()> {
+    let host = url.split_once('@').map_or("", |(_, host)| host);
+    if host.split(['/', '?']).next().is_some_and(|host| host.contains('@')) {
+        return Err(Error::new(ErrorKind::Pipeline, "an `@` stands in its user or password")
+            .hint("write it as %40 there, a `/` as %2F, a `%` as %25"));
+    }
+    Ok(())
 }
 
 /// The URL without the parameters that are ours to understand.
@@ -322,6 +333,7 @@ mod tests {
     fn what_is_asked_of_a_connection_and_cannot_be_is_told() {
         let refused = |url: &str| parameters(url, &|_| None).err().unwrap();
         assert!(refused("postgres://h/d?service=none").message().contains("no service `none`"));
+        assert!(refused("postgres://me:p@ss@h/d").help().unwrap().contains("%40"));
         assert!(refused("postgres://h/d?sslmode=maybe").message().contains("`maybe`"));
         assert!(refused("postgres://h/d?sslmod=require").causes().join(" ").contains("sslmod"));
     }

@@ -120,9 +120,15 @@ impl TableCopy {
             (Some(Failure::Keep(error)), _) => return Err(error),
             (None, Err(error)) => {
                 let error = server.error(error, format!("cannot read {}", self.table));
-                return Err(match &self.filter {
+                let error = match &self.filter {
                     Some(filter) => error.at("where", filter.replace('\n', "")),
                     None => error,
+                };
+                return Err(match (&self.filter, error.help()) {
+                    (Some(_), None) => {
+                        error.hint("correct the condition, in [source.where] or in the models")
+                    }
+                    _ => error,
                 });
             }
             (None, Ok(())) => {}
