@@ -404,3 +404,60 @@ fn what_changed_in_the_sources_schema_is_told_before_anything_is_read() {
     let again = project.night();
     assert!(again["source"].get("changes").is_none(), "what was told once is known");
 }
+
+#[test]
+fn what_a_role_has_set_for_itself_changes_no_value_and_no_filter() {
+    let source = cluster().database();
+    source.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, r regclass, n int); INSERT INTO t SELECT i, 'pg_class', nullif(i % 2, 0) FROM generate_series(1, 9) AS i; \
+         CREATE VIEW x AS SELECT xmlelement(name a, decode('0102', 'hex')) AS x",
+    );
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{}\"\n[source.where]\nt = \"n = NULL OR id < 4\"\n[store]\nurl = \"out\"\n[summary.s]\n",
+        source.url()
+    );
+    let project = Project::of(&toml, &[("s", "SELECT 1 AS one")], "", &[]);
+    let settings = ["quote_all_identifiers = on", "transform_null_equals = on", "xmlbinary = hex"];
+    for setting in settings {
+        source.sql(&format!("ALTER ROLE postgres IN DATABASE {} SET {setting}", source.name));
+    }
+    project
+        .starmill(&["extract", "pipelines/p.toml", "--table", "t", "--table", "x", "--to", "taken"])
+        .exits(0);
+    source.sql(&format!("ALTER ROLE postgres IN DATABASE {} RESET ALL", source.name));
+    let seen = |table: &str, select: &str| {
+        peer(&format!(
+            "SELECT {select} FROM '{}'",
+            project.path(&format!("taken/{table}/*.parquet")).display()
+        ))
+    };
+    assert_eq!(seen("public.t", "count(*), min(r), max(r)"), "3|pg_class|pg_class");
+    assert_eq!(seen("public.x", "x"), "<a>AQI=</a>");
+}
+
+#[test]
+fn a_folder_that_nothing_can_be_moved_to_is_refused_before_anything_is_read() {
+    let source = cluster().database();
+    source.sql("CREATE TABLE t (id int); INSERT INTO t VALUES (1)");
+    let toml =
+        format!("name = \"p\"\n[source]\nurl = \"{}\"\n[store]\nurl = \"out\"\n[summary.s]\n", source.url());
+    let project = Project::of(&toml, &[("s", "SELECT 1 AS one")], "", &[]);
+    let extract = |to: &str| project.starmill(&["extract", "pipelines/p.toml", "--table", "t", "--to", to]);
+    std::os::unix::fs::symlink("nowhere", project.path("dangling")).unwrap();
+    extract("dangling").exits(2).warns("dangling is a link that leads nowhere");
+    std::fs::create_dir(project.path("real")).unwrap();
+    std::os::unix::fs::symlink("real", project.path("link")).unwrap();
+    extract("link").exits(0);
+    assert!(project.path("real/extract.json").exists() && project.path("link").is_symlink());
+    extract("link").exits(2).warns("link is there already");
+    // Written by somebody else while this one reads.
+    let flag = project.path("paused");
+    let child = project.start(
+        &["extract", "pipelines/p.toml", "--table", "t", "--to", "taken"],
+        Some(&format!("extract.table=pause:{}", flag.display())),
+    );
+    wait_until("the extraction to pause", || flag.exists());
+    extract("taken").exits(0);
+    std::fs::remove_file(&flag).unwrap();
+    Ran::of(child).exits(2).warns("taken is there already").warns("name another folder");
+}
