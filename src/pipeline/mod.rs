@@ -32,7 +32,7 @@ use notify::NotifySettings;
 use schedule::Schedule;
 
 pub use crate::pgcopy::policy::{ColumnAs, Decimal, Extremes, FarDates, Special, TypePolicy};
-pub use resolve::{deployment, mistakes, read};
+pub use resolve::{deployment, mistakes, read, read_source};
 pub use section::Spanned;
 
 /// One star, declared. Models stand in build order: each after those it reads.

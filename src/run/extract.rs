@@ -66,13 +66,12 @@ pub async fn extract(path: &Path, wanted: &Wanted, progress: Progress) -> Result
     let watch = Stopwatch::start();
     let place = wanted.folder.as_deref().map(place).transpose()?;
     progress.tell(Event::Step("plan"));
-    let pipeline = pipeline::read(path)?;
     let (pipeline, design, source) = match wanted.tables.as_slice() {
         [] => {
-            let plan = plan(pipeline, &[]).await?;
+            let plan = plan(pipeline::read(path)?, &[]).await?;
             (plan.pipeline, bare(&plan.design), plan.source)
         }
-        names => whole_tables(pipeline, names).await?,
+        names => whole_tables(pipeline::read_source(path)?, names).await?,
     };
     // Before the snapshot: what can be known without it holds up nobody's vacuum.
     published_columns(&design)?;

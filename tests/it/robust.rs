@@ -461,3 +461,21 @@ fn a_folder_that_nothing_can_be_moved_to_is_refused_before_anything_is_read() {
     std::fs::remove_file(&flag).unwrap();
     Ran::of(child).exits(2).warns("taken is there already").warns("name another folder");
 }
+
+#[test]
+fn tables_are_extracted_before_there_is_any_model_or_a_right_one() {
+    let source = cluster().database();
+    source.sql("CREATE TABLE t (id int); INSERT INTO t VALUES (1), (2)");
+    let toml = format!("[source]\nurl = \"{}\"\n", source.url());
+    let project = Project::of(&toml, &[], "", &[]);
+    let extract = ["extract", "pipelines/p.toml", "--table", "t", "--dry-run"];
+    project.starmill(&extract).exits(0).says("public.t");
+    project
+        .starmill(&["extract", "pipelines/p.toml", "--dry-run"])
+        .exits(3)
+        .warns("the pipeline has no models");
+    project.write("pipelines/p.toml", &format!("{toml}[summary.s]\n"));
+    project.write("sql/p/s.sql", "SELECT FROM WHERE");
+    project.starmill(&extract).exits(0).says("public.t");
+    project.starmill(&["extract", "pipelines/p.toml", "--dry-run"]).exits(3);
+}

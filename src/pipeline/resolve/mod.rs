@@ -22,8 +22,19 @@ use crate::pipeline::{Deployment, Pipeline};
 /// Gives the pipeline, or one error that carries every mistake with its place. The source isn't
 /// asked; whether tables and columns exist is the plan's to say.
 pub fn read(path: &Path) -> Result<Pipeline> {
-    let (resolved, document, found) =
-        resolved(path, Extent::Whole, |resolver, file| resolver.pipeline(file, path))?;
+    checked(resolved(path, Extent::Whole, |resolver, file| resolver.pipeline(file, path))?)
+}
+
+/// The same without its models, which need not be right, nor be there, where none of them is built.
+pub fn read_source(path: &Path) -> Result<Pipeline> {
+    checked(resolved(path, Extent::Whole, |resolver, file| {
+        let (deployment, source) = (resolver.deployment(&file, path), resolver.source(&file));
+        let (models, controls, warnings) = (Vec::new(), Vec::new(), Vec::new());
+        Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings })
+    })?)
+}
+
+fn checked((resolved, document, found): (Option<Pipeline>, Document, Vec<Diagnostic>)) -> Result<Pipeline> {
     match resolved {
         Some(mut pipeline) if !found.iter().any(Diagnostic::is_error) => {
             pipeline.warnings = found;
