@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from night import STARMILL, Cluster, has_peer, measured
+from night import PEER_SESSION, STARMILL, Cluster, has_peer, measured
 
 LINEITEM = """CREATE TABLE lineitem (l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber int,
     l_quantity numeric(15,2), l_extendedprice numeric(15,2), l_discount numeric(15,2), l_tax numeric(15,2),
@@ -143,15 +143,8 @@ def extract(project, table, to):
     return result
 
 
-PEER = r"""
-import importlib.resources, sys, duckdb
-url, table, out = sys.argv[1:4]
-db = duckdb.connect(config={"threads": 2, "allow_unsigned_extensions": "true"})
-extension = importlib.resources.files("duckdb_extension_postgres_scanner")
-path = next(p for p in (extension / "extensions").rglob("postgres_scanner.duckdb_extension"))
-db.execute("SET enable_progress_bar = false")
-db.execute(f"LOAD '{path}'")
-db.execute(f"ATTACH '{url}' AS source (TYPE postgres, READ_ONLY)")
+PEER = PEER_SESSION + r"""
+table, out = sys.argv[2:4]
 db.execute(f"COPY (SELECT * FROM source.public.{table}) TO '{out}' (FORMAT parquet, COMPRESSION zstd)")
 """
 

@@ -116,15 +116,19 @@ def night(url, store, fresh):
     return result
 
 
-PEER = r"""
+PEER_SESSION = r"""
 import importlib.resources, sys, duckdb
-url, out = sys.argv[1:3]
 db = duckdb.connect(config={"threads": 2, "allow_unsigned_extensions": "true"})
 extension = importlib.resources.files("duckdb_extension_postgres_scanner")
 path = next(p for p in (extension / "extensions").rglob("postgres_scanner.duckdb_extension"))
+db.execute("SET enable_progress_bar = false")
 db.execute(f"LOAD '{path}'")
 db.execute("SET TimeZone = 'UTC'")
-db.execute(f"ATTACH '{url}' AS shop (TYPE postgres, READ_ONLY)")
+db.execute(f"ATTACH '{sys.argv[1]}' AS source (TYPE postgres, READ_ONLY)")
+"""
+
+PEER = PEER_SESSION + r"""
+out = sys.argv[2]
 # As fast as it goes: unsorted, all the memory it wants, kept only where a later model reads it.
 def publish(name, sql, reread=True):
     if reread:
@@ -132,10 +136,10 @@ def publish(name, sql, reread=True):
     source = name if reread else f"({sql})"
     db.execute(f"COPY {source} TO '{out}/{name}.parquet' (FORMAT parquet, COMPRESSION zstd)")
 for table in ["customers", "addresses", "shipping_carriers", "categories"]:
-    db.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM shop.public.{table}")
-db.execute("CREATE TEMP TABLE products AS SELECT product_id, product_name, category_id, unit_price, attributes FROM shop.public.products")
-db.execute("CREATE TEMP TABLE orders AS SELECT order_id, customer_id, address_id, carrier_id, ordered_at FROM shop.public.orders")
-db.execute("CREATE TEMP TABLE order_items AS SELECT * FROM shop.public.order_items")
+    db.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM source.public.{table}")
+db.execute("CREATE TEMP TABLE products AS SELECT product_id, product_name, category_id, unit_price, attributes FROM source.public.products")
+db.execute("CREATE TEMP TABLE orders AS SELECT order_id, customer_id, address_id, carrier_id, ordered_at FROM source.public.orders")
+db.execute("CREATE TEMP TABLE order_items AS SELECT * FROM source.public.order_items")
 publish("dim_customer", "SELECT row_number() OVER (ORDER BY customer_id) AS customer_key, customer_id, full_name, email FROM customers")
 publish("dim_product", '''WITH RECURSIVE paths AS (
     SELECT category_id, name, name AS path FROM categories WHERE parent_id IS NULL

@@ -75,16 +75,11 @@ impl PostgresSource {
     pub async fn refused_controls(&self, design: &Design) -> Result<Vec<(usize, String)>> {
         let mut refused = Vec::new();
         for (index, control) in design.controls.iter().enumerate() {
-            match self.judge(&control.postgres).await {
+            let doing = || format!("cannot check a control over {}", list(&control.tables));
+            match self.judged(&control.postgres, doing).await? {
                 Ok(1) => {}
                 Ok(columns) => refused.push((index, format!("gives {columns} columns, not one"))),
-                Err(error) => match wrong_sql(&error) {
-                    Some(reason) => refused.push((index, reason)),
-                    None => {
-                        let doing = format!("cannot check a control over {}", list(&control.tables));
-                        return Err(self.server.error(error, doing));
-                    }
-                },
+                Err(reason) => refused.push((index, reason)),
             }
         }
         Ok(refused)
@@ -96,13 +91,9 @@ impl PostgresSource {
         for (table, read) in &design.reads {
             let Some(filter) = &read.declared_filter else { continue };
             let probe = format!("SELECT FROM {} WHERE {filter}", table.quoted());
-            if let Err(error) = self.judge(&probe).await {
-                match wrong_sql(&error) {
-                    Some(reason) => refused.push((table.clone(), reason)),
-                    None => {
-                        return Err(self.server.error(error, format!("cannot check the filter of {table}")));
-                    }
-                }
+            let doing = || format!("cannot check the filter of {table}");
+            if let Err(reason) = self.judged(&probe, doing).await? {
+                refused.push((table.clone(), reason));
             }
         }
         Ok(refused)
@@ -117,7 +108,17 @@ impl PostgresSource {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// How many columns a SELECT gives.
+    /// How many columns a SELECT gives, or what is wrong with it.
+    async fn judged(&self, sql: &str, doing: impl FnOnce() -> String) -> Result<Result<usize, String>> {
+        match self.judge(sql).await {
+            Ok(columns) => Ok(Ok(columns)),
+            Err(error) => match wrong_sql(&error) {
+                Some(reason) => Ok(Err(reason)),
+                None => Err(self.server.error(error, doing())),
+            },
+        }
+    }
+
     async fn judge(&self, sql: &str) -> Result<usize, tokio_postgres::Error> {
         // A transaction of its own: one that failed refuses everything after.
         let _ = self.server.begin(&self.client, Isolation::Snapshot).await;

@@ -48,12 +48,12 @@ pub fn properties(first: &RecordBatch, sort: &[String], encodings: Encodings) ->
         .set_sorting_columns(flat.then(|| sorting.collect()));
     let encoded = |builder: WriterPropertiesBuilder, (name, column): (&String, &ArrayRef)| {
         let path = ColumnPath::new(vec![name.clone()]);
-        let differences = encodings == Encodings::Delta && integer_bits(column.data_type()).is_some();
-        match (dictionary_pays(column, differences), differences) {
+        let width = integer_bits(column.data_type()).filter(|_| encodings == Encodings::Delta);
+        match (dictionary_pays(column, width), width) {
             (true, _) => builder,
-            (false, false) => builder.set_column_dictionary_enabled(path, false),
+            (false, None) => builder.set_column_dictionary_enabled(path, false),
             // Only here: its encoder takes a megabyte for each column.
-            (false, true) => builder
+            (false, Some(_)) => builder
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
         }
@@ -73,19 +73,17 @@ fn integer_bits(data_type: &DataType) -> Option<usize> {
     }
 }
 
-/// Whether the values of a column recur so often that a dictionary pays.
-fn dictionary_pays(column: &ArrayRef, differences: bool) -> bool {
+/// Whether the values of a column recur so often that a dictionary pays. `width` is that of integers
+/// which are differences otherwise.
+fn dictionary_pays(column: &ArrayRef, width: Option<usize>) -> bool {
     let present = column.len() - column.null_count();
     if present < SAMPLE {
         return true;
     }
     let Some(different) = different(column) else { return true };
     let recurs = (different as f64) < RECURRING * present as f64;
-    let shorter = |values: Vec<i64>| {
-        let width = integer_bits(column.data_type()).unwrap_or(64);
-        (different as f64).log2().ceil() + WORTH_A_LOOKUP < packed_bits(&values, width)
-    };
-    recurs && (!differences || integers(column).is_none_or(shorter))
+    let otherwise = width.and_then(|width| Some(packed_bits(&integers(column)?, width)));
+    recurs && otherwise.is_none_or(|bits| (different as f64).log2().ceil() + WORTH_A_LOOKUP < bits)
 }
 
 /// How many values differ.
@@ -99,7 +97,6 @@ fn different(column: &ArrayRef) -> Option<usize> {
 /// The values that are there, as the integers that Parquet stores.
 fn integers(column: &ArrayRef) -> Option<Vec<i64>> {
     match column.data_type() {
-        other if integer_bits(other).is_none() => None,
         DataType::Decimal128(..) => {
             let values = column.as_primitive::<Decimal128Type>().iter().flatten();
             values.map(|value| i64::try_from(value).ok()).collect()
@@ -165,10 +162,10 @@ mod tests {
         let texts = |of: fn(i64) -> i64| -> ArrayRef {
             Arc::new(StringArray::from_iter_values((0..8_192).map(|n| format!("text {}", of(n)))))
         };
-        assert!(dictionary_pays(&numbers(few), true));
-        assert!(!dictionary_pays(&numbers(steps), true));
-        assert!(dictionary_pays(&numbers(steps), false), "where differences are not to be used");
-        assert!(!dictionary_pays(&numbers(all), false));
-        assert!(dictionary_pays(&texts(few), true) && !dictionary_pays(&texts(all), true));
+        assert!(dictionary_pays(&numbers(few), Some(64)));
+        assert!(!dictionary_pays(&numbers(steps), Some(64)));
+        assert!(dictionary_pays(&numbers(steps), None), "where differences are not to be used");
+        assert!(!dictionary_pays(&numbers(all), None));
+        assert!(dictionary_pays(&texts(few), None) && !dictionary_pays(&texts(all), None));
     }
 }

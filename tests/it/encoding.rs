@@ -163,11 +163,7 @@ fn a_few_rows_at_the_front_do_not_decide_how_the_many_are_encoded() {
          INSERT INTO t SELECT i, '2023-05-05' FROM generate_series(1, 5) AS i; \
          INSERT INTO t SELECT i, '2024-05-05' FROM generate_series(6, 150000) AS i",
     );
-    let toml = format!(
-        "name = \"p\"\n[source]\nurl = \"{}\"\nconnections = 1\n[store]\nurl = \"out\"\n[summary.s]\n",
-        source.url()
-    );
-    let project = Project::of(&toml, &[("s", "SELECT 1 AS one")], "", &[]);
+    let project = Project::over(&source.url(), "connections = 1", "SELECT 1 AS one");
     project.starmill(&["extract", "pipelines/p.toml", "--table", "t", "--to", "taken"]).exits(0);
     let files = project.path("taken/public.t/*.parquet").display().to_string();
     assert_encoded(&files, "id", DELTA);

@@ -75,9 +75,7 @@ fn large_values_do_not_pile_up_on_their_way_into_parquet() {
          DO $$ DECLARE noise bytea := (SELECT string_agg(decode(md5(i::text), 'hex'), '') FROM generate_series(1, 262144) AS i); BEGIN \
          INSERT INTO t SELECT i, substr(noise, 1 + (i::bigint * 1000003 % 4150000)::int, 40000) FROM generate_series(1, 10000) AS i; END $$",
     );
-    let toml =
-        format!("name = \"p\"\n[source]\nurl = \"{}\"\n[store]\nurl = \"out\"\n[summary.s]\n", source.url());
-    let project = Project::of(&toml, &[("s", "SELECT 1 AS one")], "", &[]);
+    let project = Project::over(&source.url(), "", "SELECT 1 AS one");
     let extract = ["extract", "pipelines/p.toml", "--table", "t", "--to", "taken"];
     limited(&project, &extract, 250_000).exits(0).says("10,000");
 }

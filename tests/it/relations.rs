@@ -2,13 +2,6 @@
 
 use crate::support::{Cluster, Database, Project, Ran, cluster, peer, seen_in_star, wait_until};
 
-fn pipeline(source: &str, settings: &str, sql: &str) -> Project {
-    let toml = format!(
-        "name = \"p\"\n[source]\nurl = \"{source}\"\n{settings}\n[store]\nurl = \"out\"\n[summary.s]\n"
-    );
-    Project::of(&toml, &[("s", sql)], "", &[])
-}
-
 /// Rows, different ids and their sum, as another reader sees them in what was extracted.
 fn extracted(project: &Project, table: &str, to: &str) -> String {
     project.starmill(&["extract", "pipelines/p.toml", "--table", table, "--to", to]).exits(0);
@@ -41,7 +34,7 @@ pub fn trees_are_read_whole(cluster: &Cluster) {
     for table in ["big", "parent"] {
         let truth = source.sql(&format!("SELECT count(*), count(DISTINCT id), sum(id) FROM {table}"));
         for user in ["postgres", "parents_only"] {
-            let project = pipeline(&source.url_of(user), "", "SELECT 1 AS one");
+            let project = Project::over(&source.url_of(user), "", "SELECT 1 AS one");
             project.write("sql/p/s.sql", &format!("SELECT id FROM {table}"));
             assert_eq!(
                 extracted(&project, table, "taken"),
@@ -86,7 +79,7 @@ fn a_partition_attached_while_the_table_is_read_ends_the_run() {
         "CREATE TABLE part (id int, at date) PARTITION BY RANGE (at); CREATE TABLE part_24 PARTITION OF part FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); \
          INSERT INTO part VALUES (1, '2024-05-05'); CREATE TABLE part_25 (id int, at date); INSERT INTO part_25 VALUES (2, '2025-05-05')",
     );
-    let project = pipeline(&source.url(), "", "SELECT id FROM part");
+    let project = Project::over(&source.url(), "", "SELECT id FROM part");
     meanwhile(
         &source,
         &project,
@@ -107,7 +100,7 @@ pub fn a_partition_truncated_meanwhile_is_no_smaller_table(cluster: &Cluster) {
          CREATE TABLE part_25 PARTITION OF part FOR VALUES FROM ('2025-01-01') TO ('2026-01-01'); INSERT INTO part VALUES (1, '2024-05-05'), (2, '2025-05-05'); \
          DROP ROLE IF EXISTS parent_reader; CREATE ROLE parent_reader LOGIN; GRANT SELECT ON part TO parent_reader",
     );
-    let project = pipeline(&source.url_of("parent_reader"), "", "SELECT id FROM part");
+    let project = Project::over(&source.url_of("parent_reader"), "", "SELECT id FROM part");
     let ran = meanwhile(
         &source,
         &project,
@@ -139,7 +132,7 @@ fn a_materialized_view_refreshed_while_it_is_read_ends_the_run_also_below_a_view
          CREATE VIEW above AS SELECT id FROM counted",
     );
     for relation in ["counted", "above"] {
-        let project = pipeline(&source.url(), "", &format!("SELECT id FROM {relation}"));
+        let project = Project::over(&source.url(), "", &format!("SELECT id FROM {relation}"));
         meanwhile(&source, &project, "INSERT INTO t VALUES (2); REFRESH MATERIALIZED VIEW counted")
             .exits(4)
             .warns("counted changed while the source was read");
@@ -166,14 +159,14 @@ fn a_foreign_table_is_refused_wherever_it_hides_and_read_by_the_pipelines_word()
         [("away", "away", "2"), ("over_over", "away", "2"), ("part", "part_far", "3")]
     {
         let sql = format!("SELECT id FROM {relation}");
-        let project = pipeline(&source.url(), "", &sql);
+        let project = Project::over(&source.url(), "", &sql);
         let help = format!("add to [source]: allow_foreign = [\"public.{foreign}\"]");
         project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("foreign table").warns(&help);
         project
             .starmill(&["extract", "pipelines/p.toml", "--table", relation, "--dry-run"])
             .exits(3)
             .warns(&help);
-        let project = pipeline(&source.url(), &format!("allow_foreign = [\"public.{foreign}\"]"), &sql);
+        let project = Project::over(&source.url(), &format!("allow_foreign = [\"public.{foreign}\"]"), &sql);
         project.starmill(&["run", "pipelines/p.toml"]).exits(0);
         let seen = seen_in_star(&project, "count(*)");
         assert_eq!(seen, rows, "{relation}");
@@ -192,7 +185,7 @@ fn wide_tables_long_names_and_large_values_arrive() {
          CREATE UNLOGGED TABLE nothing (id bigint, v numeric)",
         columns.join(", ")
     ));
-    let project = pipeline(&source.url(), "", "SELECT id FROM wide");
+    let project = Project::over(&source.url(), "", "SELECT id FROM wide");
     assert_eq!(extracted(&project, "wide", "a"), "1000|1000|500500");
     let files = |path: &str| project.path(path).display().to_string();
     assert_eq!(peer(&format!("SELECT sum(c299 + c1) FROM '{}'", files("a/public.wide/*.parquet"))), "300000");
@@ -292,7 +285,7 @@ fn conditions_that_every_model_has_are_applied_by_the_server() {
          INSERT INTO t SELECT n, 's' || n % 4, 'c' || n % 3, timestamptz '2024-01-01 00:00+00' + n * interval '1 day', date '2024-01-01' + n, n * 1.25, n % 2 = 0, n / 7.0, md5(n::text)::uuid, '{}', CASE WHEN n % 5 = 0 THEN now() END FROM generate_series(1, 200) AS n",
     );
     let filter_of = |conditions: &str| {
-        let project = pipeline(&source.url(), "", &format!("SELECT id FROM t WHERE {conditions}"));
+        let project = Project::over(&source.url(), "", &format!("SELECT id FROM t WHERE {conditions}"));
         let filter = planned_filter(&project);
         // The star is the same whoever applies the condition.
         project.starmill(&["run", "pipelines/p.toml"]).exits(0);
@@ -365,7 +358,7 @@ fn a_condition_of_one_model_is_not_pushed_and_none_hides_rows_from_the_audit() {
 fn a_row_with_an_empty_field_is_there_for_the_engine_and_for_postgres() {
     let source = cluster().database();
     source.sql("CREATE TYPE pair AS (a text, b text); CREATE TABLE t (id int, p pair); INSERT INTO t VALUES (1, ('x', NULL)), (2, ('x', 'y')), (3, NULL), (4, (NULL, NULL))");
-    let project = pipeline(&source.url(), "", "SELECT id FROM t WHERE p IS NOT NULL");
+    let project = Project::over(&source.url(), "", "SELECT id FROM t WHERE p IS NOT NULL");
     project.starmill(&["run", "pipelines/p.toml"]).exits(0);
     let star = seen_in_star(&project, "string_agg(id, ' ' ORDER BY id)");
     assert_eq!(star, "1 2 4");
@@ -375,7 +368,7 @@ fn a_row_with_an_empty_field_is_there_for_the_engine_and_for_postgres() {
 fn a_servers_own_reading_of_backslashes_changes_no_condition() {
     let source = cluster().database();
     source.sql(&format!("CREATE TABLE t (id int, code text); INSERT INTO t VALUES (1, 'a\\b'), (2, 'ab'); ALTER DATABASE {} SET standard_conforming_strings = off", source.name));
-    let project = pipeline(&source.url(), "", "SELECT id FROM t WHERE code = 'a\\b'");
+    let project = Project::over(&source.url(), "", "SELECT id FROM t WHERE code = 'a\\b'");
     project.starmill(&["run", "pipelines/p.toml"]).exits(0);
     let star = seen_in_star(&project, "count(*), sum(id)");
     assert_eq!(star, "1|1");
@@ -389,7 +382,7 @@ fn a_declared_filter_reaches_partitions_by_the_tables_name_and_locks_what_it_rea
          INSERT INTO part SELECT n, '2024-05-05', n % 2 = 0 FROM generate_series(1, 10) AS n; CREATE TABLE wanted (id int); INSERT INTO wanted SELECT n FROM generate_series(1, 5) AS n",
     );
     let settings = "[source.where]\npart = \"NOT part.gone AND part.id IN (SELECT id FROM wanted)\"";
-    let project = pipeline(&source.url(), settings, "SELECT id FROM part");
+    let project = Project::over(&source.url(), settings, "SELECT id FROM part");
     project.edit("pipelines/p.toml", "[summary.s]\n", "[summary.s]\nkey = [\"id\"]\ntotals = { id = \"SELECT sum(id) FROM part WHERE id <= (SELECT max(id) FROM part)\" }\n");
     let seen = |project: &Project| seen_in_star(project, "count(*), sum(id)");
     project.starmill(&["run", "pipelines/p.toml"]).exits(0);
@@ -427,7 +420,7 @@ fn a_declared_filter_reaches_partitions_by_the_tables_name_and_locks_what_it_rea
 fn tables_of_confusing_names_lie_in_folders_of_their_own() {
     let source = cluster().database();
     source.sql("CREATE SCHEMA \"a.b\"; CREATE SCHEMA a; CREATE TABLE \"a.b\".c (id int); CREATE TABLE a.\"b.c\" (id int, v text); CREATE TABLE \"../up\" (id int)");
-    let project = pipeline(
+    let project = Project::over(
         &source.url(),
         "schemas = [\"a.b\", \"a\", \"public\"]",
         "SELECT c.id FROM c JOIN a.\"b.c\" AS d USING (id) JOIN \"../up\" USING (id)",
@@ -479,7 +472,7 @@ fn an_override_of_a_column_that_is_not_there_is_told() {
 fn a_day_compared_with_an_instant_means_the_pipelines_midnight_or_is_refused() {
     let source = cluster().database();
     source.sql("CREATE TABLE t (id int, at timestamptz); INSERT INTO t SELECT n, timestamptz '2024-05-31 00:00+00' + n * interval '1 hour' FROM generate_series(1, 72) AS n");
-    let project = pipeline(&source.url(), "", "SELECT id FROM t WHERE at >= date '2024-06-01'");
+    let project = Project::over(&source.url(), "", "SELECT id FROM t WHERE at >= date '2024-06-01'");
     project.edit("pipelines/p.toml", "name = \"p\"\n", "name = \"p\"\ntimezone = \"America/New_York\"\n");
     project
         .starmill(&["check", "pipelines/p.toml"])
@@ -506,7 +499,7 @@ fn a_table_of_few_pages_and_large_values_is_read_by_every_connection() {
         "CREATE TABLE t (id int PRIMARY KEY, v text) WITH (fillfactor = 10); ALTER TABLE t ALTER v SET STORAGE EXTERNAL; \
          INSERT INTO t SELECT i, repeat(md5(i::text), 5000) FROM generate_series(1, 400) AS i",
     );
-    let project = pipeline(&source.url(), "", "SELECT 1 AS one");
+    let project = Project::over(&source.url(), "", "SELECT 1 AS one");
     assert_eq!(extracted(&project, "t", "taken"), "400|400|80200");
     let files = project.path("taken/public.t/*.parquet").display().to_string();
     let rows = peer(&format!("SELECT count(*) FROM '{files}' GROUP BY filename ORDER BY 1"));

@@ -412,11 +412,8 @@ fn what_a_role_has_set_for_itself_changes_no_value_and_no_filter() {
         "CREATE TABLE t (id int PRIMARY KEY, r regclass, n int); INSERT INTO t SELECT i, 'pg_class', nullif(i % 2, 0) FROM generate_series(1, 9) AS i; \
          CREATE VIEW x AS SELECT xmlelement(name a, decode('0102', 'hex')) AS x",
     );
-    let toml = format!(
-        "name = \"p\"\n[source]\nurl = \"{}\"\n[source.where]\nt = \"n = NULL OR id < 4\"\n[store]\nurl = \"out\"\n[summary.s]\n",
-        source.url()
-    );
-    let project = Project::of(&toml, &[("s", "SELECT 1 AS one")], "", &[]);
+    let project =
+        Project::over(&source.url(), "[source.where]\nt = \"n = NULL OR id < 4\"", "SELECT 1 AS one");
     let settings = ["quote_all_identifiers = on", "transform_null_equals = on", "xmlbinary = hex"];
     for setting in settings {
         source.sql(&format!("ALTER ROLE postgres IN DATABASE {} SET {setting}", source.name));
@@ -439,9 +436,7 @@ fn what_a_role_has_set_for_itself_changes_no_value_and_no_filter() {
 fn a_folder_that_nothing_can_be_moved_to_is_refused_before_anything_is_read() {
     let source = cluster().database();
     source.sql("CREATE TABLE t (id int); INSERT INTO t VALUES (1)");
-    let toml =
-        format!("name = \"p\"\n[source]\nurl = \"{}\"\n[store]\nurl = \"out\"\n[summary.s]\n", source.url());
-    let project = Project::of(&toml, &[("s", "SELECT 1 AS one")], "", &[]);
+    let project = Project::over(&source.url(), "", "SELECT 1 AS one");
     let extract = |to: &str| project.starmill(&["extract", "pipelines/p.toml", "--table", "t", "--to", to]);
     std::os::unix::fs::symlink("nowhere", project.path("dangling")).unwrap();
     extract("dangling").exits(2).warns("dangling is a link that leads nowhere");

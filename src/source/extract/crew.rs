@@ -107,8 +107,7 @@ impl<D: Destination> Crew<D> {
                     if !altered.is_empty() {
                         share.altered.push((table.clone(), altered));
                     }
-                    let at_hand = Open { table, copy, sink, rows };
-                    open = Some(at_hand);
+                    open = Some(Open { table, copy, sink, rows });
                 }
             }
         }

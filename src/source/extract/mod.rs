@@ -33,7 +33,7 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
     let zone = order.pipeline.deployment.timezone.name();
     let staging = Staging(Arc::clone(order.stage));
     let read = read(snapshot, order.pipeline, order.design, order.progress.clone(), staging, zone).await?;
-    let Whole { mut parts, mut altered, numbers, position, held_seconds } = read;
+    let Taken { tables: mut parts, mut altered, numbers, position, held_seconds } = read;
     let (mut tables, mut reads) = (BTreeMap::new(), Vec::new());
     for (table, read) in &order.design.reads {
         let parts = parts.remove(table).unwrap_or_default();
@@ -57,23 +57,13 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
 /// In which tables that are taken as they are show their instants: every reader understands it.
 pub const ZONE: &str = "UTC";
 
-/// Tables taken as they are.
+/// Everything that was asked for, as of one instant.
 pub struct Taken<K> {
     pub tables: BTreeMap<SourceTable, Vec<K>>,
     pub altered: BTreeMap<SourceTable, Altered>,
+    pub numbers: BTreeMap<usize, Number>,
     pub position: Position,
     pub held_seconds: f64,
-}
-
-impl<K> From<Whole<K>> for Taken<K> {
-    fn from(whole: Whole<K>) -> Taken<K> {
-        Taken {
-            tables: whole.parts,
-            altered: whole.altered,
-            position: whole.position,
-            held_seconds: whole.held_seconds,
-        }
-    }
 }
 
 /// Writes every table of the design as Parquet below `folder`.
@@ -85,7 +75,7 @@ pub async fn take(
     folder: &std::path::Path,
 ) -> Result<Taken<DataFile>> {
     let files = Files { folder: folder.to_owned(), encodings: pipeline.deployment.store.encodings };
-    Ok(read(snapshot, pipeline, design, progress, files, ZONE).await?.into())
+    read(snapshot, pipeline, design, progress, files, ZONE).await
 }
 
 /// Reads every table of the design, looks at every value, and keeps only how many rows there are.
@@ -95,16 +85,7 @@ pub async fn look_through(
     design: &Arc<Design>,
     progress: Progress,
 ) -> Result<Taken<u64>> {
-    Ok(read(snapshot, pipeline, design, progress, Nowhere, ZONE).await?.into())
-}
-
-/// Everything that was asked for, as of one instant.
-struct Whole<K> {
-    parts: BTreeMap<SourceTable, Vec<K>>,
-    altered: BTreeMap<SourceTable, Altered>,
-    numbers: BTreeMap<usize, Number>,
-    position: Position,
-    held_seconds: f64,
+    read(snapshot, pipeline, design, progress, Nowhere, ZONE).await
 }
 
 async fn read<D: Destination>(
@@ -114,7 +95,7 @@ async fn read<D: Destination>(
     progress: Progress,
     destination: D,
     zone: &'static str,
-) -> Result<Whole<<D::Sink as Sink>::Kept>> {
+) -> Result<Taken<<D::Sink as Sink>::Kept>> {
     let SourceSnapshot { server, sessions, position, held_since, page_bytes, storage } = snapshot;
     let tasks = task::tasks(pipeline, design, &storage, page_bytes);
     let crew = Arc::new(Crew {
@@ -127,7 +108,7 @@ async fn read<D: Destination>(
         zone,
         tasks: Mutex::new(tasks),
     });
-    let Haul { parts, altered, numbers, sessions } = crew.work(sessions).await?;
+    let Haul { parts: tables, altered, numbers, sessions } = crew.work(sessions).await?;
     if let Some(session) = sessions.first() {
         storage::unmoved(session, &crew.server, design).await?;
     }
@@ -136,5 +117,5 @@ async fn read<D: Destination>(
         ended.map_err(|error| crew.server.error(error, "cannot end the source snapshot"))?;
     }
     let held_seconds = crew.held_since.elapsed().as_secs_f64();
-    Ok(Whole { parts, altered, numbers, position, held_seconds })
+    Ok(Taken { tables, altered, numbers, position, held_seconds })
 }

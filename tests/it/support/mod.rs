@@ -76,6 +76,14 @@ impl Project {
         project
     }
 
+    /// A pipeline over a database, with further settings of its source, and one summary `s`.
+    pub fn over(url: &str, settings: &str, sql: &str) -> Project {
+        let toml = format!(
+            "name = \"p\"\n[source]\nurl = \"{url}\"\n{settings}\n[store]\nurl = \"out\"\n[summary.s]\n"
+        );
+        Project::of(&toml, &[("s", sql)], "", &[])
+    }
+
     pub fn set(&mut self, variable: &str, value: &str) {
         self.variables.retain(|(name, _)| name != variable);
         self.variables.push((variable.to_owned(), value.to_owned()));
