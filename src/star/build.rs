@@ -21,8 +21,8 @@ use super::register::Registrar;
 use super::schema::publish_batch;
 use super::session::{Effort, Session, is_exhausted, model_error, source_reference, star_reference};
 use super::staged::{Stage, StageFailure, require_folder, stage_stream};
-use super::table::{StarTable, TableWriter};
-use super::{BuiltStar, Extract, Registration, Registry, SourceTables, calendar};
+use super::table::{Provenance, StarTable, TableWriter};
+use super::{BuiltStar, Extract, Registration, Registry, SourceTables, calendar, shelf};
 use crate::clock::{Cost, Stopwatch};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -202,7 +202,7 @@ impl Builder {
                 let view = Arc::new(ViewTable::new(plan, None));
                 session.add(compose::model_reference(&model.name), view)?;
                 if let Some(registrar) = &unnumbered {
-                    session.add(compose::registry_reference(&model.name), registrar.known(self.zone())?)?;
+                    session.add(compose::registry_reference(&model.name), registrar.known(self.zone()))?;
                 }
                 registrar = unnumbered;
             }
@@ -219,9 +219,9 @@ impl Builder {
                 batch = keep_new_rows(batch, registrar)?;
             }
             let batch = publish_batch(&batch, &design.published).map_err(|reason| {
-                Error::new(ErrorKind::Model, format!("the model {} gave a value that overflows", model.name))
+                Error::new(ErrorKind::Model, format!("the model {} gave a value that its column cannot hold", model.name))
                     .caused_by(reason)
-                    .hint("cast the column to a wider type: CAST(x AS numeric(38,2))")
+                    .hint("where a number is too large, cast to a wider type: CAST(x AS numeric(38,2)); leave other values out")
             })?;
             writer.write(batch)?;
         }
@@ -249,7 +249,7 @@ impl Builder {
         mut registrar: Registrar<'_>,
     ) -> Result<Option<Registration>, Failure> {
         let reference = compose::registry_reference(&model.name);
-        session.add(reference.clone(), registrar.known(self.zone())?)?;
+        session.add(reference.clone(), registrar.known(self.zone()))?;
         let text = compose::new_registrations_sql(model, registrar.highest);
         let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
         let mut stream = run(session, plan).await?;
@@ -267,7 +267,7 @@ impl Builder {
             session.add(source_reference(table), Arc::new(staged.clone()))?;
         }
         for table in star {
-            session.add(star_reference(&table.name), table.provider(self.zone())?)?;
+            session.add(star_reference(&table.name), shelf::provider(table, self.zone()))?;
         }
         Ok(session)
     }
@@ -289,6 +289,7 @@ impl Builder {
             name: model.name.clone(),
             folder: self.workshop.folder.join(model.name.as_str()),
             files: vec![writer.finish()?],
+            provenance: Provenance::Written,
             schema: Arc::clone(&design.published),
             sort: sort_of(model, design),
         })

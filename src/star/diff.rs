@@ -20,7 +20,7 @@ use super::audit::Sums;
 use super::number::Number;
 use super::session::{Effort, STAR, Session, model_error};
 use super::table::StarTable;
-use super::{AuditedStar, PublishedStar};
+use super::{AuditedStar, PublishedStar, shelf};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::{SnapshotId, quote_identifier as quote};
 use crate::pipeline::Pipeline;
@@ -267,7 +267,7 @@ impl Cursor {
     ) -> Result<Cursor> {
         let failed = |error| model_error(error, format!("cannot compare {}", table.name));
         let reference = TableReference::full(STAR, side, table.name.as_str());
-        session.add(reference.clone(), table.provider(zone)?)?;
+        session.add(reference.clone(), shelf::provider(table, zone))?;
         let list = |names: &[String]| names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
         let text =
             format!("SELECT {} FROM {} ORDER BY {}", list(columns), reference.to_quoted_string(), list(key));

@@ -12,8 +12,8 @@ use super::compose;
 use super::design::ModelDesign;
 use super::schema::{publish_batch, published_type};
 use super::staged::{require_folder, schema_only};
-use super::table::{DataFile, StarTable, TableWriter};
-use super::{Registration, Registry};
+use super::table::{Provenance, StarTable, TableWriter};
+use super::{Registration, Registry, shelf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Encodings;
 use crate::pipeline::model::Model;
@@ -52,10 +52,10 @@ impl<'a> Registrar<'a> {
     }
 
     /// What was given before this run.
-    pub fn known(&self, zone: &str) -> Result<Arc<dyn TableProvider>> {
-        match self.known.first() {
-            None => Ok(schema_only(Arc::clone(&self.schema))),
-            Some(first) => union(first, &self.known).provider(zone),
+    pub fn known(&self, zone: &str) -> Arc<dyn TableProvider> {
+        match self.known.is_empty() {
+            true => schema_only(Arc::clone(&self.schema)),
+            false => shelf::union(&self.known, zone),
         }
     }
 
@@ -104,22 +104,11 @@ impl<'a> Registrar<'a> {
             name: self.model.name.clone(),
             folder: self.folder,
             files: vec![file],
+            provenance: Provenance::Written,
             schema: self.schema,
             sort: Vec::new(),
         };
-        self.known.push(new.clone());
-        Ok(Some((registration, union(&new, &self.known).provider(zone)?)))
+        self.known.push(new);
+        Ok(Some((registration, shelf::union(&self.known, zone))))
     }
-}
-
-/// Several files of one schema as one table; their folders differ, so each is named in full.
-fn union(first: &StarTable, parts: &[StarTable]) -> StarTable {
-    let mut files = Vec::new();
-    for part in parts {
-        for (file, path) in part.files.iter().zip(part.paths()) {
-            files.push(DataFile { name: path.to_string_lossy().into_owned(), ..file.clone() });
-        }
-    }
-    // Joining an absolute path to a folder gives the absolute path.
-    StarTable { folder: PathBuf::new(), files, sort: Vec::new(), ..first.clone() }
 }

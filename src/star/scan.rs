@@ -1,19 +1,17 @@
 //! Reads the files that are going to be published, as any reader would: what the audit proves and
 //! the diff shows is what lies on disk.
 
-use std::fs::File;
-
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{
     DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
 };
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use bigdecimal::BigDecimal;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::number::Number;
+use super::shelf;
 use super::table::StarTable;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
@@ -22,8 +20,8 @@ pub struct Scan {
     pub rows: u64,
     /// The sum of each asked column, in the order asked.
     pub sums: Vec<Number>,
-    /// How often each asked column is the unknown member's key.
-    pub unknown: Vec<u64>,
+    /// Of each asked lookup, the rows that have the unknown member's key.
+    pub unresolved: Vec<Unresolved>,
     /// Rows whose key has a NULL, the unknown member apart.
     pub null_keys: u64,
     /// Rows that are the unknown member.
@@ -32,18 +30,36 @@ pub struct Scan {
     pub strictly_rising: bool,
 }
 
+/// Rows of a fact that have the unknown member's key, by what they would be looked up by.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unresolved {
+    /// One of its columns is NULL.
+    pub null: u64,
+    /// The dimension has no such row.
+    pub orphans: u64,
+}
+
+/// A surrogate key that was looked up, and the fact's columns that it was looked up by.
+#[derive(Debug, Clone)]
+pub struct LookedUp {
+    pub column: String,
+    pub on: Vec<String>,
+}
+
 /// What to look at.
 pub struct Columns<'a> {
     pub key: &'a [String],
     pub sums: &'a [String],
-    pub lookups: &'a [String],
+    pub lookups: &'a [LookedUp],
     pub surrogate: Option<&'a str>,
 }
 
 /// Reads the asked columns of every file of a table, once.
 pub fn scan(table: &StarTable, columns: &Columns) -> Result<Scan> {
     let mut names: Vec<&str> = Vec::new();
-    let all = columns.key.iter().chain(columns.sums).chain(columns.lookups).map(String::as_str);
+    let looked_up =
+        columns.lookups.iter().flat_map(|lookup| std::iter::once(&lookup.column).chain(&lookup.on));
+    let all = columns.key.iter().chain(columns.sums).chain(looked_up).map(String::as_str);
     for name in all.chain(columns.surrogate) {
         if !names.contains(&name) {
             names.push(name);
@@ -55,20 +71,31 @@ pub fn scan(table: &StarTable, columns: &Columns) -> Result<Scan> {
     let mut found = Scan {
         rows: 0,
         sums: Vec::new(),
-        unknown: vec![0; columns.lookups.len()],
+        unresolved: vec![Unresolved::default(); columns.lookups.len()],
         null_keys: 0,
         unknown_members: 0,
         strictly_rising: true,
     };
-    for_each_batch(table, &names, |batch| {
+    for batch in shelf::batches(table, Some(&names), 8_192) {
+        let batch = batch?;
         found.rows += batch.num_rows() as u64;
         for (sum, name) in sums.iter_mut().zip(columns.sums) {
             sum.add(batch.column(position(name)));
         }
-        for (unknown, name) in found.unknown.iter_mut().zip(columns.lookups) {
-            *unknown += count_equal(batch.column(position(name)), -1);
+        for (unresolved, lookup) in found.unresolved.iter_mut().zip(columns.lookups) {
+            let unknown = equal_to(batch.column(position(&lookup.column)), -1);
+            let on: Vec<&ArrayRef> = lookup.on.iter().map(|name| batch.column(position(name))).collect();
+            for row in unknown.iter().enumerate().filter_map(|(row, unknown)| unknown.then_some(row)) {
+                match on.iter().any(|array| array.is_null(row)) {
+                    true => unresolved.null += 1,
+                    false => unresolved.orphans += 1,
+                }
+            }
         }
-        let members = columns.surrogate.map_or(0, |name| count_equal(batch.column(position(name)), -1));
+        let members = columns.surrogate.map_or(0, |name| {
+            let unknown = equal_to(batch.column(position(name)), -1);
+            unknown.iter().filter(|unknown| *unknown).count() as u64
+        });
         found.unknown_members += members;
         if !columns.key.is_empty() {
             let arrays: Vec<ArrayRef> =
@@ -78,42 +105,11 @@ pub fn scan(table: &StarTable, columns: &Columns) -> Result<Scan> {
             found.null_keys += nulls as u64;
             found.strictly_rising &= keys.see(&arrays)?;
         }
-        Ok(())
-    })?;
+    }
     // The unknown member's key is NULL, and it alone may be.
     found.null_keys = found.null_keys.saturating_sub(found.unknown_members);
     found.sums = sums.into_iter().zip(columns.sums).map(|(sum, name)| sum.number(table, name)).collect();
     Ok(found)
-}
-
-/// Hands every batch of the named columns, in the table's order, to `see`; the columns come in the
-/// order of `names`.
-fn for_each_batch(
-    table: &StarTable,
-    names: &[&str],
-    mut see: impl FnMut(&RecordBatch) -> Result<()>,
-) -> Result<()> {
-    for path in table.paths() {
-        let unreadable = || format!("cannot read back {}", path.display());
-        let file = File::open(&path).or_error(ErrorKind::Store, unreadable)?;
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(file).or_error(ErrorKind::Store, unreadable)?;
-        let roots: Vec<usize> =
-            names.iter().filter_map(|name| builder.schema().index_of(name).ok()).collect();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let reader = builder
-            .with_projection(mask)
-            .with_batch_size(8_192)
-            .build()
-            .or_error(ErrorKind::Store, unreadable)?;
-        let schema = arrow::array::RecordBatchReader::schema(&reader);
-        let order: Vec<usize> = names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
-        for batch in reader {
-            let batch = batch.or_error(ErrorKind::Store, unreadable)?;
-            see(&batch.project(&order).or_error(ErrorKind::Bug, unreadable)?)?;
-        }
-    }
-    Ok(())
 }
 
 /// Compares each key with the one before it, over the borders of batches.
@@ -149,15 +145,17 @@ impl RisingKeys {
     }
 }
 
-fn count_equal(array: &ArrayRef, wanted: i64) -> u64 {
-    let count = match array.data_type() {
-        DataType::Int64 => array.as_primitive::<Int64Type>().iter().filter(|v| *v == Some(wanted)).count(),
-        DataType::Int32 => {
-            array.as_primitive::<Int32Type>().iter().filter(|v| v.map(i64::from) == Some(wanted)).count()
+/// Where an integer column has a value; a NULL has it nowhere.
+fn equal_to(array: &ArrayRef, wanted: i64) -> BooleanBuffer {
+    match array.data_type() {
+        DataType::Int64 => {
+            array.as_primitive::<Int64Type>().iter().map(|value| value == Some(wanted)).collect()
         }
-        _ => 0,
-    };
-    count as u64
+        DataType::Int32 => {
+            array.as_primitive::<Int32Type>().iter().map(|v| v.map(i64::from) == Some(wanted)).collect()
+        }
+        _ => BooleanBuffer::new_unset(array.len()),
+    }
 }
 
 /// An exact sum: wide enough for any number of 38-digit decimals.
@@ -239,7 +237,7 @@ pub async fn scan_apart(
     table: StarTable,
     key: Vec<String>,
     sums: Vec<String>,
-    lookups: Vec<String>,
+    lookups: Vec<LookedUp>,
     surrogate: Option<String>,
 ) -> Result<Scan> {
     let task = tokio::task::spawn_blocking(move || {

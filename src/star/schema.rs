@@ -40,10 +40,20 @@ pub fn published_type(data_type: &DataType) -> Result<DataType, &'static str> {
         DataType::Dictionary(_, values) => published_type(values)?,
         DataType::Null => return Err("give the NULL a type: CAST(NULL AS text)"),
         DataType::Interval(_) | DataType::Duration(_) => {
-            return Err("publish a number: date_part('epoch', x); or cast it to text");
+            return Err("publish its length in seconds: extract(epoch FROM x)");
         }
         _ => return Err("cast it to text, or publish its fields as columns"),
     })
+}
+
+/// Text of json may hold what no text of Postgres does.
+fn has_null_character(array: &ArrayRef) -> bool {
+    let texts = array.as_string::<i32>();
+    let (first, last) = (texts.value_offsets().first(), texts.value_offsets().last());
+    match (first, last) {
+        (Some(first), Some(last)) => texts.value_data()[*first as usize..*last as usize].contains(&0),
+        _ => false,
+    }
 }
 
 /// A batch in the published schema. A value that the published type cannot hold is an error that
@@ -66,6 +76,12 @@ pub fn publish_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBa
                 .as_primitive::<Decimal128Type>()
                 .validate_decimal_precision(*precision)
                 .map_err(|error| format!("column {}: {error}", field.name()))?;
+        }
+        if array.data_type() == &DataType::Utf8 && has_null_character(&array) {
+            return Err(format!(
+                "column {}: a text has a null character, which Postgres refuses",
+                field.name()
+            ));
         }
         columns.push(array);
     }

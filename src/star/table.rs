@@ -7,10 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::catalog::TableProvider;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::prelude::col;
 use parquet::arrow::ArrowWriter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,18 +24,39 @@ const GROUP_BYTES: usize = 48 << 20;
 /// One Parquet file, as the manifest lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFile {
+    #[serde(deserialize_with = "in_its_folder")]
     pub name: String,
     pub rows: u64,
     pub bytes: u64,
     pub sha256: String,
 }
 
-/// A table of the star: where its files are and what they hold.
+/// A name that leads to no other folder: it is joined to a path before long.
+fn in_its_folder<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let leads_away = name.is_empty() || name.contains(['/', '\0']) || name == "." || name == "..";
+    match leads_away {
+        true => Err(serde::de::Error::custom(format!("`{}` is not the name of a file", name.escape_debug()))),
+        false => Ok(name),
+    }
+}
+
+/// Whether a table's files are still as they were hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// This run wrote them, and took their hashes while it did.
+    Written,
+    /// They come from the store, and are held against their hashes before a row of them is believed.
+    Kept,
+}
+
+/// A table of the star: where its files are and what they hold. `shelf` reads it.
 #[derive(Debug, Clone)]
 pub struct StarTable {
     pub name: ModelName,
     pub folder: PathBuf,
     pub files: Vec<DataFile>,
+    pub provenance: Provenance,
     pub schema: SchemaRef,
     /// What the rows are sorted by, ascending, NULLs last.
     pub sort: Vec<String>,
@@ -57,30 +74,6 @@ impl StarTable {
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.files.iter().map(|file| self.folder.join(&file.name))
     }
-
-    /// The table as a session reads it, its timestamps in the pipeline's zone, so that a day means
-    /// there what it means in a source table.
-    pub fn provider(&self, zone: &str) -> Result<Arc<dyn TableProvider>> {
-        let bug = || format!("cannot register {}", self.name);
-        let mut urls = Vec::new();
-        for path in self.paths() {
-            let url = ListingTableUrl::parse(path.to_string_lossy()).or_error(ErrorKind::Store, bug)?;
-            urls.push(url);
-        }
-        let sort = self.sort.iter().map(|name| col(quoted(name)).sort(true, false)).collect();
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
-            .with_file_extension(".parquet")
-            .with_file_sort_order(vec![sort]);
-        let config = ListingTableConfig::new_with_multi_paths(urls)
-            .with_listing_options(options)
-            .with_schema(in_zone(&self.schema, zone));
-        Ok(Arc::new(ListingTable::try_new(config).or_error(ErrorKind::Store, bug)?))
-    }
-}
-
-/// `col` reads its argument as SQL, so a name is quoted to stand as it is.
-fn quoted(name: &str) -> String {
-    crate::name::quote_identifier(name)
 }
 
 /// The schema with its instants shown in a zone.

@@ -2,6 +2,7 @@
 //!
 //! Nothing that `latest.json` doesn't name is part of the store; the next writer sweeps it away.
 
+mod compact;
 mod history;
 mod lock;
 pub mod manifest;
@@ -9,6 +10,7 @@ pub mod notes;
 mod prune;
 mod publish;
 mod reference;
+mod remembered;
 mod scratch;
 mod verify;
 
@@ -22,14 +24,15 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SnapshotId};
 use crate::star::PublishedStar;
-use crate::star::Registry;
-use crate::star::table::{DataFile, StarTable};
+use crate::star::table::{DataFile, Provenance, StarTable};
+use crate::star::{Registry, shelf};
 
 pub use lock::StoreWriter;
 use lock::{entries, lost_commit};
 use manifest::{KeysEntry, Latest, Manifest};
 pub use prune::{PrunePlan, Retention};
 pub use publish::Proof;
+pub use remembered::{Beginning, Memory, gone, older};
 pub use scratch::Scratch;
 pub use verify::{Damage, Verified};
 
@@ -116,6 +119,15 @@ impl Store {
         let path = self.snapshot_folder(id).join("manifest.json");
         let text =
             std::fs::read_to_string(&path).map_err(|error| store_error("cannot read", &path, error))?;
+        // Snapshots of an older starmill have no hash of their manifest.
+        let known = self.latest()?.and_then(|latest| latest.manifests.get(id).cloned());
+        if known.is_some_and(|known| known != shelf::hash(text.as_bytes())) {
+            let message =
+                format!("{} is damaged: its bytes are not those that were published", path.display());
+            return Err(Error::new(ErrorKind::Store, message).hint(
+                "`starmill snapshots verify` says what else is, `starmill snapshots rollback` publishes another snapshot",
+            ));
+        }
         serde_json::from_str(&text)
             .or_error(ErrorKind::Store, || format!("{} is not a manifest", path.display()))
     }
@@ -125,12 +137,15 @@ impl Store {
         let manifest = self.manifest(id)?;
         let mut tables = Vec::new();
         for table in &manifest.tables {
-            tables.push(star_table(
-                &folder.join(table.name.as_str()),
-                &table.name,
-                &table.files,
-                &table.sort,
-            )?);
+            let place = folder.join(table.name.as_str());
+            let whole = star_table(&place, &table.name, &table.files, &table.sort)?;
+            let columns = whole.schema.fields().iter().map(|field| field.name());
+            if !columns.eq(table.columns.iter().map(|column| &column.name)) {
+                let message = format!("{} has not the columns that were published", place.display());
+                return Err(Error::new(ErrorKind::Store, message)
+                    .hint("`starmill snapshots verify` says what is damaged"));
+            }
+            tables.push(whole);
         }
         let shapes = manifest.tables.iter().map(|table| table.shape.clone()).collect();
         let star = PublishedStar { snapshot: id.clone(), tables, shapes, sums: manifest.sums.clone() };
@@ -149,13 +164,11 @@ impl Store {
             let mut tables = Vec::new();
             for file in &entry.files {
                 // A surrogate that was given is never given again, so what says so must be whole.
-                verify::whole(&folder, file).map_err(|damage| {
-                    let path = damage.path.display();
-                    Error::new(
-                        ErrorKind::Store,
-                        format!("the registry is damaged: {path}: {}", damage.problem),
-                    )
-                    .hint("restore the file from a backup; a run without it would give keys anew")
+                let path = folder.join(&file.name);
+                shelf::whole(&path, file).map_err(|problem| {
+                    let message = format!("the registry is damaged: {}: {problem}", path.display());
+                    Error::new(ErrorKind::Store, message)
+                        .hint("restore the file from a backup; a run without it would give keys anew")
                 })?;
                 tables.push(star_table(&folder, model, std::slice::from_ref(file), &[])?);
             }
@@ -176,6 +189,7 @@ fn star_table(folder: &Path, name: &ModelName, files: &[DataFile], sort: &[Strin
         name: name.clone(),
         folder: folder.to_owned(),
         files: files.to_vec(),
+        provenance: Provenance::Kept,
         schema: builder.schema().clone(),
         sort: sort.to_vec(),
     })

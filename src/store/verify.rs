@@ -1,16 +1,15 @@
 //! Holds what lies in a store against the hashes that were taken when it was written.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::Store;
+use super::lock::entries;
 use super::manifest::{Latest, Manifest};
 use crate::error::Result;
 use crate::name::SnapshotId;
+use crate::star::shelf::{self, hash};
 use crate::star::table::DataFile;
 
 /// What was looked at, and what is wrong with it.
@@ -61,8 +60,15 @@ impl Store {
         match serde_json::from_slice::<Manifest>(&text) {
             Ok(manifest) => {
                 for table in &manifest.tables {
+                    let folder = folder.join(table.name.as_str());
                     for file in &table.files {
-                        found.file(&folder.join(table.name.as_str()), file);
+                        found.file(&folder, file);
+                    }
+                    // A reader of the folder would take its rows for ours.
+                    for (path, name) in entries(&folder) {
+                        if !table.files.iter().any(|file| file.name == name) {
+                            found.damage(path, "nobody published it".to_owned());
+                        }
                     }
                 }
             }
@@ -71,53 +77,17 @@ impl Store {
     }
 }
 
-/// Reads a file whole, and says how many bytes it has, or what is wrong with it.
-pub fn whole(folder: &Path, file: &DataFile) -> Result<u64, Damage> {
-    let path = folder.join(&file.name);
-    let problem = match hash_file(&path) {
-        Ok((bytes, _)) if bytes != file.bytes => {
-            format!("it has {bytes} bytes, and {} were published", file.bytes)
-        }
-        Ok((_, hash)) if hash != file.sha256 => "its bytes are not those that were published".to_owned(),
-        Ok((bytes, _)) => return Ok(bytes),
-        Err(error) => error.to_string(),
-    };
-    Err(Damage { path, problem })
-}
-
 impl Verified {
     fn file(&mut self, folder: &Path, file: &DataFile) {
         self.files += 1;
-        match whole(folder, file) {
+        let path = folder.join(&file.name);
+        match shelf::whole(&path, file) {
             Ok(bytes) => self.bytes += bytes,
-            Err(damage) => self.damaged.push(damage),
+            Err(problem) => self.damage(path, problem),
         }
     }
 
     fn damage(&mut self, path: PathBuf, problem: String) {
         self.damaged.push(Damage { path, problem });
     }
-}
-
-fn hash_file(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let (mut hasher, mut bytes) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((bytes, hex(&hasher.finalize()))),
-            read => {
-                hasher.update(&buffer[..read]);
-                bytes += read as u64;
-            }
-        }
-    }
-}
-
-pub fn hash(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
