@@ -46,6 +46,7 @@ pub struct StoreFile {
     pub url: Option<Text>,
     pub keep: Option<i64>,
     pub grace: Option<Text>,
+    pub keep_runs: Option<Text>,
     pub encodings: Option<Text>,
 }
 
@@ -120,6 +121,7 @@ pub struct LookupFile {
     pub column: Text,
     pub dimension: Text,
     pub on: Pairs,
+    pub unknown_max: Option<Text>,
 }
 
 #[derive(Debug)]
@@ -205,6 +207,7 @@ fn store(section: Section) -> StoreFile {
         url: section.string("url"),
         keep: section.integer("keep", 1..=100_000),
         grace: section.string("grace"),
+        keep_runs: section.string("keep_runs"),
         encodings: section.string("encodings"),
     };
     section.finish();
@@ -314,9 +317,10 @@ fn lookups(section: &Section) -> Vec<LookupFile> {
         if on.is_none() {
             lookup.missing("on", "[\"customer_id\"]");
         }
+        let unknown_max = lookup.string_or_integer("unknown_max");
         lookup.finish();
         if let (Some(dimension), Some(on)) = (dimension, on) {
-            found.push(LookupFile { column, dimension, on });
+            found.push(LookupFile { column, dimension, on, unknown_max });
         }
     }
     found

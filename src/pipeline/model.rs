@@ -63,6 +63,46 @@ pub struct Lookup {
     pub dimension: ModelName,
     /// The dimension's key column and the fact's column that it equals.
     pub on: Vec<(String, Spanned<String>)>,
+    /// How many keys may have no row in the dimension; unsaid, they are only noted.
+    pub unknown_max: Option<UnknownMax>,
+}
+
+/// A bound on the rows of a fact whose key a dimension doesn't have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownMax {
+    Rows(u64),
+    /// Hundredths of a percent of the fact's rows.
+    Share(u64),
+}
+
+impl UnknownMax {
+    const WHOLE: u64 = 10_000;
+
+    /// Takes `"3"` or `"0.5%"`, with at most two digits after the point.
+    pub fn parse(text: &str) -> Option<UnknownMax> {
+        let Some(share) = text.strip_suffix('%') else { return text.parse().ok().map(UnknownMax::Rows) };
+        let (whole, part) = share.trim_end().split_once('.').unwrap_or((share.trim_end(), ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 2 {
+            return None;
+        }
+        let hundredths: u64 = format!("{whole}{part:0<2}").parse().ok()?;
+        (hundredths <= UnknownMax::WHOLE).then_some(UnknownMax::Share(hundredths))
+    }
+
+    pub fn allows(self, unknown: u64, rows: u64) -> bool {
+        match self {
+            UnknownMax::Rows(most) => unknown <= most,
+            UnknownMax::Share(share) => {
+                u128::from(unknown) * u128::from(UnknownMax::WHOLE) <= u128::from(rows) * u128::from(share)
+            }
+        }
+    }
+
+    /// Whether a fact may know none of its dimension's rows.
+    pub fn allows_all(self) -> bool {
+        self == UnknownMax::Share(UnknownMax::WHOLE)
+    }
 }
 
 impl Model {
@@ -99,5 +139,30 @@ impl Model {
     /// dimension, the first-seen columns of any model.
     pub fn registered(&self) -> bool {
         !self.first_seen.is_empty() || (self.surrogate().is_some() && matches!(self.body, Body::Sql(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UnknownMax::{self, Rows, Share};
+
+    #[test]
+    fn a_bound_is_a_number_of_rows_or_a_share() {
+        let good = [
+            ("0", Rows(0)),
+            ("12", Rows(12)),
+            ("0.5%", Share(50)),
+            ("100%", Share(10_000)),
+            ("0.01 %", Share(1)),
+        ];
+        for (text, bound) in good {
+            assert_eq!(UnknownMax::parse(text), Some(bound), "{text}");
+        }
+        for text in ["", "%", "-1", "1.5", "101%", "0.001%", ".5%", "1e2%", "five"] {
+            assert_eq!(UnknownMax::parse(text), None, "{text}");
+        }
+        assert!(Share(50).allows(5, 1_000) && !Share(50).allows(6, 1_000));
+        assert!(Rows(0).allows(0, 0) && !Rows(0).allows(1, 1_000_000));
+        assert!(Share(u64::MAX).allows(u64::MAX, u64::MAX));
     }
 }

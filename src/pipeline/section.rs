@@ -105,6 +105,21 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A bound that is a number or a text such as `"0.5%"`, as text.
+    pub fn string_or_integer(&self, key: &'static str) -> Option<Spanned<String>> {
+        let value = self.get(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(self.expand(text, value.span())),
+            DeValue::Integer(number) if number.radix() == 10 => {
+                Some(Spanned { value: number.as_str().replace('_', ""), span: value.span() })
+            }
+            _ => {
+                self.wrong_type(key, value, "a whole number or a string");
+                None
+            }
+        }
+    }
+
     pub fn required(&self, key: &'static str, example: &str) -> Option<Spanned<String>> {
         if !self.has(key) {
             self.missing(key, example);

@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, list, nearest};
 use crate::pipeline::file::{self, Extent, ModelFile, PipelineFile, RoleWord, Text};
-use crate::pipeline::model::{Body, Lookup, Model, Role};
+use crate::pipeline::model::{Body, Lookup, Model, Role, UnknownMax};
 use crate::pipeline::section::{Notes, Spanned};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Deployment, Pipeline};
@@ -23,6 +23,17 @@ use crate::pipeline::{Deployment, Pipeline};
 /// asked; whether tables and columns exist is the plan's to say.
 pub fn read(path: &Path) -> Result<Pipeline> {
     checked(resolved(path, Extent::Whole, |resolver, file| resolver.pipeline(file, path))?)
+}
+
+/// The same with its mistakes beside it: where all of its models could be parsed, it can be held against
+/// the source for more of them.
+pub fn read_with_mistakes(path: &Path) -> Result<(Option<Pipeline>, Vec<Diagnostic>)> {
+    let mut declared = 0;
+    let (pipeline, _, found) = resolved(path, Extent::Whole, |resolver, file| {
+        declared = file.models.len();
+        resolver.pipeline(file, path)
+    })?;
+    Ok((pipeline.filter(|pipeline| pipeline.models.len() == declared), found))
 }
 
 /// The same without its models, which need not be right, nor be there, where none of them is built.
@@ -249,7 +260,10 @@ impl Resolver<'_> {
         let relative = format!("sql/{stem}/{name}.sql");
         match std::fs::read_to_string(self.project.join(&relative)) {
             Ok(text) => match SelectSql::parse(Document::new(relative, text)) {
-                Ok(sql) => Some(sql),
+                Ok((sql, refused)) => {
+                    refused.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
+                    Some(sql)
+                }
                 Err(found) => {
                     found.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
                     None
@@ -301,9 +315,20 @@ impl Resolver<'_> {
             }
             let Some(dimension) = ModelName::parse(wanted) else { continue };
             let on = lookup.on.iter().map(|(key, column)| (key.value.clone(), column.clone())).collect();
-            lookups.push(Lookup { column: lookup.column.clone(), dimension, on });
+            let unknown_max = lookup.unknown_max.as_ref().and_then(|bound| self.unknown_max(bound));
+            lookups.push(Lookup { column: lookup.column.clone(), dimension, on, unknown_max });
         }
         lookups
+    }
+
+    fn unknown_max(&self, bound: &Text) -> Option<UnknownMax> {
+        let parsed = UnknownMax::parse(&bound.value);
+        if parsed.is_none() {
+            let message = format!("`unknown_max` cannot be `{}`", bound.value);
+            let help = "write a number of rows, such as 0, or a share of them, such as \"0.5%\"";
+            self.notes.error(bound.span.clone(), message, help);
+        }
+        parsed
     }
 
     /// Orders models so that each comes after those it reads; names the circle if there is one.

@@ -1,6 +1,7 @@
 //! Proves the star against the source: nothing gets past here that doesn't add up.
 
 mod ask;
+mod lookups;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{SourceTable, quote_identifier as quote};
-use crate::pipeline::Pipeline;
 use crate::pipeline::control::{Control, SourceSide, StarSide};
 use crate::pipeline::model::{Body, Model};
+use crate::pipeline::{Pipeline, Spanned};
 use crate::star::design::{ControlDesign, Design};
 use crate::star::number::Number;
 use crate::star::scan::{Scan, scan_apart};
 use crate::star::session::{Effort, Session, model_error, source_reference, star_reference};
+use crate::star::shelf;
 use crate::star::table::StarTable;
 use crate::star::{AuditedStar, BuiltStar};
 
@@ -91,7 +93,7 @@ pub struct Standards<'a> {
     pub strictness: Strictness,
     /// The rows of each source table in the last published run.
     pub previous_rows: &'a BTreeMap<SourceTable, u64>,
-    pub allow_empty: &'a [String],
+    pub allow_empty: &'a [Spanned<String>],
 }
 
 /// How many offending rows a line shows.
@@ -112,7 +114,7 @@ pub async fn audit(
     for (index, (scan, columns)) in scans.iter().enumerate() {
         let model = &pipeline.models[index];
         lines.extend(auditor.keys(model, scan).await?);
-        lines.extend(auditor.lookups(model, scan, standards.strictness));
+        lines.extend(auditor.lookups(model, scan, standards.strictness).await);
         let table: BTreeMap<String, Number> =
             columns.iter().cloned().zip(scan.sums.iter().cloned()).collect();
         sums.insert(model.name.to_string(), table);
@@ -140,7 +142,8 @@ pub async fn audit(
 fn session(pipeline: &Pipeline, runtime: &Arc<RuntimeEnv>, built: &BuiltStar) -> Result<Session> {
     let session = Session::new(pipeline.deployment.timezone, runtime, Effort::Full)?;
     for table in &built.tables {
-        session.add(star_reference(&table.name), table.provider(pipeline.deployment.timezone.name())?)?;
+        session
+            .add(star_reference(&table.name), shelf::provider(table, pipeline.deployment.timezone.name()))?;
     }
     for (table, staged) in &built.source {
         session.add(source_reference(table), Arc::new(staged.clone()))?;
@@ -161,8 +164,10 @@ impl Auditor<'_> {
         let mut lines = Vec::new();
         for (table, staged) in &self.built.source {
             let before = standards.previous_rows.get(table).copied().unwrap_or(0);
-            let allowed =
-                standards.allow_empty.iter().any(|name| *name == table.to_string() || *name == table.table);
+            let allowed = standards
+                .allow_empty
+                .iter()
+                .any(|name| name.value == table.to_string() || name.value == table.table);
             if before > 0 && staged.rows() == 0 {
                 lines.push(ControlLine {
                     table: table.to_string(),
@@ -182,7 +187,7 @@ impl Auditor<'_> {
         let mut passes = Vec::new();
         for (table, model) in self.built.tables.iter().zip(&self.pipeline.models) {
             let columns = summable(table, model);
-            let lookups = model.lookups().iter().map(|lookup| lookup.column.value.clone()).collect();
+            let lookups = lookups::looked_up(model);
             let surrogate = model.surrogate().map(str::to_owned);
             let pass = scan_apart(table.clone(), model.key_columns(), columns.clone(), lookups, surrogate);
             passes.push(async move { Ok((pass.await?, columns)) });
@@ -254,24 +259,6 @@ impl Auditor<'_> {
         let members =
             self.members_only(model).replace(" WHERE ", " AND coalesce(").replace("<> -1", ", 0) <> -1");
         format!("SELECT * FROM {table} WHERE ({}){members} LIMIT {EXAMPLES}", nulls.join(" OR "))
-    }
-
-    fn lookups(&self, model: &Model, scan: &Scan, strictness: Strictness) -> Vec<ControlLine> {
-        let lookups = model.lookups().iter().zip(&scan.unknown);
-        lookups
-            .map(|(lookup, unknown)| ControlLine {
-                table: model.name.to_string(),
-                name: format!("{} not found in {}", lookup.column.value, lookup.dimension),
-                source: Number::of_count(0),
-                star: Number::of_count(*unknown),
-                verdict: match (unknown, strictness) {
-                    (0, _) => Verdict::Passed,
-                    (_, Strictness::Lenient) => Verdict::Noted,
-                    (_, Strictness::Strict) => Verdict::Failed,
-                },
-                examples: Vec::new(),
-            })
-            .collect()
     }
 
     async fn control(
