@@ -7,8 +7,12 @@ pub mod diagnostic;
 pub mod error;
 pub mod fault;
 pub mod name;
+pub mod secret;
+pub mod shown;
 
 pub mod progress;
+
+pub mod dialect;
 
 pub mod pgcopy;
 pub mod pipeline;

@@ -7,12 +7,13 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::SourceSettings;
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Relation, SourceColumn};
 use super::file::Text;
 use super::section::Notes;
 use super::sql::folded;
-use crate::name::SourceTable;
+use super::{SourceSettings, Special};
+use crate::name::{SourceTable, quote_identifier};
+use crate::pgcopy::mapping::Mapping;
 
 /// A condition in Postgres's SQL over one table's columns. The server evaluates it: for the rows that
 /// are read, and for the totals that they are held against.
@@ -81,6 +82,32 @@ impl SourceSettings {
         let conditions: Vec<String> =
             filters.map(|filter| format!("({}\n)", filter.condition.value)).collect();
         (!conditions.is_empty()).then(|| conditions.join(" AND "))
+    }
+
+    /// What the models see of a table, in Postgres's SQL, when that is not the table itself: the declared
+    /// rows, and no NaN or infinity where the policy makes them NULL, so that totals count what is left.
+    pub fn seen(&self, table: &SourceTable, relation: &Relation, declared: Option<&str>) -> Option<String> {
+        let kept = declared.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+        let special = |column: &SourceColumn| {
+            self.types.extremes.special == Special::Null && matches!(column.mapping, Ok(Mapping::Decimal(_)))
+        };
+        let columns: Vec<String> = relation
+            .columns
+            .iter()
+            .map(|column| {
+                let name = quote_identifier(&column.name);
+                match special(column) {
+                    true => format!(
+                        "CASE WHEN {name}::text NOT IN ('NaN', 'Infinity', '-Infinity') THEN {name} END AS {name}"
+                    ),
+                    false => name,
+                }
+            })
+            .collect();
+        match relation.columns.iter().any(special) {
+            true => Some(format!("SELECT {} FROM {}{kept}", columns.join(", "), table.quoted())),
+            false => declared.map(|_| format!("SELECT * FROM {}{kept}", table.quoted())),
+        }
     }
 }
 

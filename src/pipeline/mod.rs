@@ -10,7 +10,6 @@ mod file;
 pub mod filter;
 pub mod model;
 pub mod notify;
-mod refusals;
 mod resolve;
 pub mod schedule;
 mod section;
@@ -25,6 +24,7 @@ use chrono_tz::Tz;
 
 use crate::diagnostic::{Diagnostic, Document};
 use crate::name::ModelName;
+use crate::secret;
 use control::Control;
 use filter::SourceFilter;
 use model::Model;
@@ -32,7 +32,7 @@ use notify::NotifySettings;
 use schedule::Schedule;
 
 pub use crate::pgcopy::policy::{ColumnAs, Decimal, Extremes, FarDates, Special, TypePolicy};
-pub use resolve::{deployment, mistakes, read, read_source};
+pub use resolve::{deployment, mistakes, read, read_source, read_with_mistakes};
 pub use section::Spanned;
 
 /// One star, declared. Models stand in build order: each after those it reads.
@@ -80,9 +80,9 @@ pub struct SourceSettings {
     pub types: TypePolicy,
     pub filters: Vec<SourceFilter>,
     /// Source tables that may become empty from one night to the next.
-    pub allow_empty: Vec<String>,
+    pub allow_empty: Vec<Spanned<String>>,
     /// Relations that are not in the snapshot (foreign tables) but may be read all the same.
-    pub allow_foreign: Vec<String>,
+    pub allow_foreign: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +91,8 @@ pub struct StoreSettings {
     pub keep: usize,
     /// A snapshot that was published so recently may still have readers, and is not pruned.
     pub grace: Duration,
+    /// How long the reports of runs are kept.
+    pub keep_runs: Duration,
     pub encodings: Encodings,
 }
 
@@ -163,7 +165,8 @@ impl PostgresUrl {
             _ => rest.to_owned(),
         };
         // A password may also stand in the query: ?password=…
-        format!("{scheme}://{}", shown.split('?').next().unwrap_or_default())
+        let shown = format!("{scheme}://{}", shown.split('?').next().unwrap_or_default());
+        secret::without(&shown).into_owned()
     }
 }
 

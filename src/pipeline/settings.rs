@@ -11,6 +11,7 @@ use super::{
     ColumnAs, Decimal, Extremes, FarDates, Location, PostgresUrl, SourceSettings, Special, TypePolicy,
 };
 use crate::name::{SourceTable, list};
+use crate::secret;
 
 /// Why a relation isn't read, and what would let it be.
 pub struct Refusal {
@@ -26,7 +27,8 @@ impl SourceSettings {
         table: &'a SourceTable,
         relation: &'a Relation,
     ) -> impl Iterator<Item = Refusal> + 'a {
-        let allowed = |table: &SourceTable| self.allow_foreign.contains(&table.to_string());
+        let allowed =
+            |table: &SourceTable| self.allow_foreign.iter().any(|name| name.value == table.to_string());
         let beneath = relation.beneath.iter().filter(|beneath| beneath.kind == RelationKind::ForeignTable);
         let itself = (relation.kind == RelationKind::ForeignTable).then_some(table);
         let foreign = itself.into_iter().chain(beneath.map(|beneath| &beneath.table));
@@ -47,6 +49,7 @@ impl Resolver<'_> {
         let source = &file.source;
         let url = source.url.as_ref()?;
         let location = if is_postgres(&url.value) {
+            self.whole_address(url);
             Location::Postgres(PostgresUrl::new(url.value.clone()))
         } else if url.value.contains("password=") || url.value.starts_with("host=") {
             let message = "a source is not given by keywords and values";
@@ -55,6 +58,8 @@ impl Resolver<'_> {
         } else if let Some((scheme, _)) = url.value.split_once("://") {
             let message = format!("a source cannot be read from `{scheme}://`");
             self.notes.error(url.span.clone(), message, "write postgres://… or a folder");
+            return None;
+        } else if !self.plain_folder(url) {
             return None;
         } else {
             Location::Folder(self.project.join(&url.value))
@@ -107,9 +112,28 @@ impl Resolver<'_> {
                 .iter()
                 .filter_map(|(table, condition)| SourceFilter::resolve(table, condition, self.notes))
                 .collect(),
-            allow_empty: source.allow_empty.iter().map(|table| table.value.clone()).collect(),
-            allow_foreign: source.allow_foreign.iter().map(|table| table.value.clone()).collect(),
+            allow_empty: source.allow_empty.clone(),
+            allow_foreign: source.allow_foreign.clone(),
         })
+    }
+
+    /// A folder's path becomes a name that is shown everywhere, so what looks like an address is none.
+    pub(super) fn plain_folder(&self, url: &Text) -> bool {
+        let plain = secret::without(&url.value) == url.value
+            && !["postgres:", "postgresql:", "postgres//"].iter().any(|start| url.value.starts_with(start));
+        if !plain {
+            let message = "this is neither an address nor a folder";
+            self.notes.error(url.span.clone(), message, "write postgres://user@host/database, or a folder");
+        }
+        plain
+    }
+
+    /// An address that names a user with a password needs a host behind them.
+    pub(super) fn whole_address(&self, url: &Text) {
+        if !url.value.contains('@') && secret::without(&url.value) != url.value {
+            let message = "this address has a user and a password, but no host";
+            self.notes.error(url.span.clone(), message, "write postgres://user@host/database");
+        }
     }
 
     /// One of some words; the first is what is meant when nothing is said.

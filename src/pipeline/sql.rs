@@ -10,10 +10,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
-use super::refusals::{Purpose, refusals};
 use crate::diagnostic::{Diagnostic, Document};
+use crate::dialect::{Finding, Purpose, words};
+pub use words::folded;
 
 /// A table name as written in a query: `orders` or `public.orders`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +37,13 @@ pub struct SelectSql {
     offset: usize,
 }
 
+/// A SELECT, and what of it is refused as it is written.
+pub type Parsed = (SelectSql, Vec<Diagnostic>);
+
 impl SelectSql {
-    /// Parses a file that holds one SELECT.
-    pub fn parse(document: Document) -> Result<SelectSql, Vec<Diagnostic>> {
+    /// Parses a file that holds one SELECT. What it says that cannot be answered stands beside it, so that
+    /// its other mistakes can be found in the same round.
+    pub fn parse(document: Document) -> Result<Parsed, Vec<Diagnostic>> {
         let text = document.text.clone();
         SelectSql::parse_part(document, &text, 0)
     }
@@ -46,11 +51,12 @@ impl SelectSql {
     /// Parses what somebody asks of a published star.
     pub fn question(document: Document) -> Result<SelectSql, Vec<Diagnostic>> {
         let text = document.text.clone();
-        SelectSql::parse_for(Purpose::Question, document, &text, 0)
+        let (sql, refused) = SelectSql::parse_for(Purpose::Question, document, &text, 0)?;
+        if refused.is_empty() { Ok(sql) } else { Err(refused) }
     }
 
     /// Parses a query that stands in `document` from byte `offset` on.
-    pub fn parse_part(document: Document, text: &str, offset: usize) -> Result<SelectSql, Vec<Diagnostic>> {
+    pub fn parse_part(document: Document, text: &str, offset: usize) -> Result<Parsed, Vec<Diagnostic>> {
         SelectSql::parse_for(Purpose::Model, document, text, offset)
     }
 
@@ -59,7 +65,7 @@ impl SelectSql {
         document: Document,
         text: &str,
         offset: usize,
-    ) -> Result<SelectSql, Vec<Diagnostic>> {
+    ) -> Result<Parsed, Vec<Diagnostic>> {
         let (only, apart) = match purpose {
             Purpose::Model => (
                 "a model is one SELECT and nothing else; starmill writes the tables",
@@ -71,6 +77,12 @@ impl SelectSql {
             ),
         };
         let whole = offset..offset + text.len();
+        if let Some(too_deep) = too_deep(text) {
+            let span = span_of(&document, text, offset, too_deep);
+            let message = format!("this SQL nests more than {DEEPEST} levels of parentheses");
+            let help = "give inner parts a name of their own: WITH part AS (SELECT …)";
+            return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
+        }
         let statements = Parser::new(&PostgreSqlDialect {})
             .try_with_sql(text)
             .and_then(|mut parser| parser.parse_statements())
@@ -78,10 +90,21 @@ impl SelectSql {
         let mut statements = statements.into_iter();
         let (query, more) = (statements.next(), statements.next());
         match (query, more) {
-            (Some(Statement::Query(query)), None) => {
+            (Some(Statement::Query(mut query)), None) => {
+                if let Some(span) = words::too_long(&query) {
+                    let span = span_of(&document, text, offset, span);
+                    let message = "this expression chains more than 400 operators";
+                    let help = "take it apart in a subquery, or write concat(a, b, …)";
+                    return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
+                }
+                let refused = words::refusals(&query, purpose);
+                words::reworded(&mut query);
                 let sql = SelectSql { document, query, offset };
-                let refused = refusals(&sql, &sql.query, purpose);
-                if refused.is_empty() { Ok(sql) } else { Err(refused) }
+                let diagnostic = |(span, refused): (Span, words::Refusal)| {
+                    Diagnostic::error(refused.message).at(&sql.document, sql.place(span)).help(refused.help)
+                };
+                let refused: Vec<Diagnostic> = refused.into_iter().map(diagnostic).collect();
+                Ok((sql, refused))
             }
             (None, _) => Err(vec![
                 Diagnostic::error("there is no SQL here").at(&document, whole).help("write one SELECT"),
@@ -117,15 +140,15 @@ impl SelectSql {
         Statement::Query(query)
     }
 
-    /// The same, and of a table that has a filter only the rows that it keeps.
+    /// The same, and in a table's place what is seen of it.
     pub fn filtered(
         &self,
-        filter: &dyn Fn(&[String]) -> Option<String>,
+        seen: &dyn Fn(&[String]) -> Option<String>,
         resolve: &mut dyn FnMut(&Relation) -> Option<Target>,
     ) -> Statement {
         let mut query = self.query.clone();
         self.visit_relations(&mut query, resolve);
-        let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut Filtered { filter });
+        let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut Filtered { seen });
         Statement::Query(query)
     }
 
@@ -203,6 +226,14 @@ impl SelectSql {
         span_of(&self.document, self.text(), self.offset, span)
     }
 
+    /// A refused operation under its own place, or under the whole query where it names no column.
+    pub fn refused(&self, finding: Finding) -> Diagnostic {
+        let at = |at: datafusion::common::Location| Location { line: at.line, column: at.column };
+        let place = finding.span.map(|span| self.place(Span { start: at(span.start), end: at(span.end) }));
+        let place = place.unwrap_or_else(|| self.whole());
+        Diagnostic::error(finding.message).at(&self.document, place).help(finding.help)
+    }
+
     /// The place of the whole query.
     pub fn whole(&self) -> Range<usize> {
         let span = self.place(self.query.span());
@@ -214,12 +245,27 @@ impl SelectSql {
     }
 }
 
-const PLAIN_AGGREGATES: [&str; 5] = ["count", "sum", "min", "max", "avg"];
+/// Levels of parentheses: the parser's time doubles with a few of them.
+const DEEPEST: usize = 20;
 
-/// An unquoted identifier folds to lower case, as in Postgres.
-pub fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+/// Where the parentheses of a text go deeper than that; what the tokenizer does not take is the parser's to say.
+fn too_deep(text: &str) -> Option<Span> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
+    let mut depth: usize = 0;
+    for token in tokens {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Some(token.span);
+        }
+    }
+    None
 }
+
+const PLAIN_AGGREGATES: [&str; 5] = ["count", "sum", "min", "max", "avg"];
 
 fn span_of(document: &Document, text: &str, offset: usize, span: Span) -> Range<usize> {
     if span.start.line == 0 {
@@ -250,9 +296,9 @@ fn syntax_error(document: &Document, text: &str, offset: usize, error: &str) -> 
         .help("write one SELECT in Postgres's dialect")
 }
 
-/// Puts a SELECT of the rows that a filter keeps where its table is named.
+/// Puts a SELECT of what is seen of a table where it is named.
 struct Filtered<'a> {
-    filter: &'a dyn Fn(&[String]) -> Option<String>,
+    seen: &'a dyn Fn(&[String]) -> Option<String>,
 }
 
 impl VisitorMut for Filtered<'_> {
@@ -264,10 +310,9 @@ impl VisitorMut for Filtered<'_> {
         };
         let parts: Vec<String> =
             name.0.iter().filter_map(ObjectNamePart::as_ident).map(|ident| ident.value.clone()).collect();
-        let (Some(filter), Some(own)) = ((self.filter)(&parts), parts.last()) else {
+        let (Some(text), Some(own)) = ((self.seen)(&parts), parts.last()) else {
             return ControlFlow::Continue(());
         };
-        let text = format!("SELECT * FROM {name} WHERE {filter}");
         let parsed =
             Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut it| it.parse_query());
         if let Ok(subquery) = parsed {

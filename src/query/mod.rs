@@ -18,19 +18,24 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use crate::diagnostic::{Diagnostic, Document};
+use crate::dialect::refuse::Setting;
+use crate::dialect::{Harm, Purpose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{SnapshotId, nearest};
 use crate::pipeline::sql::{Relation, SelectSql};
 use crate::pipeline::{self, Deployment};
 use crate::run::readers_engine;
-use crate::star::inexact;
 use crate::star::session::{Effort, STAR, Session, model_error, plan_diagnostics, star_reference};
+use crate::star::shelf;
 use crate::store::{Published, Scratch, Store};
 
 pub use history::HISTORY;
 
 /// The schema of the tables that tell of the runs.
 pub const OURS: &str = "starmill";
+
+/// The decimal of a numeric without a declared precision, unless the pipeline says otherwise.
+const UNDECLARED: (u8, i8) = (38, 10);
 
 /// A published star, opened for questions.
 pub struct Reading {
@@ -73,7 +78,7 @@ impl Reading {
         let (scratch, runtime) = readers_engine(&deployment)?;
         let session = Session::new(deployment.timezone, &runtime, Effort::Full)?;
         for table in &published.star.tables {
-            session.add(star_reference(&table.name), table.provider(deployment.timezone.name())?)?;
+            session.add(star_reference(&table.name), shelf::provider(table, deployment.timezone.name()))?;
         }
         Ok(Reading { deployment, store, published, session, _scratch: scratch })
     }
@@ -130,13 +135,17 @@ impl Reading {
         }
         let plan = self.session.plan(statement).await;
         let plan = plan.map_err(|error| refused(plan_diagnostics(&error, &sql)))?;
-        let mut warnings = inexact::refusals(&plan, &sql);
-        for warning in &mut warnings {
-            warning.soften();
-            // The engine's own names of the tables help nobody.
-            warning.message =
-                warning.message.replace("star.star.", "").replace("star.starmill.", "starmill.");
+        let setting = Setting { purpose: Purpose::Question, numeric: UNDECLARED };
+        let found = self.session.refused(&plan, setting);
+        let found = found.map_err(|error| refused(plan_diagnostics(&error, &sql)))?;
+        let (digits, otherwise): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|finding| finding.harm == Harm::Digits);
+        if !otherwise.is_empty() {
+            return Err(refused(otherwise.into_iter().map(|finding| sql.refused(finding)).collect()));
         }
+        // Who asks sees the answer, and hears that its last digits are not Postgres's.
+        let mut warnings: Vec<Diagnostic> = digits.into_iter().map(|finding| sql.refused(finding)).collect();
+        warnings.iter_mut().for_each(Diagnostic::soften);
         let failed = |error| model_error(error, "the query failed".to_owned());
         let frame = self.session.context().execute_logical_plan(plan).await.map_err(failed)?;
         let rows = frame.execute_stream().await.map_err(failed)?;

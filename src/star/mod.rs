@@ -4,19 +4,19 @@
 pub mod audit;
 pub mod build;
 pub mod calendar;
-mod compose;
+pub mod compose;
 mod cut;
 pub mod design;
 pub mod diff;
 pub mod drift;
 mod encoding;
-pub mod inexact;
 pub mod number;
 pub mod origin;
 mod register;
 mod scan;
 pub mod schema;
 pub mod session;
+pub mod shelf;
 pub mod staged;
 mod string_agg;
 pub mod table;
@@ -87,6 +87,11 @@ pub struct Registry {
 
 /// In build order.
 pub type StarTables = Vec<StarTable>;
+
+impl Registration {
+    /// The file of what was given after a backup that is gone on from, and was found in the target.
+    pub const RESTORED: &'static str = "restored.parquet";
+}
 
 /// What a run gave for the first time to the keys of one model: surrogates, first-seen values.
 #[derive(Debug, Clone)]

@@ -13,6 +13,8 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsume
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -20,6 +22,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::string_agg::string_agg;
 use crate::diagnostic::Diagnostic;
+use crate::dialect::refuse::{self, Finding, Setting};
+use crate::dialect::{functions, rewrite};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SourceTable};
 use crate::pipeline::sql::SelectSql;
@@ -76,11 +80,18 @@ impl Session {
             .with_config(config(timezone, effort))
             .with_runtime_env(Arc::clone(runtime))
             .with_default_features()
+            .with_analyzer_rules(vec![
+                Arc::new(ResolveGroupingFunction::new()),
+                Arc::new(rewrite::Meaning),
+                Arc::new(TypeCoercion::new()),
+                Arc::new(rewrite::Exactness),
+            ])
             .build();
         datafusion_functions_json::register_all(&mut state)
             .or_error(ErrorKind::Bug, || "cannot register the JSON functions".to_owned())?;
         let session = Session { context: SessionContext::new_with_state(state) };
         session.context.register_udaf(string_agg());
+        functions::register(&session.context, timezone);
         for name in [SOURCE, STAR] {
             session.context.register_catalog(name, Arc::new(MemoryCatalogProvider::new()));
         }
@@ -116,6 +127,13 @@ impl Session {
     pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
         let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
         self.context.state().statement_to_plan(statement).await
+    }
+
+    /// What of a planned query would be answered otherwise than by Postgres, or from run to run.
+    pub fn refused(&self, plan: &LogicalPlan, setting: Setting) -> Result<Vec<Finding>, DataFusionError> {
+        let state = self.context.state();
+        let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
+        Ok(refuse::findings(plan, &analyzed, setting))
     }
 
     /// Plans SQL that starmill composed.
@@ -174,6 +192,9 @@ fn parallelism() -> usize {
 
 /// An engine's error while a model runs, as ours.
 pub fn model_error(error: DataFusionError, what: String) -> Error {
+    if let Some(ours) = ours(&error) {
+        return ours;
+    }
     let exhausted = is_exhausted(&error);
     let root = error.find_root();
     let full = matches!(root, DataFusionError::IoError(io) if io.kind() == std::io::ErrorKind::StorageFull);
@@ -187,6 +208,18 @@ pub fn model_error(error: DataFusionError, what: String) -> Error {
         true => ours.hint("raise `memory` in [run], or let the model join and sort less at once"),
         false => ours,
     }
+}
+
+/// An error of our own that travelled through the engine: a damaged file stays one, whoever read it.
+fn ours(error: &DataFusionError) -> Option<Error> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return Some(ours.clone());
+        }
+        next = error.source();
+    }
+    None
 }
 
 pub fn is_exhausted(error: &DataFusionError) -> bool {

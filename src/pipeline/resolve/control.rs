@@ -53,7 +53,10 @@ impl Resolver<'_> {
             |expression: String, key: &str, span: &Range<usize>, name: String, star: StarSide| {
                 let text = format!("SELECT {expression} {from}");
                 if let Some(sql) = self.fragment(file, key, text, span) {
-                    let source = SourceSide::Aggregate { expression, filter: filter.clone(), sql };
+                    // As it was parsed: a comment in a condition would hide what is written behind it.
+                    let parsed = sql.plain_aggregate();
+                    let (expression, filter) = parsed.unwrap_or((expression, filter.clone()));
+                    let source = SourceSide::Aggregate { expression, filter, sql };
                     controls.push(Control { model: model.name.clone(), name, source, star });
                 }
             };
@@ -79,8 +82,8 @@ impl Resolver<'_> {
     fn fragment(&self, file: &ModelFile, key: &str, text: String, span: &Range<usize>) -> Option<SelectSql> {
         let path = format!("{} ({}.{key})", self.notes.document.path, file.name.value);
         match SelectSql::parse(Document::new(path, text)) {
-            Ok(sql) => Some(sql),
-            Err(found) => {
+            Ok((sql, refused)) if refused.is_empty() => Some(sql),
+            Ok((_, found)) | Err(found) => {
                 for diagnostic in found {
                     self.notes.error(
                         span.clone(),
@@ -105,11 +108,14 @@ impl Resolver<'_> {
             }
         };
         match parsed {
-            Ok(sql) if sql.column_count().is_some_and(|columns| columns != 1) => {
+            Ok((sql, _)) if sql.column_count().is_some_and(|columns| columns != 1) => {
                 self.notes.error(text.span.clone(), "a control compares one number", "select one column");
                 None
             }
-            Ok(sql) => Some(sql),
+            Ok((sql, refused)) => {
+                refused.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
+                Some(sql)
+            }
             Err(found) => {
                 found.into_iter().for_each(|diagnostic| self.notes.add(diagnostic));
                 None

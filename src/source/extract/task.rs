@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::storage::{Size, Storage};
-use crate::name::SourceTable;
+use crate::name::{SourceTable, quote_identifier};
 use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::Pipeline;
 use crate::pipeline::control::{Control, SourceSide};
@@ -130,8 +130,11 @@ fn totals(pipeline: &Pipeline, design: &Design) -> Vec<Task> {
             }),
         }
     }
-    tasks
-        .extend(by_table.into_iter().map(|(table, controls)| shared(table, &design.reads[table], &controls)));
+    tasks.extend(
+        by_table
+            .into_iter()
+            .map(|(table, controls)| shared(pipeline, table, &design.reads[table], &controls)),
+    );
     tasks
 }
 
@@ -141,7 +144,7 @@ fn is_nested(filter: &Option<String>) -> bool {
 }
 
 /// All aggregates over one table in one statement.
-fn shared(table: &SourceTable, read: &Read, controls: &[(usize, &Control)]) -> Task {
+fn shared(pipeline: &Pipeline, table: &SourceTable, read: &Read, controls: &[(usize, &Control)]) -> Task {
     let mut columns: Vec<String> = Vec::new();
     let mut places = Vec::new();
     for (index, control) in controls {
@@ -159,8 +162,12 @@ fn shared(table: &SourceTable, read: &Read, controls: &[(usize, &Control)]) -> T
         }
         places.push((*index, place));
     }
-    let counted = read.declared_filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-    let sql = format!("SELECT {} FROM {}{counted}", columns.join(", "), table.quoted());
+    let seen = pipeline.source.seen(table, &read.relation, read.declared_filter.as_deref());
+    let from = match seen {
+        Some(seen) => format!("({seen}) AS {}", quote_identifier(&table.table)),
+        None => table.quoted(),
+    };
+    let sql = format!("SELECT {} FROM {from}", columns.join(", "));
     Task::Totals { sql, controls: places }
 }
 

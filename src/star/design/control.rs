@@ -39,13 +39,15 @@ impl Designer<'_> {
         let mut tables = BTreeSet::new();
         let mut unknown = Vec::new();
         let source = &self.pipeline.source;
-        let filter = |target: &[String]| match target {
+        let seen = |target: &[String]| match target {
             [schema, table] => {
-                source.declared_filter(catalog, &SourceTable::new(schema.as_str(), table.as_str()))
+                let table = SourceTable::new(schema.as_str(), table.as_str());
+                let declared = source.declared_filter(catalog, &table);
+                source.seen(&table, catalog.relations.get(&table)?, declared.as_deref())
             }
             _ => None,
         };
-        let postgres = sql.filtered(&filter, &mut |relation| match resolve(catalog, schemas, relation) {
+        let postgres = sql.filtered(&seen, &mut |relation| match resolve(catalog, schemas, relation) {
             Some(table) => {
                 let target = vec![table.schema.clone(), table.table.clone()];
                 tables.insert(table);
@@ -105,6 +107,7 @@ impl Designer<'_> {
             Ok(plan)
                 if plan.schema().fields().len() == 1 && plan.schema().field(0).data_type().is_numeric() =>
             {
+                self.refuse(&plan, sql);
                 Ok(Some(statement))
             }
             Ok(_) => {

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::name::{SourceTable, nearest, quote_identifier, quote_literal};
 use crate::pgcopy::mapping::Mapping;
 use crate::pgcopy::policy::{Extremes, FarDates, Special};
+use crate::pipeline::Spanned;
 use crate::pipeline::catalog::{Relation, SourceColumn};
 
 impl Designer<'_> {
@@ -35,6 +36,29 @@ impl Designer<'_> {
             }
         }
         self.check_overrides();
+        self.check_allowed();
+    }
+
+    /// A table that is allowed something must be there, or the allowance is a slip of the pen.
+    fn check_allowed(&mut self) {
+        let source = &self.pipeline.source;
+        let lists = [("allow_empty", &source.allow_empty), ("allow_foreign", &source.allow_foreign)];
+        let beneath = |name: &str| {
+            let mut beneath = self.catalog.relations.values().flat_map(|relation| &relation.beneath);
+            beneath.any(|beneath| beneath.table.to_string() == name)
+        };
+        let unknown: Vec<(&str, &Spanned<String>)> = lists
+            .into_iter()
+            .flat_map(|(key, names)| names.iter().map(move |name| (key, name)))
+            .filter(|(_, name)| {
+                self.catalog.named(&source.schemas, &name.value).is_none() && !beneath(&name.value)
+            })
+            .collect();
+        for (key, name) in unknown {
+            let help = self.catalog.suggestion(&source.schemas, &name.value);
+            let message = format!("{key} in [source] names `{}`, which the source has not", name.value);
+            self.error(name.span.clone(), message, help);
+        }
     }
 
     /// Tables that only a condition reads are locked and confirmed with the others.

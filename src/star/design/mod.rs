@@ -4,6 +4,7 @@
 mod control;
 mod filter;
 mod read;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,17 +16,20 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Statement;
 
 use crate::diagnostic::Diagnostic;
+use crate::dialect::Purpose;
+use crate::dialect::refuse::{Setting, kinds};
 use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
+use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
+use crate::star::compose;
 use crate::star::schema::published_type;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
 use crate::star::staged::schema_only;
 use crate::star::table::in_zone;
-use crate::star::{compose, inexact};
 
 /// Everything that is known of a star before it is built.
 #[derive(Debug)]
@@ -137,8 +141,10 @@ impl Designer<'_> {
                 return Ok(None);
             }
         };
-        self.found.extend(inexact::refusals(&plan, sql));
-        self.note_usage(&plan, model, sql);
+        self.refuse(&plan, sql);
+        if !self.note_usage(&plan, model, sql).await {
+            return Ok(None);
+        }
         let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
         let before = self.found.len();
         self.check_names(model, &raw, sql);
@@ -150,6 +156,16 @@ impl Designer<'_> {
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
         self.session.add(star_reference(&model.name), schema_only(zoned))?;
         Ok(Some(ModelDesign { statement: Some(statement), raw, published }))
+    }
+
+    /// Notes what of a query is not answered as by Postgres.
+    fn refuse(&mut self, plan: &LogicalPlan, sql: &SelectSql) {
+        let numeric = self.pipeline.source.types.numeric;
+        let numeric = (numeric.precision, numeric.scale);
+        match self.session.refused(plan, Setting { purpose: Purpose::Model, numeric }) {
+            Ok(refused) => self.found.extend(refused.into_iter().map(|finding| sql.refused(finding))),
+            Err(error) => self.found.extend(plan_diagnostics(&error, sql)),
+        }
     }
 
     /// The model's SELECT with its tables resolved; none when one of them doesn't exist.
@@ -231,7 +247,18 @@ impl Designer<'_> {
             })
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));
-        self.session.add(source_reference(table), schema_only(Arc::clone(&schema)))?;
+        // The planner alone hears what a column is in Postgres; it changes nothing of what is read.
+        let told = schema.fields().iter().map(|field| {
+            let (plain, column) = (field.as_ref().clone(), relation.column(field.name()));
+            match column.map(|column| (&column.mapping, column.type_name.as_str())) {
+                Some((Ok(Mapping::PaddedText), type_name)) => kinds::padded(plain, type_name),
+                Some((Ok(Mapping::TextForm), type_name)) => kinds::as_text(plain, type_name),
+                Some((Ok(Mapping::Jsonb), type_name)) => kinds::json(plain, type_name),
+                _ => plain,
+            }
+        });
+        let told = Arc::new(Schema::new(told.collect::<Vec<_>>()));
+        self.session.add(source_reference(table), schema_only(told))?;
         self.schemas.insert(table.clone(), schema);
         self.used.entry(table.clone()).or_default();
         Ok(())
@@ -372,6 +399,7 @@ impl Designer<'_> {
             }
         }
         let whole = fields.len() == published;
+        self.check_target(model, &fields, sql);
         Ok(whole.then(|| Arc::new(Schema::new(fields)) as SchemaRef))
     }
 }

@@ -65,14 +65,21 @@ impl Designer<'_> {
         reads
     }
 
-    pub(super) fn note_usage(&mut self, plan: &LogicalPlan, model: &Model, sql: &SelectSql) {
-        let optimized = match self.session.state().optimize(plan) {
+    /// Notes what a model reads; false when the engine cannot run it, which is told then.
+    pub(super) async fn note_usage(&mut self, plan: &LogicalPlan, model: &Model, sql: &SelectSql) -> bool {
+        let state = self.session.state();
+        let optimized = match state.optimize(plan) {
             Ok(optimized) => optimized,
             Err(error) => {
                 self.found.extend(plan_diagnostics(&error, sql));
-                return;
+                return false;
             }
         };
+        // Planned to the end: what the engine cannot run is told here, and not at night.
+        if let Err(error) = state.query_planner().create_physical_plan(&optimized, &state).await {
+            self.found.extend(plan_diagnostics(&error, sql));
+            return false;
+        }
         let _ = optimized.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node
                 && let TableReference::Full { catalog, schema, table } = &scan.table_name
@@ -89,5 +96,6 @@ impl Designer<'_> {
             }
             Ok(TreeNodeRecursion::Continue)
         });
+        true
     }
 }

@@ -1,0 +1,301 @@
+//! Casts with Postgres's meaning: local times and instants by the zone's clocks, doubles to integers and
+//! numerics by rounding, and what is out of range is an error.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
+use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
+use chrono_tz::Tz;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::arithmetic::postgres_name;
+use super::{wrong, zone};
+
+/// Casts that fail rather than give NULL.
+pub const EXACT: CastOptions =
+    CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
+
+/// A local time, or a day's midnight, to the instant at which the clocks of the type's zone show it.
+pub fn to_instant(to: &DataType) -> Arc<ScalarUDF> {
+    convert(Kind::Instant, to)
+}
+
+/// An instant to what the clocks of its own zone show.
+pub fn to_local(to: &DataType) -> Arc<ScalarUDF> {
+    convert(Kind::Local, to)
+}
+
+/// A double to an integer: the nearest, the even one of two.
+pub fn to_integer(to: &DataType) -> Arc<ScalarUDF> {
+    convert(Kind::Integer, to)
+}
+
+/// A double to a numeric: its fifteen (of a real six) significant digits, rounded half away from zero.
+pub fn to_numeric(to: &DataType) -> Arc<ScalarUDF> {
+    convert(Kind::Numeric, to)
+}
+
+fn convert(kind: Kind, to: &DataType) -> Arc<ScalarUDF> {
+    let name = match kind {
+        Kind::Instant => "starmill instant",
+        Kind::Local => "starmill local",
+        Kind::Integer => "starmill integer",
+        Kind::Numeric => "starmill numeric",
+    };
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(Convert { kind, to: to.clone(), name, signature }))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Instant,
+    Local,
+    Integer,
+    Numeric,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Convert {
+    kind: Kind,
+    to: DataType,
+    name: &'static str,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Convert {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.to.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else { return Err(wrong("a cast has one operand")) };
+        over(value, |array| self.converted(array))
+    }
+}
+
+/// Applies a function of arrays to an array or to a single value.
+pub fn over(value: &ColumnarValue, f: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<ColumnarValue> {
+    Ok(match value {
+        ColumnarValue::Array(array) => ColumnarValue::Array(f(array)?),
+        ColumnarValue::Scalar(scalar) => {
+            let array = f(&scalar.to_array_of_size(1)?)?;
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        }
+    })
+}
+
+impl Convert {
+    fn converted(&self, array: &ArrayRef) -> Result<ArrayRef> {
+        match self.kind {
+            Kind::Instant => {
+                let zone = zone_of(&self.to)?;
+                shifted(array, &self.to, |local| zone::instant(local, zone))
+            }
+            Kind::Local => {
+                let zone = zone_of(array.data_type())?;
+                shifted(array, &self.to, |instant| zone::local(instant, zone))
+            }
+            Kind::Integer => to_integers(array, &self.to),
+            Kind::Numeric => to_numerics(array, &self.to),
+        }
+    }
+}
+
+fn zone_of(data_type: &DataType) -> Result<Tz> {
+    match data_type {
+        DataType::Timestamp(_, Some(name)) => zone::zone(name),
+        _ => Ok(Tz::UTC),
+    }
+}
+
+/// Days or times as microseconds, whatever their unit.
+pub fn micros(array: &ArrayRef) -> Result<Int64Array> {
+    let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let times = match array.data_type() {
+        // A timestamp's microseconds are those of its instant, whatever zone shows it.
+        DataType::Timestamp(unit, Some(_)) => {
+            let instant =
+                array.to_data().into_builder().data_type(DataType::Timestamp(*unit, None)).build()?;
+            cast_with_options(&arrow::array::make_array(instant), &plain, &EXACT)?
+        }
+        _ => cast_with_options(array, &plain, &EXACT)?,
+    };
+    Ok(times.as_primitive::<TimestampMicrosecondType>().reinterpret_cast::<Int64Type>())
+}
+
+/// Times moved between a zone's clocks and UTC's.
+pub fn shifted(array: &ArrayRef, to: &DataType, shift: impl Fn(i64) -> Option<i64>) -> Result<ArrayRef> {
+    let times = micros(array)?;
+    let moved: Int64Array =
+        times.try_unary(|micros| shift(micros).ok_or_else(|| wrong("timestamp out of range")))?;
+    typed(moved, to)
+}
+
+/// Microseconds as times of a type.
+pub fn typed(micros: Int64Array, to: &DataType) -> Result<ArrayRef> {
+    let DataType::Timestamp(unit, name) = to else { return Err(wrong("a time becomes a time")) };
+    let micros = micros.reinterpret_cast::<TimestampMicrosecondType>();
+    let plain = cast_with_options(&micros, &DataType::Timestamp(*unit, None), &EXACT)?;
+    let typed = plain.to_data().into_builder().data_type(DataType::Timestamp(*unit, name.clone())).build()?;
+    Ok(arrow::array::make_array(typed))
+}
+
+fn to_integers(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let doubles = cast_with_options(array, &DataType::Float64, &EXACT)?;
+    let doubles = doubles.as_primitive::<Float64Type>();
+    // 2^63 itself is no bigint, and every double below it is a whole one that fits.
+    let range = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
+    let out_of_range = || wrong(format!("{} out of range", postgres_name(to)));
+    let whole: Int64Array = doubles.try_unary::<_, Int64Type, _>(|value| {
+        let rounded = value.round_ties_even();
+        if range.contains(&rounded) { Ok(rounded as i64) } else { Err(out_of_range()) }
+    })?;
+    cast_with_options(&whole, to, &EXACT).map_err(|_| out_of_range())
+}
+
+fn to_numerics(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let DataType::Decimal128(precision, scale) = to else { return Err(wrong("a numeric of 38 digits")) };
+    // Widening a real adds digits that it never had, so it is asked for its own.
+    let digits = if array.data_type() == &DataType::Float64 { 15 } else { 6 };
+    let doubles = cast_with_options(array, &DataType::Float64, &EXACT)?;
+    let doubles = doubles.as_primitive::<Float64Type>();
+    let mut numerics = Decimal128Array::builder(doubles.len());
+    for value in doubles {
+        match value {
+            None => numerics.append_null(),
+            Some(value) => {
+                let numeric = numeric_of(value, digits, *precision, *scale);
+                numerics.append_value(numeric.ok_or_else(|| {
+                    wrong(format!("numeric field overflow: {value} is no numeric({precision},{scale})"))
+                })?);
+            }
+        }
+    }
+    Ok(Arc::new(numerics.finish().with_precision_and_scale(*precision, *scale)?))
+}
+
+/// A double's significant digits as an integer of a scale; none when it has no such numeric.
+fn numeric_of(value: f64, digits: usize, precision: u8, scale: i8) -> Option<i128> {
+    if !value.is_finite() || precision > DECIMAL128_MAX_PRECISION {
+        return None;
+    }
+    let text = format!("{value:.*e}", digits - 1);
+    let decimal: BigDecimal = text.parse().ok()?;
+    let rounded = decimal.with_scale_round(i64::from(scale), RoundingMode::HalfUp);
+    let (integer, _) = rounded.into_bigint_and_exponent();
+    let number = integer.to_i128()?;
+    (number.unsigned_abs() < 10_u128.checked_pow(u32::from(precision))?).then_some(number)
+}
+
+/// A literal text as a time, read as Postgres reads it: seconds may be left out, an offset too, and a local
+/// time that a zone skips or has twice is one instant. None when it is no such text.
+pub fn literal_time(expr: &Expr, to: &DataType) -> Option<Result<ScalarValue>> {
+    let (Expr::Literal(value, _), DataType::Timestamp(unit, name)) = (expr, to) else { return None };
+    let text = value.try_as_str().flatten()?.trim();
+    let (local, offset) = read_time(text)?;
+    let micros = match (name, offset) {
+        (None, None) => local,
+        // Postgres passes over an offset here; that is refused elsewhere.
+        (None, Some(_)) => return None,
+        (Some(_), Some(offset)) => local.checked_sub(i64::from(offset) * 1_000_000)?,
+        (Some(name), None) => zone::instant(local, zone::zone(name).ok()?)?,
+    };
+    let literal = || {
+        let time = typed(Int64Array::from(vec![micros]), &DataType::Timestamp(*unit, name.clone()))?;
+        ScalarValue::try_from_array(&time, 0)
+    };
+    Some(literal())
+}
+
+/// `2024-10-27 02:30[:15[.5]][+02[:30]|Z]`: microseconds as the clocks show them, and the offset in seconds.
+fn read_time(text: &str) -> Option<(i64, Option<i32>)> {
+    let day: chrono::NaiveDate = text.get(..10)?.parse().ok()?;
+    let rest = text.get(10..)?.strip_prefix([' ', 'T']).unwrap_or(text.get(10..)?).trim_start();
+    let clock_ends = rest.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.')).unwrap_or(rest.len());
+    let (clock, offset) = (&rest[..clock_ends], rest[clock_ends..].trim());
+    let formats = ["%H:%M:%S%.f", "%H:%M"];
+    let time = match clock {
+        "" => chrono::NaiveTime::MIN,
+        clock => formats.iter().find_map(|format| chrono::NaiveTime::parse_from_str(clock, format).ok())?,
+    };
+    let offset = match offset {
+        "" => None,
+        "Z" | "z" => Some(0),
+        offset => {
+            let sign = match offset.chars().next()? {
+                '+' => 1,
+                '-' => -1,
+                _ => return None,
+            };
+            let digits: String = offset[1..].chars().filter(|c| *c != ':').collect();
+            let number = |range| digits.get(range).map_or(Some(0), |part: &str| part.parse::<i32>().ok());
+            let plain = digits.len() == 2 || digits.len() == 4;
+            let fits = plain && digits.bytes().all(|byte| byte.is_ascii_digit());
+            Some(sign * (number(0..2)? * 3_600 + number(2..4).filter(|_| fits)? * 60))
+        }
+    };
+    Some((day.and_time(time).and_utc().timestamp_micros(), offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_read_as_postgres_reads_them() {
+        let micros = |text: &str| text.parse::<chrono::NaiveDateTime>().unwrap().and_utc().timestamp_micros();
+        for (text, local, offset) in [
+            ("2024-10-27 02:30", "2024-10-27T02:30:00", None),
+            ("2024-10-27T02:30:15.5", "2024-10-27T02:30:15.5", None),
+            ("2024-10-27", "2024-10-27T00:00:00", None),
+            ("2024-10-27 02:30+02", "2024-10-27T02:30:00", Some(7_200)),
+            ("2024-10-27 02:30:00-03:30", "2024-10-27T02:30:00", Some(-12_600)),
+            ("2024-10-27 02:30:00Z", "2024-10-27T02:30:00", Some(0)),
+        ] {
+            assert_eq!(read_time(text), Some((micros(local), offset)), "{text}");
+        }
+        for text in [
+            "",
+            "soon",
+            "2024-10-27 25:00",
+            "2024-02-30",
+            "2024-10-27 10:00 Europe/Berlin",
+            "2024-10-27 10:00+2",
+        ] {
+            assert_eq!(read_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubles_become_the_numerics_that_postgres_makes_of_them() {
+        // SELECT x::float8::numeric(12,2)
+        for (double, hundredths) in [
+            (1.005, 101),
+            (2.675, 268),
+            (-1.005, -101),
+            (0.125, 13),
+            (1e9 + 0.005, 100_000_000_001),
+            (0.0, 0),
+        ] {
+            assert_eq!(numeric_of(double, 15, 12, 2), Some(hundredths), "{double}");
+        }
+        assert_eq!(numeric_of(1e15, 15, 12, 2), None);
+        assert_eq!(numeric_of(f64::NAN, 15, 12, 2), None);
+        assert_eq!(numeric_of(f64::from(0.1_f32), 6, 12, 8), Some(10_000_000));
+    }
+}

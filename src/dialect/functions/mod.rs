@@ -1,0 +1,32 @@
+//! Functions with Postgres's meaning, one file a family.
+
+pub mod arithmetic;
+pub mod convert;
+pub mod interval;
+mod sum;
+pub mod zone;
+
+use arrow::datatypes::DataType;
+use chrono_tz::Tz;
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
+use datafusion::prelude::SessionContext;
+
+/// Makes Postgres's own functions known to a session of a pipeline's zone.
+pub fn register(context: &SessionContext, zone: Tz) {
+    context.register_udf(zone::timezone(zone));
+    context.register_udf(zone::to_timestamp(zone));
+    context.register_udaf(sum::sum());
+}
+
+/// An error that a user reads: what is wrong with a value, in Postgres's words.
+fn wrong(message: impl std::fmt::Display) -> DataFusionError {
+    exec_datafusion_err!("{message}")
+}
+
+/// The type of a function's only argument.
+fn only(types: &[DataType]) -> Result<&DataType> {
+    match types {
+        [only] => Ok(only),
+        _ => Err(wrong("a function of one argument got another number of them")),
+    }
+}

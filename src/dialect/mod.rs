@@ -1,0 +1,13 @@
+//! Postgres's SQL on another engine: what the engine answers otherwise is rewritten to what Postgres
+//! answers, or refused with what to write instead.
+//!
+//! `words` looks at the SQL as it is written, before the engine plans it. `rewrite` turns the engine's own
+//! operations into `functions` with Postgres's meaning, once before and once after it has settled the types.
+//! `refuse` walks the plan as it will run, where every implicit cast is visible.
+
+pub mod functions;
+pub mod refuse;
+pub mod rewrite;
+pub mod words;
+
+pub use refuse::{Finding, Harm, Purpose};

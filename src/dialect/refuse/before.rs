@@ -1,0 +1,206 @@
+//! Operands that Postgres would not let meet, seen before the engine turns the one into the other.
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+
+use super::expressions::json;
+use super::{Found, Refusal, shown};
+use crate::dialect::rewrite::{is_comparison, is_decimal};
+
+/// What kind of value a type holds, as far as Postgres mixes them without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Boolean,
+    Time,
+}
+
+/// Values of one kind that the engine makes one type of otherwise than Postgres: numerics among doubles, and
+/// days and local times among instants.
+fn clash(types: &[DataType]) -> Option<&'static str> {
+    let any = |is: &dyn Fn(&DataType) -> bool| types.iter().any(is);
+    if any(&|of| of.is_floating()) && any(&|of| is_decimal(of)) {
+        return Some("doubles and numerics");
+    }
+    let instant = any(&|of| matches!(of, DataType::Timestamp(_, Some(_))));
+    (instant && any(&|of| matches!(of, DataType::Date32 | DataType::Timestamp(_, None))))
+        .then_some("instants and days or local times")
+}
+
+fn meet(what: &str, clash: &str) -> Refusal {
+    Refusal::new(
+        format!("{what} brings {clash} together, which become one type otherwise than in Postgres"),
+        "cast them to the type that is meant: CAST(x AS double precision), CAST(x AS timestamptz)",
+    )
+}
+
+fn kind(data_type: &DataType) -> Option<Kind> {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Kind::Text),
+        DataType::Boolean => Some(Kind::Boolean),
+        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Some(Kind::Time),
+        number if number.is_numeric() => Some(Kind::Number),
+        _ => None,
+    }
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Number => "a number",
+        Kind::Boolean => "a boolean",
+        Kind::Time => "a date or time",
+    }
+}
+
+/// The branches of a UNION have one type in each column.
+pub fn node(node: &LogicalPlan, found: &mut Found) {
+    let nowhere = |name: &str| Expr::Column(name.into());
+    match node {
+        LogicalPlan::Join(join) => {
+            let (left, right) = (join.left.schema(), join.right.schema());
+            for (one, other) in &join.on {
+                let types: Vec<DataType> =
+                    [one.get_type(left), other.get_type(right)].into_iter().flatten().collect();
+                if let Some(clash) = clash(&types) {
+                    found.add(one, meet(&format!("the join or set operation by {}", shown(one)), clash));
+                }
+            }
+        }
+        LogicalPlan::Values(values) => {
+            for column in 0..values.schema.fields().len() {
+                // The engine has made them one type already: a cast tells from which.
+                let cells = values.values.iter().filter_map(|row| row.get(column));
+                let mut types: Vec<DataType> = Vec::new();
+                for cell in cells {
+                    let cell_type = cell.get_type(&values.schema).ok();
+                    let cast = match cell {
+                        // A literal that is written as a double is one.
+                        Expr::Cast(cast) if !cell_type.as_ref().is_some_and(DataType::is_floating) => {
+                            cast.expr.get_type(&values.schema).ok()
+                        }
+                        _ => None,
+                    };
+                    types.extend(cell_type.into_iter().chain(cast));
+                }
+                if let Some(clash) = clash(&types) {
+                    found.add(&nowhere("values"), meet("VALUES", clash));
+                }
+            }
+        }
+        _ => {}
+    }
+    let LogicalPlan::Union(union) = node else { return };
+    let Some(first) = union.inputs.first() else { return };
+    for (column, field) in first.schema().fields().iter().enumerate() {
+        let types = union
+            .inputs
+            .iter()
+            .filter_map(|input| Some(input.schema().fields().get(column)?.data_type().clone()));
+        if let Some(clash) = clash(&types.collect::<Vec<_>>()) {
+            found.add(&nowhere(field.name()), meet(&format!("the UNION's column {}", field.name()), clash));
+        }
+        let kinds =
+            union.inputs.iter().filter_map(|input| kind(input.schema().fields().get(column)?.data_type()));
+        if let Some((one, other)) = differing(kinds) {
+            let message = format!(
+                "the UNION's column {} is {} in one branch and {} in another",
+                field.name(),
+                word(one),
+                word(other)
+            );
+            let help = "cast both to the type that is meant: CAST(x AS text)".to_owned();
+            found.add(&Expr::Column(field.name().as_str().into()), Refusal::new(message, help));
+        }
+    }
+}
+
+fn differing(kinds: impl Iterator<Item = Kind>) -> Option<(Kind, Kind)> {
+    let kinds: Vec<Kind> = kinds.collect();
+    let first = *kinds.first()?;
+    kinds.into_iter().find(|kind| *kind != first).map(|other| (first, other))
+}
+
+pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
+    let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
+    match expr {
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+            if let Some(side) = [&binary.left, &binary.right].into_iter().find(|side| is_json(side)) {
+                return Some(json(side));
+            }
+        }
+        Expr::InList(list) if is_json(&list.expr) => return Some(json(&list.expr)),
+        Expr::InList(list)
+            if list.list.len() > 1 && list.expr.get_type(schema).is_ok_and(|of| of == DataType::Float32) =>
+        {
+            return Some(Refusal::new(
+                format!(
+                    "{} IN (…) compares a real as double, where Postgres makes the list real",
+                    shown(&list.expr)
+                ),
+                "cast the items: x IN (CAST(0.1 AS real), CAST(0.3 AS real)), or compare one by one",
+            ));
+        }
+        Expr::InSubquery(within) => {
+            let given =
+                within.subquery.subquery.schema().fields().first().map(|field| field.data_type().clone());
+            let types: Vec<DataType> = within.expr.get_type(schema).into_iter().chain(given).collect();
+            return clash(&types).map(|clash| meet(&format!("{} IN (SELECT …)", shown(&within.expr)), clash));
+        }
+        _ => {}
+    }
+    let kind_of = |expr: &Expr| expr.get_type(schema).ok().and_then(|data_type| kind(&data_type));
+    match expr {
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+            let literal = is_literal(&binary.left) || is_literal(&binary.right);
+            meeting(expr, kind_of(&binary.left)?, kind_of(&binary.right)?, literal)
+        }
+        Expr::Between(between) => [&between.low, &between.high].into_iter().find_map(|end| {
+            let literal = is_literal(end) || is_literal(&between.expr);
+            meeting(expr, kind_of(&between.expr)?, kind_of(end)?, literal)
+        }),
+        Expr::InList(list) => list.list.iter().find_map(|item| {
+            let literal = is_literal(item) || is_literal(&list.expr);
+            meeting(expr, kind_of(&list.expr)?, kind_of(item)?, literal)
+        }),
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+            let (one, other) = differing(results.filter_map(|result| kind_of(result)))?;
+            Some(Refusal::new(
+                format!("a CASE gives {} in one branch and {} in another", word(one), word(other)),
+                "cast its branches to the type that is meant: CAST(x AS text)".to_owned(),
+            ))
+        }
+        Expr::ScalarFunction(function)
+            if ["coalesce", "greatest", "least"].contains(&function.func.name()) =>
+        {
+            let (one, other) = differing(function.args.iter().filter_map(kind_of))?;
+            Some(Refusal::new(
+                format!("{} is given {} and {}", function.func.name(), word(one), word(other)),
+                "cast its arguments to the type that is meant: CAST(x AS text)".to_owned(),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// A quoted literal takes the other side's type, in Postgres and here.
+fn meeting(whole: &Expr, one: Kind, other: Kind, literal: bool) -> Option<Refusal> {
+    if one == other || (literal && (one == Kind::Text || other == Kind::Text)) {
+        return None;
+    }
+    Some(Refusal::new(
+        format!("{} compares {} with {}, which Postgres does not", shown(whole), word(one), word(other)),
+        "cast one side to the other's type, or quote a literal: day > '2024-02-01'".to_owned(),
+    ))
+}
+
+fn is_literal(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(..) => true,
+        Expr::Cast(cast) => is_literal(&cast.expr),
+        _ => false,
+    }
+}

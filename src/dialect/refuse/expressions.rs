@@ -1,0 +1,413 @@
+//! Single operations, in the plan as it will run: every operand has its final type, every cast is there.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{
+    BinaryExpr, Cast, Expr, ExprSchemable, JoinType, LogicalPlan, Operator, Volatility,
+    WindowFunctionDefinition,
+};
+
+use super::patterns::pattern;
+use super::{Found, Harm, Purpose, Refusal, Setting, shown};
+use crate::dialect::rewrite::{is_comparison, is_decimal, is_interval};
+
+/// What a whole step of a plan would do otherwise: sets that keep duplicates, and intervals and json
+/// values that are sorted or grouped.
+pub fn node(node: &LogicalPlan, found: &mut Found) {
+    let keys: Vec<&Expr> = match node {
+        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi) => {
+            let all = join.null_equality == datafusion::common::NullEquality::NullEqualsNull
+                && !is_distinct(&join.left);
+            if all {
+                let word = if join.join_type == JoinType::LeftAnti { "EXCEPT" } else { "INTERSECT" };
+                let nowhere = Expr::Literal(ScalarValue::Null, None);
+                found.add(
+                    &nowhere,
+                    Refusal::new(
+                        format!("{word} ALL does not count equal rows here"),
+                        format!("number equal rows on both sides, and use {word}: SELECT a, row_number() OVER (PARTITION BY a ORDER BY a) AS copy FROM …"),
+                    ),
+                );
+            }
+            return;
+        }
+        LogicalPlan::Sort(sort) => sort.expr.iter().map(|sort| &sort.expr).collect(),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.iter().collect(),
+        _ => return,
+    };
+    let schema = datafusion::logical_expr::utils::merge_schema(&node.inputs());
+    for key in keys {
+        match key.get_type(&schema) {
+            Ok(of) if is_interval(&of) => found.add(
+                key,
+                Refusal::new(
+                    format!(
+                        "{} is an interval, which is not sorted or grouped here as in Postgres",
+                        shown(key)
+                    ),
+                    "use its length in seconds: extract(epoch FROM x)",
+                ),
+            ),
+            Ok(DataType::Union(..)) => found.add(key, json(key)),
+            _ => {}
+        }
+    }
+}
+
+fn is_distinct(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Distinct(_) => true,
+        LogicalPlan::SubqueryAlias(alias) => is_distinct(&alias.input),
+        _ => false,
+    }
+}
+
+pub(super) fn json(expr: &Expr) -> Refusal {
+    Refusal::new(
+        format!("{} is json, which is not compared here as in Postgres", shown(expr)),
+        "compare its text: attributes->>'size' = 'L'; whether a key is missing, ask by (attributes ? 'size') IS NOT TRUE",
+    )
+}
+
+pub(super) fn refusal(message: String, help: &str) -> Option<Refusal> {
+    Some(Refusal::new(message, help))
+}
+
+/// What would be the same number with fewer digits.
+fn fewer_digits(message: String, help: &str) -> Option<Refusal> {
+    Some(Refusal { harm: Harm::Digits, ..Refusal::new(message, help) })
+}
+
+/// What is refused of one expression; its parts are asked by themselves.
+pub fn refused(expr: &Expr, schema: &DFSchema, setting: Setting) -> Vec<Refusal> {
+    let type_of = |expr: &Expr| expr.get_type(schema).ok();
+    let found = match expr {
+        Expr::BinaryExpr(binary) => of_binary(expr, binary, &type_of),
+        Expr::Between(between) => type_of(&between.expr).and_then(|of| compared(expr, &of)),
+        Expr::InList(list) => type_of(&list.expr).and_then(|of| compared(expr, &of)),
+        Expr::IsNull(inner) | Expr::IsNotNull(inner) => match type_of(inner) {
+            Some(DataType::Union(..)) => Some(json(inner)),
+            _ => None,
+        },
+        Expr::Case(case) => case.expr.as_ref().and_then(|of| type_of(of)).and_then(|of| compared(expr, &of)),
+        Expr::Cast(cast) => type_of(&cast.expr).and_then(|from| of_cast(cast, &from, setting)),
+        Expr::ScalarFunction(function) => of_function(expr, function.func.name(), &function.args, &type_of)
+            .or_else(|| unsteady(expr, function.func.signature().volatility, setting)),
+        Expr::AggregateFunction(function) => of_aggregate(expr, function, &type_of),
+        Expr::WindowFunction(window) => {
+            let name = window.fun.name().to_owned();
+            let of = window.params.args.first().and_then(type_of);
+            let ordered = !window.params.order_by.is_empty();
+            match (&window.fun, of) {
+                (WindowFunctionDefinition::AggregateUDF(_), Some(of)) => aggregated(expr, &name, &of),
+                _ if !ordered
+                    && setting.purpose == Purpose::Model
+                    && DEPEND_ON_ORDER.contains(&name.as_str()) =>
+                {
+                    refusal(
+                        format!("{name} depends on the order of its rows, and states none"),
+                        "add ORDER BY inside OVER (…), or to the window that it names",
+                    )
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    found.into_iter().collect()
+}
+
+const DEPEND_ON_ORDER: [&str; 9] =
+    ["row_number", "rank", "dense_rank", "ntile", "lag", "lead", "first_value", "last_value", "nth_value"];
+
+/// What is another value in every run.
+fn unsteady(expr: &Expr, volatility: Volatility, setting: Setting) -> Option<Refusal> {
+    if setting.purpose == Purpose::Question || volatility == Volatility::Immutable {
+        return None;
+    }
+    refusal(
+        format!("{} gives another answer in every run", shown(expr)),
+        "the same source must give the same star: derive the value from a column, such as (SELECT max(ordered_at) FROM orders)",
+    )
+}
+
+fn of_binary(
+    expr: &Expr,
+    binary: &BinaryExpr,
+    type_of: &dyn Fn(&Expr) -> Option<DataType>,
+) -> Option<Refusal> {
+    let (left, right) = (type_of(&binary.left)?, type_of(&binary.right)?);
+    match binary.op {
+        op if is_comparison(op) => compared(expr, &left).or_else(|| compared(expr, &right)),
+        Operator::Plus | Operator::Minus => {
+            let (day, length) = match (&left, &right) {
+                (DataType::Date32, length) if is_interval(length) => (&binary.left, &binary.right),
+                (length, DataType::Date32) if is_interval(length) => (&binary.right, &binary.left),
+                _ => return None,
+            };
+            let whole_days = match length.as_ref() {
+                Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(it)), _) => it.nanoseconds == 0,
+                // The engine's own form of `day + 1`.
+                Expr::Cast(days) => type_of(&days.expr) == Some(DataType::Duration(TimeUnit::Second)),
+                _ => false,
+            };
+            if whole_days {
+                return None;
+            }
+            refusal(
+                format!(
+                    "{} would drop the hours of the interval, where Postgres gives a timestamp",
+                    shown(expr)
+                ),
+                &format!("add to a timestamp: CAST({} AS timestamp) {} …", shown(day), binary.op),
+            )
+        }
+        Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight => refusal(
+            format!("{} shifts a bigint, where Postgres shifts an integer and lets its bits go", shown(expr)),
+            "multiply or divide by the power of two",
+        ),
+        Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch => {
+            pattern(expr, &binary.right, None)
+        }
+        _ => None,
+    }
+}
+
+/// A comparison of what the engine compares otherwise.
+fn compared(expr: &Expr, of: &DataType) -> Option<Refusal> {
+    match of {
+        DataType::Struct(_) => refusal(
+            format!("{} compares rows, where NULL counts otherwise than in Postgres", shown(expr)),
+            "compare column by column: a < x OR (a = x AND b < y); for equality a = x AND b = y",
+        ),
+        of if is_interval(of) => refusal(
+            format!(
+                "{} compares intervals field by field, where Postgres compares their lengths",
+                shown(expr)
+            ),
+            "write x >= a AND x <= b, or compare extract(epoch FROM x)",
+        ),
+        DataType::Union(..) => Some(json(expr)),
+        _ => None,
+    }
+}
+
+fn of_cast(cast: &Cast, from: &DataType, setting: Setting) -> Option<Refusal> {
+    let to = cast.field.data_type();
+    let inner = &cast.expr;
+    let text = |of: &DataType| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let time = |of: &DataType| matches!(of, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..));
+    match (from, to) {
+        (from, to) if text(to) => as_text(inner, from, setting),
+        (from, to)
+            if text(from)
+                && matches!(to, DataType::Binary | DataType::LargeBinary | DataType::BinaryView) =>
+        {
+            refusal(
+                format!(
+                    "CAST({} AS bytea) would take the text's own bytes, where Postgres decodes it",
+                    shown(inner)
+                ),
+                "write decode(x, 'hex') over the digits alone",
+            )
+        }
+        (from, DataType::Timestamp(_, None)) if text(from) => local_from_text(inner),
+        (from, to) if (time(from) && to.is_numeric()) || (from.is_numeric() && time(to)) => refusal(
+            format!(
+                "{} would be compared or cast as a number of days or ticks, which Postgres refuses",
+                shown(inner)
+            ),
+            "write a date as text: date '2024-02-01'; for a number of seconds, extract(epoch FROM x)",
+        ),
+        (DataType::Decimal256(_, scale), to) if *scale > 0 && to.is_integer() => refusal(
+            format!(
+                "CAST({} AS {}) would be cut, where Postgres rounds",
+                shown(inner),
+                super::super::functions::arithmetic::postgres_name(to)
+            ),
+            "round it first: CAST(CAST(x AS numeric(38,0)) AS bigint)",
+        ),
+        _ => None,
+    }
+}
+
+/// Values that print otherwise than in Postgres.
+fn as_text(inner: &Expr, from: &DataType, setting: Setting) -> Option<Refusal> {
+    let what = shown(inner);
+    match from {
+        DataType::Timestamp(..) => refusal(
+            format!("{what} as text would print otherwise than in Postgres (2024-02-29T12:00:00)"),
+            "state the form: to_char(x, '%Y-%m-%d %H:%M:%S')",
+        ),
+        DataType::Time32(_) | DataType::Time64(_) => refusal(
+            format!("{what} as text would print its fraction otherwise than in Postgres"),
+            "publish the time itself",
+        ),
+        from if from.is_floating() => refusal(
+            format!("{what} as text would print otherwise than in Postgres (100.0 for 100)"),
+            "state the digits: CAST(CAST(x AS numeric(20,2)) AS text)",
+        ),
+        DataType::Decimal128(precision, scale) if (*precision, *scale) == setting.numeric && *scale > 0 => {
+            refusal(
+                format!("{what} as text would print {scale} digits after the point, whatever the value has"),
+                "state the digits: CAST(CAST(x AS numeric(20,2)) AS text)",
+            )
+        }
+        from if is_interval(from) => refusal(
+            format!("{what} as text would print otherwise than in Postgres"),
+            "publish its length in seconds: extract(epoch FROM x)",
+        ),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            refusal(
+                format!("{what} as text would be its bytes, where Postgres prints their digits"),
+                "write encode(x, 'hex')",
+            )
+        }
+        DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_) | DataType::Map(..) => refusal(
+            format!("{what} as text would print otherwise than in Postgres"),
+            "publish its elements: array_to_string(x, ', '), or the fields as columns",
+        ),
+        _ => None,
+    }
+}
+
+/// An offset in the text of a local time is passed over by Postgres, and applied by the engine.
+fn local_from_text(inner: &Expr) -> Option<Refusal> {
+    let plain = match inner {
+        Expr::Literal(value, _) => value.try_as_str().flatten().is_none_or(|text| !has_offset(text)),
+        // What stands before an offset.
+        Expr::ScalarFunction(function) if function.func.name() == "left" => {
+            matches!(function.args.get(1), Some(Expr::Literal(ScalarValue::Int64(Some(..=19)), _)))
+        }
+        _ => false,
+    };
+    if plain {
+        return None;
+    }
+    refusal(
+        format!(
+            "CAST({} AS timestamp) would apply an offset in the text, which Postgres passes over",
+            shown(inner)
+        ),
+        "cast what stands before it: CAST(left(x, 19) AS timestamp)",
+    )
+}
+
+fn has_offset(text: &str) -> bool {
+    let time = text.trim().get(10..).unwrap_or_default();
+    time.contains(['+', '-']) || time.ends_with(|last: char| last.is_ascii_alphabetic())
+}
+
+fn of_function(
+    expr: &Expr,
+    name: &str,
+    args: &[Expr],
+    type_of: &dyn Fn(&Expr) -> Option<DataType>,
+) -> Option<Refusal> {
+    let of = |at: usize| args.get(at).and_then(type_of);
+    match name {
+        "starmill /" if of(0).is_some_and(|of| is_decimal(&of)) => fewer_digits(
+            format!(
+                "the numeric division {} would be cut to four more digits, where Postgres rounds",
+                shown(expr)
+            ),
+            "no way to write it here gives Postgres's digits yet: publish both numbers, and divide where they are read",
+        ),
+        "concat" | "concat_ws" => {
+            let is_boolean = |arg: &Expr| match arg {
+                Expr::Cast(cast) => type_of(&cast.expr) == Some(DataType::Boolean),
+                other => type_of(other) == Some(DataType::Boolean),
+            };
+            let boolean = args.iter().any(is_boolean);
+            boolean
+                .then(|| {
+                    refusal(
+                        format!("{name} of a boolean would print true, where Postgres prints t"),
+                        "say which is meant: CASE WHEN x THEN 'yes' ELSE 'no' END",
+                    )
+                })
+                .flatten()
+        }
+        "round" | "trunc" if args.len() == 2 && of(0).is_some_and(|of| of.is_floating()) => refusal(
+            format!(
+                "{} rounds a double to a number of digits, which Postgres does for numerics only",
+                shown(expr)
+            ),
+            "CAST(x AS numeric(38,2)) rounds as Postgres does",
+        ),
+        "lpad" | "rpad" if !matches!(args.get(1), Some(Expr::Literal(..))) => refusal(
+            format!("{} has a length that may be negative, which the engine cannot take", shown(expr)),
+            "write the length as a number: lpad(x, 8, '0')",
+        ),
+        "to_hex" => refusal(
+            format!(
+                "{} gives sixteen digits for a negative integer, where Postgres gives eight",
+                shown(expr)
+            ),
+            "say which is meant: to_hex is not answered here",
+        ),
+        "array_length" => refusal(
+            "array_length of an empty array is 0 here and NULL in Postgres".to_owned(),
+            "write nullif(cardinality(x), 0)",
+        ),
+        "array_remove" => refusal(
+            "array_remove would remove the first such element only".to_owned(),
+            "write array_remove_all(x, value)",
+        ),
+        "regexp_replace"
+        | "regexp_match"
+        | "regexp_matches"
+        | "regexp_like"
+        | "regexp_count"
+        | "regexp_instr"
+        | "regexp_substr"
+        | "regexp_split_to_array" => {
+            pattern(expr, args.get(1)?, if name == "regexp_replace" { args.get(2) } else { None })
+        }
+        _ => None,
+    }
+}
+
+fn of_aggregate(
+    expr: &Expr,
+    function: &AggregateFunction,
+    type_of: &dyn Fn(&Expr) -> Option<DataType>,
+) -> Option<Refusal> {
+    let of = type_of(function.params.args.first()?)?;
+    aggregated(expr, function.func.name(), &of)
+}
+
+fn aggregated(expr: &Expr, name: &str, of: &DataType) -> Option<Refusal> {
+    match (name, of) {
+        ("avg" | "mean", of) if is_decimal(of) => fewer_digits(
+            format!("{} of a numeric would be cut to four more digits, where Postgres rounds", shown(expr)),
+            "no way to write it here gives Postgres's digits yet: publish sum(x) and count(x), and divide where they are read",
+        ),
+        ("count", _) => None,
+        (_, of) if is_interval(of) => refusal(
+            format!("{} aggregates an interval otherwise than Postgres", shown(expr)),
+            "aggregate its length in seconds: extract(epoch FROM x)",
+        ),
+        (_, DataType::Union(..)) => Some(json(expr)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_seen_behind_a_time_only() {
+        for (text, offset) in [
+            ("2024-01-01 10:00+02", true),
+            ("2024-01-01T10:00:00Z", true),
+            ("2024-01-01 10:00 Europe/Berlin", true),
+            ("2024-01-01 10:00:00.5", false),
+            ("2024-01-01", false),
+        ] {
+            assert_eq!(has_offset(text), offset, "{text}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! IN and EXISTS over subqueries, where NULL and the empty set decide.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::InSubquery;
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+
+use super::{Found, Refusal, shown};
+
+/// Where a condition stands: what is false and what is NULL are told apart or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// One of the conditions that a row must meet, all of them.
+    Conjunct,
+    /// In an OR of those: NULL still keeps no row.
+    Kept,
+    /// Its value is used.
+    Value,
+}
+
+pub fn node(node: &LogicalPlan, found: &mut Found) {
+    let place = if matches!(node, LogicalPlan::Filter(_)) { Place::Conjunct } else { Place::Value };
+    let _ = node.apply_expressions(|expr| {
+        condition(expr, place, found);
+        Ok(TreeNodeRecursion::Continue)
+    });
+}
+
+fn condition(expr: &Expr, place: Place, found: &mut Found) {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) if place != Place::Value => {
+            condition(left, place, found);
+            condition(right, place, found);
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) if place != Place::Value => {
+            condition(left, Place::Kept, found);
+            condition(right, Place::Kept, found);
+        }
+        Expr::Alias(alias) => condition(&alias.expr, place, found),
+        Expr::InSubquery(within) => {
+            self::within(expr, within, place, found);
+            condition(&within.expr, Place::Value, found);
+        }
+        Expr::Exists(exists) => {
+            let correlated = !exists.subquery.outer_ref_columns.is_empty();
+            if correlated && always_one_row(&exists.subquery.subquery) {
+                found.add(
+                    expr,
+                    Refusal::new(
+                        "EXISTS over an aggregate without GROUP BY is true for every row: it always gives one"
+                            .to_owned(),
+                        "leave the EXISTS out, or select the rows themselves: EXISTS (SELECT 1 FROM …)",
+                    ),
+                );
+            }
+        }
+        other => {
+            let _ = other.apply_children(|child| {
+                condition(child, Place::Value, found);
+                Ok(TreeNodeRecursion::Continue)
+            });
+        }
+    }
+}
+
+fn within(expr: &Expr, within: &InSubquery, place: Place, found: &mut Found) {
+    let correlated = !within.subquery.outer_ref_columns.is_empty();
+    if correlated && always_one_row(&within.subquery.subquery) {
+        found.add(
+            expr,
+            Refusal::new(
+                format!("{} IN over an aggregate without GROUP BY would lose the rows that have nothing to aggregate", shown(&within.expr)),
+                "compare with it: x = (SELECT count(*) FROM …)",
+            ),
+        );
+        return;
+    }
+    let column = matches!(within.expr.as_ref(), Expr::Column(_));
+    let answered = match within.negated {
+        false => place != Place::Value,
+        // The engine knows NULL in a NOT IN only where it becomes a join by a column of this query.
+        true => place == Place::Conjunct && column && !correlated,
+    };
+    if !answered {
+        let (word, help) = match within.negated {
+            true => (
+                "NOT IN",
+                "write NOT EXISTS (SELECT 1 FROM … AS s WHERE (s.x = y) IS NOT FALSE), which is the same with NULLs too",
+            ),
+            false => (
+                "IN",
+                "use it as a condition of WHERE; for a value, LEFT JOIN (SELECT DISTINCT x FROM …) AS s ON s.x = y, and ask s.x IS NOT NULL",
+            ),
+        };
+        let message =
+            format!("{} {word} (SELECT …) would be answered here as if NULL were false", shown(&within.expr));
+        found.add(expr, Refusal::new(message, help));
+    }
+}
+
+/// Whether a subquery gives one row even of none: an aggregate without groups, which nothing filters.
+fn always_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Distinct(_) => plan.inputs().into_iter().any(always_one_row),
+        _ => false,
+    }
+}

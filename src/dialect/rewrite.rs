@@ -1,0 +1,371 @@
+//! Rewrites a plan's expressions to those that answer as Postgres does.
+//!
+//! Two rules: one before the engine settles the types, for operations whose result has another type in
+//! Postgres; one after it, where operands have their final types and implicit casts are written out.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, cast,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::functions::{arithmetic, convert, interval, zone};
+
+/// What runs before the types are settled.
+#[derive(Debug)]
+pub struct Meaning;
+
+/// What runs after it.
+#[derive(Debug)]
+pub struct Exactness;
+
+impl AnalyzerRule for Meaning {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        over_expressions(plan, &meaning)
+    }
+
+    fn name(&self) -> &str {
+        "postgres_meaning"
+    }
+}
+
+impl AnalyzerRule for Exactness {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        over_expressions(plan, &exactness)
+    }
+
+    fn name(&self) -> &str {
+        "postgres_exactness"
+    }
+}
+
+type Rewrite<'a> = &'a dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
+
+/// Rewrites every expression of a plan and of its subqueries, bottom up; names stay as they were.
+fn over_expressions(plan: LogicalPlan, rewrite: Rewrite) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        let mut schema = merge_schema(&node.inputs());
+        if let LogicalPlan::TableScan(scan) = &node {
+            schema
+                .merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+        }
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
+            Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })?;
+    Ok(rewritten.data)
+}
+
+fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Transformed<Expr> {
+    Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
+}
+
+pub fn is_interval(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(_) | DataType::Duration(_))
+}
+
+fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..))
+}
+
+pub fn is_decimal(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Decimal32(..)
+            | DataType::Decimal64(..)
+            | DataType::Decimal128(..)
+            | DataType::Decimal256(..)
+    )
+}
+
+/// Functions whose arguments become one type.
+const MEET: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+
+/// Times subtract to intervals; a double meets a numeric as a double.
+fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (Ok(of_left), Ok(of_right)) = (left.get_type(schema), right.get_type(schema)) else {
+                return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            };
+            if op == Operator::Minus && is_timestamp(&of_left) && is_timestamp(&of_right) {
+                return Ok(call(interval::difference(), vec![*left, *right]));
+            }
+            if is_comparison(op)
+                && let Some(instant) = instant_among([&*left, &*right].into_iter(), schema)
+            {
+                let left = Box::new(as_instant(*left, &instant, schema));
+                let right = Box::new(as_instant(*right, &instant, schema));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            let real = |of: &DataType, other: &DataType| *of == DataType::Float32 && other.is_integer();
+            if is_arithmetic(op) && (real(&of_left, &of_right) || real(&of_right, &of_left)) {
+                let (left, right) =
+                    (Box::new(cast(*left, DataType::Float64)), Box::new(cast(*right, DataType::Float64)));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            let meets = is_arithmetic(op) || is_comparison(op);
+            let double = DataType::Float64;
+            let (left, right) = match (is_decimal(&of_left), is_decimal(&of_right)) {
+                (true, false) if meets && of_right.is_floating() => (Box::new(cast(*left, double)), right),
+                (false, true) if meets && of_left.is_floating() => (left, Box::new(cast(*right, double))),
+                _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+            };
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        }
+        Expr::Between(mut between) => {
+            let sides = [&*between.expr, &*between.low, &*between.high];
+            if let Some(instant) = instant_among(sides.into_iter(), schema) {
+                let side = |side: Box<Expr>| Box::new(as_instant(*side, &instant, schema));
+                between.expr = side(between.expr);
+                between.low = side(between.low);
+                between.high = side(between.high);
+                return Ok(Transformed::yes(Expr::Between(between)));
+            }
+            let double = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_floating());
+            if !double(&between.expr) {
+                return Ok(Transformed::no(Expr::Between(between)));
+            }
+            between.low = Box::new(as_double(*between.low, schema));
+            between.high = Box::new(as_double(*between.high, schema));
+            Ok(Transformed::yes(Expr::Between(between)))
+        }
+        Expr::InList(mut list) => {
+            let all = std::iter::once(&*list.expr).chain(&list.list);
+            if let Some(instant) = instant_among(all, schema) {
+                list.expr = Box::new(as_instant(*list.expr, &instant, schema));
+                list.list = list.list.into_iter().map(|item| as_instant(item, &instant, schema)).collect();
+                return Ok(Transformed::yes(Expr::InList(list)));
+            }
+            let double = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_floating());
+            if !double(&list.expr) && !list.list.iter().any(double) {
+                return Ok(Transformed::no(Expr::InList(list)));
+            }
+            list.expr = Box::new(as_double(*list.expr, schema));
+            list.list = list.list.into_iter().map(|item| as_double(item, schema)).collect();
+            Ok(Transformed::yes(Expr::InList(list)))
+        }
+        Expr::Case(mut case) => {
+            let compared = case.expr.iter().map(|of| &**of);
+            let compared = compared.chain(case.when_then_expr.iter().map(|(when, _)| &**when));
+            let compared = case.expr.as_ref().and_then(|_| instant_among(compared, schema));
+            let results = case.when_then_expr.iter().map(|(_, then)| &**then);
+            let given = instant_among(results.chain(case.else_expr.iter().map(|of| &**of)), schema);
+            if compared.is_none() && given.is_none() {
+                let results = case.when_then_expr.iter().map(|(_, then)| &**then);
+                let given = double_among(results.chain(case.else_expr.iter().map(|of| &**of)), schema);
+                let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
+                let compared = case.expr.is_some()
+                    && double_among(case.expr.iter().map(|of| &**of).chain(whens), schema);
+                if !given && !compared {
+                    return Ok(Transformed::no(Expr::Case(case)));
+                }
+                let as_of = |double: bool, expr: Box<Expr>| match double {
+                    true => Box::new(as_double(*expr, schema)),
+                    false => expr,
+                };
+                case.expr = case.expr.map(|of| as_of(compared, of));
+                let branches = case.when_then_expr.into_iter();
+                case.when_then_expr =
+                    branches.map(|(when, then)| (as_of(compared, when), as_of(given, then))).collect();
+                case.else_expr = case.else_expr.map(|of| as_of(given, of));
+                return Ok(Transformed::yes(Expr::Case(case)));
+            }
+            let as_of = |of: &Option<DataType>, expr: Box<Expr>| match of {
+                Some(instant) => Box::new(as_instant(*expr, instant, schema)),
+                None => expr,
+            };
+            case.expr = case.expr.map(|of| as_of(&compared, of));
+            let branches = case.when_then_expr.into_iter();
+            case.when_then_expr =
+                branches.map(|(when, then)| (as_of(&compared, when), as_of(&given, then))).collect();
+            case.else_expr = case.else_expr.map(|of| as_of(&given, of));
+            Ok(Transformed::yes(Expr::Case(case)))
+        }
+        Expr::ScalarFunction(mut function) if MEET.contains(&function.func.name()) => {
+            let Some(instant) = instant_among(function.args.iter(), schema) else {
+                if !double_among(function.args.iter(), schema) {
+                    return Ok(Transformed::no(Expr::ScalarFunction(function)));
+                }
+                function.args = function.args.into_iter().map(|arg| as_double(arg, schema)).collect();
+                return Ok(Transformed::yes(Expr::ScalarFunction(function)));
+            };
+            function.args = function.args.into_iter().map(|arg| as_instant(arg, &instant, schema)).collect();
+            Ok(Transformed::yes(Expr::ScalarFunction(function)))
+        }
+        Expr::ScalarFunction(function) if ["date_part", "extract"].contains(&function.func.name()) => {
+            Ok(call(interval::date_part(), function.args))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// An instant among values that meet makes days and local times instants of its zone, as in Postgres.
+fn instant_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
+    let mut types = values.filter_map(|value| value.get_type(schema).ok());
+    types.find(|of| matches!(of, DataType::Timestamp(_, Some(_))))
+}
+
+fn as_instant(expr: Expr, instant: &DataType, schema: &DFSchema) -> Expr {
+    match expr.get_type(schema) {
+        Ok(DataType::Date32 | DataType::Timestamp(_, None)) => cast(expr, instant.clone()),
+        _ => expr,
+    }
+}
+
+/// Whether doubles and numerics meet among some values.
+fn double_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> bool {
+    values.filter_map(|value| value.get_type(schema).ok()).any(|of| of.is_floating())
+}
+
+/// A numeric that meets a double becomes one.
+fn as_double(expr: Expr, schema: &DFSchema) -> Expr {
+    match expr.get_type(schema) {
+        Ok(of) if is_decimal(&of) => cast(expr, DataType::Float64),
+        _ => expr,
+    }
+}
+
+pub fn is_comparison(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom
+    )
+}
+
+fn is_arithmetic(op: Operator) -> bool {
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo)
+}
+
+/// Arithmetic that never wraps, casts that round, and local times in the pipeline's zone.
+fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (of_left, of_right) = (left.get_type(schema)?, right.get_type(schema)?);
+            let numbers = of_left.is_numeric() && of_right.is_numeric();
+            if is_arithmetic(op) && numbers {
+                return Ok(call(arithmetic::checked(op), vec![*left, *right]));
+            }
+            let intervals = is_interval(&of_left) && is_interval(&of_right);
+            if is_comparison(op) && intervals {
+                let span = |side| Expr::ScalarFunction(ScalarFunction::new_udf(interval::span(), vec![side]));
+                let (left, right) = (Box::new(span(*left)), Box::new(span(*right)));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            let instant = matches!(of_left, DataType::Timestamp(_, Some(_)));
+            if instant && is_interval(&of_right) && matches!(op, Operator::Plus | Operator::Minus) {
+                return Ok(call(zone::shift(op), vec![*left, *right]));
+            }
+            if op == Operator::Plus
+                && is_interval(&of_left)
+                && matches!(of_right, DataType::Timestamp(_, Some(_)))
+            {
+                return Ok(call(zone::shift(op), vec![*right, *left]));
+            }
+            if is_regex(op) {
+                let (right, changed) = any_character(*right);
+                let expr = Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(right) });
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
+            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        }
+        Expr::Between(between) if is_interval(&between.expr.get_type(schema)?) => {
+            let span = |side: Box<Expr>| {
+                Box::new(Expr::ScalarFunction(ScalarFunction::new_udf(interval::span(), vec![*side])))
+            };
+            let (expr, low, high) = (span(between.expr), span(between.low), span(between.high));
+            Ok(Transformed::yes(Expr::Between(Between { expr, negated: between.negated, low, high })))
+        }
+        Expr::Negative(inner) if inner.get_type(schema)?.is_numeric() => {
+            Ok(call(arithmetic::negative(), vec![*inner]))
+        }
+        Expr::Cast(Cast { expr, field }) if convert::literal_time(&expr, field.data_type()).is_some() => {
+            match convert::literal_time(&expr, field.data_type()) {
+                Some(literal) => Ok(Transformed::yes(Expr::Literal(literal?, None))),
+                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
+            }
+        }
+        Expr::Cast(Cast { expr, field }) => {
+            let (from, to) = (expr.get_type(schema)?, field.data_type().clone());
+            let function = match (&from, &to) {
+                (DataType::Timestamp(_, None) | DataType::Date32, DataType::Timestamp(_, Some(_))) => {
+                    Some(convert::to_instant(&to))
+                }
+                (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)) => {
+                    Some(convert::to_local(&to))
+                }
+                (from, to) if from.is_floating() && to.is_integer() => Some(convert::to_integer(to)),
+                (from, DataType::Decimal128(..)) if from.is_floating() => Some(convert::to_numeric(&to)),
+                (DataType::Decimal128(precision, scale), to) if *scale > 0 && to.is_integer() => {
+                    let whole = cast(*expr, DataType::Decimal128(*precision, 0));
+                    return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));
+                }
+                _ => None,
+            };
+            match function {
+                Some(function) => Ok(call(function, vec![*expr])),
+                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
+            }
+        }
+        Expr::ScalarFunction(mut function) => {
+            if function.func.name().starts_with("regexp_") && function.args.len() > 1 {
+                let (pattern, changed) = any_character(function.args[1].clone());
+                function.args[1] = pattern;
+                let expr = Expr::ScalarFunction(function);
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
+            let double = match function.args.as_slice() {
+                [only] => only.get_type(schema)?.is_floating(),
+                _ => false,
+            };
+            match function.func.name() {
+                "round" if double => Ok(call(arithmetic::round_double(), function.args)),
+                name if arithmetic::MAY_BE_INFINITE.contains(&name) => {
+                    let checked = arithmetic::finite(&function.func);
+                    Ok(call(checked, function.args))
+                }
+                _ => Ok(Transformed::no(Expr::ScalarFunction(function))),
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Stands before a pattern in which `.` is any character, as it is in Postgres.
+pub const DOT_MATCHES_NEWLINE: &str = "(?s)";
+
+fn is_regex(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch
+    )
+}
+
+fn any_character(pattern: Expr) -> (Expr, bool) {
+    match &pattern {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if !text.starts_with(DOT_MATCHES_NEWLINE) => {
+            let text = format!("{DOT_MATCHES_NEWLINE}{text}");
+            (Expr::Literal(ScalarValue::Utf8(Some(text)), metadata.clone()), true)
+        }
+        _ => (pattern, false),
+    }
+}

@@ -1,0 +1,337 @@
+//! The SQL as it is written: what must not be said at all, because the engine would silently answer
+//! otherwise than Postgres or from run to run, and what is said in other words before the engine plans it.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CharacterLength, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
+    LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned as _, UnaryOperator, Value,
+    Visit, VisitMut, Visitor, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::refuse::Purpose;
+
+/// An unquoted identifier folds to lower case, as in Postgres.
+pub fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// Every refused construct of a query, with its place and what to write instead.
+pub fn refusals(query: &Query, purpose: Purpose) -> Vec<(Span, Refusal)> {
+    let mut visitor = Refusals { purpose, found: Vec::new() };
+    let _ = query.visit(&mut visitor);
+    visitor.found
+}
+
+/// What a construct is refused with, and what to write instead.
+pub struct Refusal {
+    pub message: String,
+    pub help: &'static str,
+}
+
+/// Says a query in words that the engine plans with Postgres's meaning: `x AT TIME ZONE z` is Postgres's
+/// own `timezone(z, x)`, where the engine would only show the instant in another zone; and a coalesce in a
+/// coalesce is one, where the engine would write every argument twice, and twice again.
+pub fn reworded(query: &mut Query) {
+    struct Reworded;
+    impl VisitorMut for Reworded {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            flatten_coalesce(expr);
+            if let Expr::AtTimeZone { timestamp, time_zone } = expr {
+                let span = timestamp.span();
+                let unnamed = |expr: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr.clone()));
+                let args = vec![unnamed(time_zone), unnamed(timestamp)];
+                *expr = Expr::Function(Function {
+                    name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, "timezone"))]),
+                    uses_odbc_syntax: false,
+                    parameters: FunctionArguments::None,
+                    args: FunctionArguments::List(FunctionArgumentList {
+                        duplicate_treatment: None,
+                        args,
+                        clauses: Vec::new(),
+                    }),
+                    filter: None,
+                    null_treatment: None,
+                    over: None,
+                    within_group: Vec::new(),
+                });
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(query, &mut Reworded);
+}
+
+/// Operators in a row, `a || b || c`: the engine's time grows with the square of their number. Conditions
+/// may be as many as they like.
+const LONGEST: usize = 400;
+
+/// Where an expression chains more of them than that.
+pub fn too_long(query: &Query) -> Option<Span> {
+    struct Chains(Option<Span>);
+    impl Visitor for Chains {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let (mut length, mut at) = (0, expr);
+            while let Expr::BinaryOp { left, op, .. } = at
+                && !matches!(op, BinaryOperator::And | BinaryOperator::Or)
+            {
+                length += 1;
+                at = left;
+                if length > LONGEST {
+                    self.0 = Some(at.span());
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut chains = Chains(None);
+    let _ = query.visit(&mut chains);
+    chains.0
+}
+
+/// Whether rows are skipped with no bound on those that follow.
+fn offset_alone(query: &Query) -> bool {
+    match &query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+            let unbounded = limit
+                .as_ref()
+                .is_none_or(|limit| matches!(limit, Expr::Value(value) if value.value == Value::Null));
+            offset.is_some() && unbounded
+        }
+        _ => false,
+    }
+}
+
+/// `LIMIT 0` keeps the same rows in every run: none.
+fn limit_zero(query: &Query) -> bool {
+    match &query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), .. }) => {
+            matches!(&value.value, Value::Number(number, _) if number == "0")
+        }
+        _ => false,
+    }
+}
+
+/// An outer join whose right side may have rows of its own, by a column that both sides share.
+fn merges_outer(join: &JoinOperator) -> bool {
+    let constraint = match join {
+        JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => constraint,
+        _ => return false,
+    };
+    matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
+}
+
+/// The arguments of a coalesce, and of those among them that are one themselves.
+fn flatten_coalesce(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    if !is_coalesce(function) {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let mut flat = Vec::new();
+    for arg in std::mem::take(&mut list.args) {
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(mut inner))) if is_coalesce(&inner) => {
+                match std::mem::replace(&mut inner.args, FunctionArguments::None) {
+                    FunctionArguments::List(inner) => flat.extend(inner.args),
+                    _ => return,
+                }
+            }
+            other => flat.push(other),
+        }
+    }
+    list.args = flat;
+}
+
+fn is_coalesce(function: &Function) -> bool {
+    let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
+    let plain = function.filter.is_none() && function.over.is_none() && function.within_group.is_empty();
+    name.as_deref() == Some("coalesce") && plain && matches!(function.args, FunctionArguments::List(_))
+}
+
+struct Refusals {
+    purpose: Purpose,
+    found: Vec<(Span, Refusal)>,
+}
+
+impl Refusals {
+    fn refuse(&mut self, span: Span, message: impl Into<String>, help: &'static str) {
+        self.found.push((span, Refusal { message: message.into(), help }));
+    }
+
+    /// Refuses what may give other rows in every run, where that matters.
+    fn unsteady(&mut self, span: Span, message: impl Into<String>, help: &'static str) {
+        if self.purpose == Purpose::Model {
+            self.refuse(span, message, help);
+        }
+    }
+
+    fn check_function(&mut self, function: &Function, span: Span) {
+        let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
+        let Some(name) = name else { return };
+        let ordered_inside = match &function.args {
+            FunctionArguments::List(list) => {
+                list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+            }
+            _ => false,
+        };
+        let ordered = ordered_inside || !function.within_group.is_empty();
+        match &function.over {
+            None if ORDERED_AGGREGATES.contains(&name.as_str()) && !ordered => self.unsteady(
+                span,
+                format!("{name} depends on the order of its rows, and states none"),
+                "state one inside: string_agg(name, ', ' ORDER BY name)",
+            ),
+            _ => {}
+        }
+        if PATTERNS.contains(&name.as_str())
+            && let FunctionArguments::List(list) = &function.args
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get(1)
+            && let Value::SingleQuotedString(pattern) = &pattern.value
+            && !pattern.contains('%')
+        {
+            self.refuse(
+                span,
+                format!("{name} takes no Postgres pattern here, and would return it as it stands"),
+                "use strftime's: 'YYYY-MM-DD' is '%Y-%m-%d'",
+            );
+        }
+    }
+}
+
+const ORDERED_AGGREGATES: [&str; 6] =
+    ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
+const PATTERNS: [&str; 3] = ["to_char", "to_date", "to_timestamp"];
+
+impl Visitor for Refusals {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if !query.locks.is_empty() {
+            self.refuse(query.span(), "nothing here takes row locks", "remove FOR UPDATE or FOR SHARE");
+        }
+        match query.body.as_ref() {
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                self.refuse(query.span(), "this writes", "write one SELECT and nothing else")
+            }
+            SetExpr::Table(_) => {
+                self.refuse(query.span(), "TABLE is not read here", "write SELECT * FROM …");
+            }
+            _ => {}
+        }
+        let distinct_on = match query.body.as_ref() {
+            SetExpr::Select(select) => matches!(select.distinct, Some(Distinct::On(_))),
+            _ => false,
+        };
+        if distinct_on && query.order_by.is_none() {
+            self.unsteady(
+                query.span(),
+                "DISTINCT ON without ORDER BY keeps other rows in every run",
+                "add an ORDER BY that says which row of each group stays",
+            );
+        }
+        if offset_alone(query) {
+            self.refuse(
+                query.span(),
+                "OFFSET without LIMIT loses its ORDER BY here",
+                "add a LIMIT that no answer reaches: LIMIT 1000000000 OFFSET …",
+            );
+        }
+        if query.limit_clause.is_some() && query.order_by.is_none() && !limit_zero(query) {
+            self.unsteady(
+                query.span(),
+                "LIMIT without ORDER BY keeps other rows in every run",
+                "add an ORDER BY that is unique",
+            );
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if merges_outer(&join.join_operator) {
+                self.refuse(
+                    select.span(),
+                    "RIGHT and FULL JOIN with USING or NATURAL give the left side's column here, where Postgres merges both",
+                    "write ON, and the merged column out: coalesce(l.id, r.id) AS id",
+                );
+            }
+        }
+        if select.into.is_some() {
+            self.refuse(select.span(), "SELECT INTO writes a table", "remove INTO");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }
+                if matches!(right.as_ref(), Expr::Subquery(_)) =>
+            {
+                self.refuse(
+                    expr.span(),
+                    "ANY and ALL over a subquery are answered wrongly by the engine",
+                    "use IN, EXISTS, or compare with a min or max",
+                );
+            }
+            Expr::AnyOp { .. } | Expr::AllOp { .. } => self.refuse(
+                expr.span(),
+                "ANY and ALL over an array take NULL for false here",
+                "list the values: x IN (1, 2); or unnest the array in a FROM",
+            ),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner }
+                if matches!(inner.as_ref(), Expr::BinaryOp { op: BinaryOperator::PGExp, .. }) =>
+            {
+                self.refuse(
+                    expr.span(),
+                    "-a ^ b is -(a ^ b) here, and (-a) ^ b in Postgres",
+                    "write the parentheses: (-a) ^ b",
+                )
+            }
+            Expr::BinaryOp { op: BinaryOperator::HashLongArrow | BinaryOperator::HashArrow, .. } => self
+                .refuse(
+                    expr.span(),
+                    "#> and #>> give NULL for every row here",
+                    "write the path step by step: x->'address'->>'city'",
+                ),
+            Expr::Value(value) if matches!(value.value, Value::HexStringLiteral(_)) => self.refuse(
+                expr.span(),
+                "x'…' is bytes to the engine, and bits to Postgres",
+                "write decode('ff', 'hex')",
+            ),
+            Expr::SimilarTo { .. } => self.refuse(
+                expr.span(),
+                "SIMILAR TO means something else to the engine",
+                "use LIKE or a regular expression (~)",
+            ),
+            Expr::Cast { data_type, .. } if has_length(data_type) => self.refuse(
+                expr.span(),
+                "a cast to a text of limited length does not cut it here",
+                "use left(x, n)",
+            ),
+            Expr::Function(function) => self.check_function(function, expr.span()),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn has_length(data_type: &DataType) -> bool {
+    let length = match data_type {
+        DataType::Varchar(length)
+        | DataType::CharacterVarying(length)
+        | DataType::Char(length)
+        | DataType::Character(length) => length,
+        _ => return matches!(data_type, DataType::Char(None) | DataType::Character(None)),
+    };
+    matches!(length, Some(CharacterLength::IntegerLength { .. }))
+}
