@@ -30,7 +30,7 @@ impl fmt::Display for SourceTable {
 
 /// The name of a model, and of the star's table that it builds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct ModelName(String);
 
 impl ModelName {
@@ -56,7 +56,7 @@ impl fmt::Display for ModelName {
 
 /// One run, whatever became of it: `20261120T033000Z-7f3a`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
@@ -100,7 +100,7 @@ impl fmt::Display for RunId {
 
 /// A published star. It carries the id of the run that published it, so that one leads to the other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct SnapshotId(String);
 
 impl SnapshotId {
@@ -130,11 +130,38 @@ impl fmt::Display for SnapshotId {
     }
 }
 
+/// What is read back is a path before long, so it is parsed like what is typed.
+macro_rules! parsed {
+    ($name:ident, $what:literal) => {
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<$name, String> {
+                $name::parse(&text)
+                    .ok_or_else(|| format!(concat!("`{}` is not ", $what), text.escape_debug()))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    };
+}
+
+parsed!(ModelName, "the name of a model");
+parsed!(RunId, "the id of a run");
+parsed!(SnapshotId, "the id of a snapshot");
+
 /// The time that an id of a run begins with; the epoch for what is none.
 fn started_at(id: &str) -> chrono::DateTime<chrono::Utc> {
     let time = id.split('-').next().unwrap_or_default();
     chrono::NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%SZ").unwrap_or_default().and_utc()
 }
+
+/// The table of a target's schema that holds the receipts.
+pub const DELIVERY_TABLE: &str = "starmill_delivery";
 
 /// Quotes an identifier for Postgres and DataFusion alike, doubling the quotes inside.
 pub fn quote_identifier(name: &str) -> String {

@@ -68,6 +68,12 @@ pub enum Command {
         /// Tell nobody how it went, whatever [notify] says
         #[arg(long)]
         no_notify: bool,
+        /// Begin anew though a store was there: surrogate keys are given again, first-seen values are lost
+        #[arg(long, conflicts_with = "accept_restored")]
+        new_store: bool,
+        /// Go on from a backup that is older than what was published last
+        #[arg(long)]
+        accept_restored: bool,
     },
     /// Show what a run would read, build and write; no row is read
     Plan {
@@ -114,9 +120,12 @@ pub enum Command {
     Deliver {
         #[command(flatten)]
         pipeline: PipelineArg,
-        /// Take over a target that holds another store's star, or tables of the same names
+        /// Take over a target that holds another store's star, or tables of the same names: shown, then asked
         #[arg(long)]
         adopt: bool,
+        /// Don't ask
+        #[arg(long, short, requires = "adopt")]
+        yes: bool,
         /// Only compare every row of the target with what is published; exit with 8 when they differ
         #[arg(long, conflicts_with = "adopt")]
         verify: bool,

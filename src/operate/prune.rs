@@ -49,7 +49,7 @@ pub fn plan(path: &Path, request: &PruneRequest) -> Result<Pruning> {
 /// Removes what goes; what it says was decided under the lock.
 pub fn prune(path: &Path, request: &PruneRequest, tell: impl FnOnce(&Pruning)) -> Result<Pruning> {
     let deployment = pipeline::deployment(path)?;
-    let writer = StoreWriter::for_command(&deployment.store.folder)?;
+    let writer = StoreWriter::for_command(&deployment)?;
     let latest = writer.store().commit_point()?;
     let plan = decide(&deployment, writer.store(), &latest, request)?;
     let mut pruning = shown(&deployment, writer.store(), &latest, &plan)?;

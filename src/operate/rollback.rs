@@ -67,7 +67,7 @@ pub async fn plan(path: &Path, reference: Option<&str>) -> Result<RollbackPlan> 
 /// error when the target could not be told; the commit point has moved all the same.
 pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
     let deployment = pipeline::deployment(path)?;
-    let writer = StoreWriter::for_command(&deployment.store.folder)?;
+    let writer = StoreWriter::for_command(&deployment)?;
     let latest = writer.store().commit_point()?;
     if latest.snapshot != plan.from {
         return Err(Error::new(ErrorKind::Store, format!("{} was published meanwhile", latest.snapshot))

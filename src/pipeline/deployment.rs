@@ -13,12 +13,16 @@ use super::settings::is_postgres;
 use super::{Deployment, Encodings, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
 use crate::name::{list, nearest};
 
+/// How long reports of runs are kept unless the pipeline says otherwise.
+const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
+
 impl Resolver<'_> {
     pub(super) fn deployment(&self, file: &PipelineFile, path: &Path) -> Option<Deployment> {
         let stem = stem(path);
         let timezone = file.timezone.as_ref().map_or(Some(Tz::UTC), |zone| self.zone(zone));
         let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.bytes(text));
         let grace = self.length(&file.store.grace, Duration::from_secs(3_600));
+        let keep_runs = self.length(&file.store.keep_runs, A_YEAR);
         let encodings = [("delta", Encodings::Delta), ("plain", Encodings::Plain)];
         let encodings = self.choice("encodings", &file.store.encodings, &encodings);
         let target = file.target.as_ref().and_then(|target| self.target(target));
@@ -28,6 +32,19 @@ impl Resolver<'_> {
         };
         let notify = self.notify(&file.notify);
         let store_url = file.store.url.as_ref().map_or(format!("out/{stem}"), |url| url.value.clone());
+        if let Some(url) = file.store.url.as_ref().filter(|url| url.value.trim().is_empty()) {
+            self.notes.error(
+                url.span.clone(),
+                "a store needs a folder of its own, and this names none",
+                format!("write a folder, such as \"out/{stem}\", or set the variable that it names"),
+            );
+        }
+        if let Some(url) = file.store.url.as_ref().filter(|url| !url.value.contains("://")) {
+            self.plain_folder(url);
+        }
+        if let Some(scratch) = &file.run.scratch {
+            self.plain_folder(scratch);
+        }
         if let Some(url) = file.store.url.as_ref().filter(|url| url.value.contains("://")) {
             let message =
                 format!("a store cannot be `{}://…`", url.value.split("://").next().unwrap_or_default());
@@ -43,6 +60,7 @@ impl Resolver<'_> {
                 folder: self.project.join(store_url),
                 keep: file.store.keep.and_then(|keep| usize::try_from(keep).ok()).unwrap_or(14),
                 grace: grace?,
+                keep_runs: keep_runs?,
                 encodings: encodings?,
             },
             run: RunSettings { memory: memory?, scratch: scratch.map(|text| self.project.join(&text.value)) },
@@ -55,6 +73,7 @@ impl Resolver<'_> {
 
     fn target(&self, target: &TargetFile) -> Option<TargetSettings> {
         let url = target.url.as_ref().filter(|url| !url.value.is_empty())?;
+        self.whole_address(url);
         if !is_postgres(&url.value) {
             self.notes.error(
                 url.span.clone(),

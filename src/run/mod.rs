@@ -6,8 +6,9 @@ pub mod extract;
 pub mod plan;
 mod rehearse;
 pub mod report;
+mod restored;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -23,7 +24,7 @@ use crate::progress::{Event, Progress};
 use crate::star::PublishedStar;
 use crate::star::audit::Strictness;
 use crate::star::session::{Budget, runtime};
-use crate::store::{PrunePlan, Retention, Scratch, Store, StoreWriter};
+use crate::store::{Beginning, Memory, PrunePlan, Retention, Scratch, Store, StoreWriter};
 
 pub use rehearse::altered;
 use rehearse::{Rehearsal, Stand};
@@ -44,6 +45,8 @@ pub struct Request {
     /// The night of the schedule that this is; none when a person asks for it.
     pub scheduled_for: Option<DateTime<Utc>>,
     pub alerts: Alerts,
+    /// What becomes of a store that is gone, or older than remembered.
+    pub beginning: Beginning,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +143,10 @@ fn keep(path: &Path, writer: Option<&StoreWriter>, report: &mut RunReport) {
         None => pipeline::deployment(path).map(|deployment| Store::new(&deployment.store.folder)),
     };
     let Ok(store) = store else { return };
+    if !store.folder().exists() {
+        // Where a store should be and is not, none is made for a report's sake.
+        return;
+    }
     if let Err(error) = store.keep_report(&report.run, report) {
         tracing::warn!(%error, "the report was not kept");
         report.warnings.push(format!("the report was not kept: {error}"));
@@ -172,18 +179,28 @@ async fn night(
     let store = &pipeline.deployment.store;
     match request.mode {
         Mode::DryRun => {
+            let memory = Memory::of(&pipeline.deployment.project, &store.folder);
+            let seen = Store::new(&store.folder);
+            memory.require(seen.latest_or_lost()?.as_ref(), request.beginning)?;
             let scratch = readers_scratch(&pipeline.deployment, &report.run)?;
-            let stand = Stand::dry(Store::new(&store.folder), scratch);
+            let stand = Stand::dry(seen, scratch);
             rehearse::rehearse(pipeline, request, stand, progress, report).await?;
             report.outcome = Outcome::Rehearsed;
             Ok(())
         }
         Mode::Run => {
-            let writer = &*lock.insert(StoreWriter::acquire(&store.folder, &report.run)?);
+            if !store.folder.exists() {
+                // Nothing is made where only the target knows that a store was.
+                let seen = Store::new(&store.folder);
+                delivery::require_known(&pipeline.deployment, &seen, request.beginning, report).await?;
+            }
+            let acquired = StoreWriter::acquire(&pipeline.deployment, &report.run, request.beginning)?;
+            let writer = &*lock.insert(acquired);
             if request.scheduled_for.is_some_and(|night| was_had(writer.store(), night)) {
                 report.outcome = Outcome::AlreadyDone;
                 return Ok(());
             }
+            delivery::require_known(&pipeline.deployment, writer.store(), request.beginning, report).await?;
             delivery::pending(&pipeline.deployment, writer.store(), progress, report).await?;
             let parent = pipeline.deployment.run.scratch.clone().unwrap_or_else(|| store.folder.clone());
             let scratch = Scratch::create(&parent, &report.run)?;
@@ -211,18 +228,32 @@ fn known_models(pipeline: &Pipeline, accepted: &[String]) -> Result<()> {
     }
 }
 
+/// How far the clocks of two machines may be apart.
+const CLOCKS_DIFFER: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+
 /// Whether a night of the schedule needs no run any more: one published it, or failed for good.
 fn was_had(store: &Store, night: DateTime<Utc>) -> bool {
     // The clocks of two machines are never quite the same.
     let since = night - chrono::TimeDelta::days(1);
-    let mut recent = store.reports::<RunReport>().take_while(|report| report.started_at >= since);
+    let recent = store.reports::<RunReport>().take_while(|report| report.started_at >= since);
+    // A clock that ran ahead makes no night be had that is still to come.
+    let horizon = clock::now() + CLOCKS_DIFFER;
+    let mut recent = recent.filter(|report| {
+        let credible = report.started_at <= horizon;
+        if !credible {
+            tracing::warn!(run = %report.run, started_at = %report.started_at, "a run is recorded in the future and not believed");
+        }
+        credible
+    });
     recent.any(|report| report.is_final_night() && report.scheduled_for >= Some(night))
 }
 
-/// Scratch for what only reads the store: in the folder that the pipeline names, else in our own.
+/// Scratch for what only reads the store: in the folder that the pipeline names, else in one of its own.
 fn readers_scratch(deployment: &Deployment, run: &RunId) -> Result<Scratch> {
-    let parent = deployment.run.scratch.clone().unwrap_or_else(own_temporary_folder);
-    Scratch::create(&parent, run)
+    match &deployment.run.scratch {
+        Some(folder) => Scratch::create(folder, run),
+        None => Scratch::private(run),
+    }
 }
 
 /// What an engine needs that only reads the store: its scratch, to be kept as long, and its bounds.
@@ -231,11 +262,6 @@ pub fn readers_engine(deployment: &Deployment) -> Result<(Scratch, Arc<RuntimeEn
     let budget = Budget { memory: deployment.run.memory, scratch: scratch.folder().to_owned() };
     let runtime = runtime(&budget)?;
     Ok((scratch, runtime))
-}
-
-/// The system's folder is everybody's; ours in it is this user's.
-fn own_temporary_folder() -> PathBuf {
-    std::env::temp_dir().join(format!("starmill-{}", nix::unistd::geteuid()))
 }
 
 fn publish(
@@ -260,6 +286,9 @@ fn publish(
         .and_then(|latest| writer.prune(&PrunePlan::new(&latest, &retention, clock::now())));
     if let Err(error) = pruned {
         report.warnings.push(format!("old snapshots were not pruned: {error}"));
+    }
+    if let Err(error) = writer.store().forget_reports(store.keep_runs, clock::now()) {
+        report.warnings.push(format!("old reports were not removed: {error}"));
     }
     report.step("publish", &watch);
     Ok((pipeline, star))

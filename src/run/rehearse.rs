@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Request;
 use super::plan::{Plan, plan};
 use super::report::{RunReport, TableReport};
+use super::{Request, restored};
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -22,7 +22,7 @@ use crate::star::session::{Budget, Effort, Session, runtime};
 use crate::star::staged::{Stage, require_folder};
 use crate::star::{AuditedStar, BuiltStar, Registry};
 use crate::store::manifest::{KeysEntry, RegistryShape};
-use crate::store::{Proof, Published, Scratch, Store, StoreWriter};
+use crate::store::{Beginning, Proof, Published, Scratch, Store, StoreWriter};
 
 /// Where a rehearsal takes place.
 pub struct Stand {
@@ -63,7 +63,10 @@ pub async fn rehearse(
 ) -> Result<Rehearsal> {
     let watch = Stopwatch::start();
     progress.tell(Event::Step("plan"));
-    let previous = stand.store.published()?;
+    let previous = match stand.store.latest_or_lost()? {
+        Some(latest) => Some(stand.store.snapshot(&latest.snapshot)?),
+        None => None,
+    };
     same_pipeline(&stand.store, previous.as_ref(), &pipeline)?;
     let Plan { pipeline, design, source, changes } = plan(pipeline, known(previous.as_ref())).await?;
     for change in &changes {
@@ -73,7 +76,17 @@ pub async fn rehearse(
     report
         .warnings
         .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));
-    let registry = registry(&stand.store, previous.as_ref(), &pipeline, request)?;
+    let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, request)?;
+    let restored = match request.beginning {
+        Beginning::Restored => restored::complete(&pipeline, &design, &stand.star, &mut registry).await?,
+        Beginning::Usual | Beginning::New => Vec::new(),
+    };
+    if !restored.is_empty() {
+        let rows: u64 = restored.iter().map(|registration| registration.file.rows).sum();
+        report
+            .warnings
+            .push(format!("{rows} keys that the restored store did not know were taken from the target"));
+    }
     let budget =
         Budget { memory: pipeline.deployment.run.memory, scratch: stand.scratch.folder().to_owned() };
     let runtime = runtime(&budget)?;
@@ -102,7 +115,8 @@ pub async fn rehearse(
     require_folder(&stand.star)?;
     let workshop = Workshop { runtime: Arc::clone(&runtime), stage, folder: stand.star.clone(), registry };
     let done = |model: &ModelName, rows| progress.tell(Event::Table { table: model.to_string(), rows });
-    let built = build(&pipeline, &design, extract, workshop, done).await?;
+    let mut built = build(&pipeline, &design, extract, workshop, done).await?;
+    built.registrations.splice(0..0, restored);
     report.tables = table_reports(&pipeline, &built);
     report.step("build", &watch);
 

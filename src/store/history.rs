@@ -1,9 +1,13 @@
 //! What happened in every run, the failed ones too: `runs/<run>.json`.
 
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::lock::entries;
+use super::lock::{RESERVE, entries};
+use super::prune::is_full;
 use super::{Store, create_folder, replace_file, store_error};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::RunId;
@@ -17,7 +21,14 @@ impl Store {
         create_folder(&folder)?;
         let text =
             serde_json::to_string_pretty(report).or_error(ErrorKind::Bug, || "the report".to_owned())?;
-        replace_file(&folder.join(format!("{run}.json")), &text)
+        let path = folder.join(format!("{run}.json"));
+        replace_file(&path, &text).or_else(|error| {
+            // On a full disk the room that is kept for a prune has enough for what went wrong.
+            match is_full(&error) && std::fs::remove_file(self.folder().join(RESERVE)).is_ok() {
+                true => replace_file(&path, &text),
+                false => Err(error),
+            }
+        })
     }
 
     /// The runs that have a report, the newest first.
@@ -34,6 +45,18 @@ impl Store {
         runs.sort();
         runs.reverse();
         runs
+    }
+
+    /// Forgets the reports of runs that began longer ago. What is no report of a run stays.
+    pub fn forget_reports(&self, longer_ago: Duration, now: DateTime<Utc>) -> Result<()> {
+        let Ok(length) = TimeDelta::from_std(longer_ago) else { return Ok(()) };
+        // A length that no calendar holds is for ever.
+        let Some(since) = now.checked_sub_signed(length) else { return Ok(()) };
+        for run in self.runs().into_iter().filter(|run| run.started_at() < since) {
+            let path = self.folder().join(FOLDER).join(format!("{run}.json"));
+            std::fs::remove_file(&path).map_err(|error| store_error("cannot remove", &path, error))?;
+        }
+        Ok(())
     }
 
     /// The report of a run.

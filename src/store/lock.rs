@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::manifest::Latest;
-use super::{Store, create_folder, scratch, store_error};
+use super::{Beginning, Memory, Store, create_folder, scratch, store_error};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RunId, SnapshotId, host};
+use crate::pipeline::Deployment;
 
-const RESERVE: &str = ".reserve";
+const LOCK: &str = ".lock";
+pub(super) const RESERVE: &str = ".reserve";
 /// Bytes: room for a commit point of some hundred snapshots.
 const RESERVED: usize = 256 << 10;
 
@@ -20,14 +23,21 @@ const RESERVED: usize = 256 << 10;
 pub struct StoreWriter {
     store: Store,
     run: RunId,
-    _lock: File,
+    memory: Memory,
+    lock: File,
 }
 
 impl StoreWriter {
-    /// Takes the lock, or says who holds it; then sweeps.
-    pub fn acquire(folder: &Path, run: &RunId) -> Result<StoreWriter> {
+    /// Takes the lock, or says who holds it; then sees that it is the store that is remembered, and sweeps.
+    pub fn acquire(deployment: &Deployment, run: &RunId, beginning: Beginning) -> Result<StoreWriter> {
+        let folder = deployment.store.folder.as_path();
+        let memory = Memory::of(&deployment.project, folder);
+        if !folder.exists() {
+            // Nothing is made where a disk should be mounted.
+            memory.require(None, beginning)?;
+        }
         create_folder(folder)?;
-        let path = folder.join(".lock");
+        let path = folder.join(LOCK);
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = file.map_err(|error| store_error("cannot open", &path, error))?;
         match file.try_lock() {
@@ -48,7 +58,8 @@ impl StoreWriter {
         let told =
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
         told.map_err(|error| store_error("cannot write", &path, error))?;
-        let writer = StoreWriter { store: Store::new(folder), run: run.clone(), _lock: file };
+        let writer = StoreWriter { store: Store::new(folder), run: run.clone(), memory, lock: file };
+        writer.memory.require(writer.store.latest_or_lost()?.as_ref(), beginning)?;
         writer.sweep()?;
         writer.reserve();
         Ok(writer)
@@ -78,9 +89,27 @@ impl StoreWriter {
         &self.run
     }
 
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The lock is this file's, not its name's: whoever removed it let another run begin.
+    pub(super) fn still_holds(&self) -> Result<()> {
+        let path = self.store.folder.join(LOCK);
+        let of = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let held = self.lock.metadata().map(of).map_err(|error| store_error("cannot read", &path, error))?;
+        if std::fs::metadata(&path).map(of).is_ok_and(|there| there == held) {
+            return Ok(());
+        }
+        let message = format!("{} was removed or replaced while this run worked", path.display());
+        Err(Error::new(ErrorKind::Store, message).hint(
+            "another run may have begun since, so nothing was published; leave the file alone, and run again",
+        ))
+    }
+
     /// Takes the lock for a command that is no run.
-    pub fn for_command(folder: &Path) -> Result<StoreWriter> {
-        StoreWriter::acquire(folder, &RunId::new(clock::now()))
+    pub fn for_command(deployment: &Deployment) -> Result<StoreWriter> {
+        StoreWriter::acquire(deployment, &RunId::new(clock::now()), Beginning::Usual)
     }
 
     /// Where this run builds its star, to be renamed when it is whole.
@@ -95,13 +124,13 @@ impl StoreWriter {
         let kept: BTreeSet<&str> =
             latest.iter().flat_map(|l| l.snapshots.iter().map(SnapshotId::as_str)).collect();
         for (path, name) in entries(&self.store.folder.join("snapshots")) {
-            if RunId::is_one(name.trim_start_matches(".new-")) && !kept.contains(name.as_str()) {
+            if is_of_a_dead_run(&path, &name) && !kept.contains(name.as_str()) {
                 remove(&path)?;
             }
         }
         self.sweep_keys(latest.as_ref())?;
         let _ = std::fs::remove_file(self.store.folder.join("latest.json.new"));
-        scratch::sweep(&self.store.folder.join(scratch::FOLDER));
+        scratch::sweep(&self.store.folder.join(scratch::FOLDER), "");
         if let Some(latest) = &latest {
             self.link(&latest.snapshot);
         }
@@ -114,7 +143,13 @@ impl StoreWriter {
                 latest.keys.iter().find(|(name, _)| name.as_str() == model).map(|(_, entry)| entry)
             });
             for (path, name) in entries(&folder) {
-                let ours = name.strip_suffix(".parquet").is_some_and(RunId::is_one);
+                let is_file = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+                let ours = is_file
+                    && name.strip_suffix(".parquet").is_some_and(|name| {
+                        let kinds = [super::publish::RESTORED, super::compact::TOGETHER];
+                        let kind = kinds.into_iter().find_map(|kind| name.strip_suffix(kind));
+                        RunId::is_one(kind.unwrap_or(name))
+                    });
                 if ours && !entry.is_some_and(|entry| entry.files.iter().any(|file| file.name == name)) {
                     remove(&path)?;
                 }
@@ -142,12 +177,20 @@ impl StoreWriter {
     }
 }
 
+/// A folder of a snapshot that was being made, or was made and never named: it bears a run's id, and the
+/// manifest that only a run writes. What is a link leads to somebody else's.
+fn is_of_a_dead_run(path: &Path, name: &str) -> bool {
+    let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let unfinished = name.strip_prefix(".new-").is_some_and(RunId::is_one);
+    is_folder && (unfinished || (RunId::is_one(name) && path.join("manifest.json").is_file()))
+}
+
 /// The link is made only after a commit. Without `latest.json` every snapshot would look like one that
 /// was never published, and sweeping would lose them all.
 pub(super) fn lost_commit(folder: &Path) -> Error {
     let message = format!("{} has published snapshots, but its latest.json is gone", folder.display());
     Error::new(ErrorKind::Store, message).hint(
-        "restore latest.json from a backup; or remove the link `latest`, to begin anew without the past",
+        "restore latest.json from a backup; or move the folder away, and begin anew with `starmill run --new-store`",
     )
 }
 
@@ -171,6 +214,7 @@ pub(super) fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
 }
 
 pub(super) fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let removed = if is_folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     removed.map_err(|error| store_error("cannot remove", path, error))
 }

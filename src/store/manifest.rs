@@ -28,6 +28,9 @@ pub struct Latest {
     /// Oldest first. The published one is among them, not always the last.
     pub snapshots: Vec<SnapshotId>,
     pub keys: BTreeMap<ModelName, KeysEntry>,
+    /// The newest that was ever published, kept or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<SnapshotId>,
     /// Since when a kept snapshot is no longer the published one; its readers need some time.
     #[serde(default)]
     pub superseded: BTreeMap<SnapshotId, DateTime<Utc>>,
@@ -37,6 +40,11 @@ pub struct Latest {
 }
 
 impl Latest {
+    /// The newest snapshot that was ever published here, as far as it is known.
+    pub fn newest(&self) -> Option<&SnapshotId> {
+        self.snapshots.iter().chain(&self.newest).max()
+    }
+
     /// The same store with another of its snapshots published.
     pub fn moved_to(mut self, snapshot: SnapshotId, now: DateTime<Utc>) -> Latest {
         let left = std::mem::replace(&mut self.snapshot, snapshot);

@@ -88,7 +88,7 @@ impl StoreWriter {
 }
 
 /// Whether an error says that the disk, or the user's part of it, is full.
-fn is_full(error: &Error) -> bool {
+pub(super) fn is_full(error: &Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if let Some(error) = inner.downcast_ref::<std::io::Error>() {
@@ -118,6 +118,7 @@ mod tests {
             superseded: ids.iter().map(|id| (id.clone(), id.started_at() + TimeDelta::days(1))).collect(),
             snapshots: ids,
             keys: BTreeMap::new(),
+            newest: None,
             manifests: BTreeMap::new(),
         }
     }

@@ -9,7 +9,6 @@ use super::lock::StoreWriter;
 use super::manifest::{
     ColumnRecord, FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, RegistryShape, StepRecord, TableRecord,
 };
-use super::verify::hash;
 use super::{LATEST, create_folder, replace_file, store_error, sync_file, sync_folder};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -18,8 +17,12 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::model::Body;
 use crate::star::diff::StarDiff;
 use crate::star::origin::{Position, TableRead};
+use crate::star::shelf::hash;
 use crate::star::table::{DataFile, StarTable, TableShape};
-use crate::star::{AuditedStar, PublishedStar};
+use crate::star::{AuditedStar, PublishedStar, Registration};
+
+/// Tells the file of keys that were taken from the target from the one of those that a run gave.
+pub(super) const RESTORED: &str = "-restored";
 
 /// Everything that is stored with a snapshot besides its tables.
 pub struct Proof {
@@ -49,6 +52,12 @@ impl StoreWriter {
         let folder = self.store().snapshot_folder(&id);
         std::fs::rename(&new, &folder).map_err(|error| store_error("cannot rename", &new, error))?;
         sync_folder(&snapshots)?;
+        if latest.is_none() {
+            // A first publication made these folders too.
+            sync_folder(self.store().folder())?;
+            let above = self.store().folder().parent().filter(|above| !above.as_os_str().is_empty());
+            sync_folder(above.unwrap_or(Path::new(".")))?;
+        }
         at(Point::PublishRenamed, &folder)?;
         let now = crate::clock::now();
         let mut latest = match latest {
@@ -58,6 +67,7 @@ impl StoreWriter {
         latest.keys = keys;
         latest.manifests.insert(id.clone(), hash(text.as_bytes()));
         latest.snapshots.push(id.clone());
+        latest.newest = latest.newest().cloned();
         self.commit(&latest)?;
         let tables = star.tables.into_iter();
         let tables = tables.map(|table| StarTable { folder: folder.join(table.name.as_str()), ..table });
@@ -81,8 +91,10 @@ impl StoreWriter {
         let text =
             serde_json::to_string_pretty(latest).or_error(ErrorKind::Bug, || "latest.json".to_owned())?;
         at(Point::PublishCommitFile, self.store().folder())?;
+        self.still_holds()?;
         replace_file(&self.store().folder().join(LATEST), &text)?;
         let _ = fault::at(Point::PublishCommitted);
+        self.memory().keep(latest);
         self.link(&latest.snapshot);
         let _ = fault::at(Point::PublishLinked);
         Ok(())
@@ -111,13 +123,20 @@ impl StoreWriter {
             create_folder(&folder)?;
             let from = registration.folder.join(&registration.file.name);
             sync_file(&from)?;
-            let file = DataFile { name: format!("{id}.parquet"), ..registration.file.clone() };
+            let name = match registration.file.name == Registration::RESTORED {
+                true => format!("{id}{RESTORED}.parquet"),
+                false => format!("{id}.parquet"),
+            };
+            let file = DataFile { name, ..registration.file.clone() };
             let to = folder.join(&file.name);
             std::fs::rename(&from, &to).map_err(|error| store_error("cannot move", &from, error))?;
             sync_folder(&folder)?;
             let entry = keys.entry(registration.model.clone()).or_default();
             entry.files.push(file);
-            entry.highest = registration.highest;
+            entry.highest = entry.highest.max(registration.highest);
+        }
+        for (model, entry) in &mut keys {
+            self.compact(model, entry, id)?;
         }
         let _ = std::fs::remove_dir_all(self.new_snapshot_folder().join(".keys"));
         let folder = self.store().folder().join("keys");
@@ -152,6 +171,7 @@ fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
         published_at: now,
         snapshots: Vec::new(),
         keys: BTreeMap::new(),
+        newest: None,
         superseded: BTreeMap::new(),
         manifests: BTreeMap::new(),
     }

@@ -103,6 +103,7 @@ mod tests {
             snapshot: ids[published].clone(),
             published_at: crate::clock::now(),
             snapshots: ids,
+            newest: None,
             keys: BTreeMap::new(),
             superseded: BTreeMap::new(),
             manifests: BTreeMap::new(),

@@ -1,0 +1,39 @@
+//! Keeps the registry in few files: every night that gives keys adds one, and every night reads them all.
+//! What was given stays as it was given.
+
+use super::lock::StoreWriter;
+use super::manifest::KeysEntry;
+use super::{star_table, sync_file, sync_folder};
+use crate::error::Result;
+use crate::name::{ModelName, SnapshotId};
+use crate::pipeline::Encodings;
+use crate::star::shelf;
+use crate::star::table::TableWriter;
+
+/// Files of one model's registry, from which on they are written together.
+const MANY: usize = 32;
+
+/// What the file of a registry that was written together ends with.
+pub(super) const TOGETHER: &str = "-together";
+
+impl StoreWriter {
+    /// Writes a registry of many files as one. It counts from the commit that names it; the files that it
+    /// holds are swept after that.
+    pub(super) fn compact(&self, model: &ModelName, entry: &mut KeysEntry, id: &SnapshotId) -> Result<()> {
+        if entry.files.len() < MANY {
+            return Ok(());
+        }
+        let folder = self.store().folder().join("keys").join(model.as_str());
+        let many = star_table(&folder, model, &entry.files, &[])?;
+        let path = folder.join(format!("{id}{TOGETHER}.parquet"));
+        let mut writer = TableWriter::create(&path, &many.schema, &[], Encodings::Delta)?;
+        for batch in shelf::batches(&many, None, 8_192) {
+            writer.write(batch?)?;
+        }
+        let one = writer.finish()?;
+        sync_file(&path)?;
+        sync_folder(&folder)?;
+        entry.files = vec![one];
+        Ok(())
+    }
+}
