@@ -1,20 +1,18 @@
 //! One table of the star into one table of the target.
 
-use std::fs::File;
-
 use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use futures::SinkExt;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::receipt::{Receipt, table_exists};
 use super::shape::{self, Column, Constraints, definitions, identity, quoted};
 use super::{DeliveredTable, Loader, Trust, at};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
 use crate::pgcopy::encode;
 use crate::star::number::Number;
+use crate::star::shelf;
 use crate::star::table::{StarTable, TableShape};
 
 /// Bytes of one COPY message.
@@ -43,10 +41,9 @@ pub async fn table(
     } else {
         if !receipt.owned.iter().any(|owned| owned == name) {
             let message = format!("{}.{name} exists, and starmill did not make it", loader.target.schema);
-            return Err(Error::new(ErrorKind::Store, message)
-                .hint("rename it, or take it over with `starmill deliver --adopt`"));
+            return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
         }
-        let keys = shape::reshape(loader, table, shape, &columns).await?;
+        let keys = shape::reshape(loader, table, shape, &columns, receipt.made.get(name)).await?;
         if keys == Constraints::Dropped {
             // Its rows were told apart by another key; by this one they may be told apart no more.
             let delete = format!("DELETE FROM {}", loader.qualified(name));
@@ -89,20 +86,12 @@ async fn copy(loader: &Loader<'_>, table: &StarTable, into: &str) -> Result<u64>
     futures::pin_mut!(sink);
     let mut out = Vec::with_capacity(MESSAGE_BYTES * 2);
     encode::header(&mut out);
-    for path in table.paths() {
-        let unreadable = || format!("cannot read back {}", path.display());
-        let file = File::open(&path).or_error(ErrorKind::Store, unreadable)?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-            .and_then(|builder| builder.with_batch_size(1_024).build())
-            .or_error(ErrorKind::Store, unreadable)?;
-        for batch in reader {
-            let batch = batch.or_error(ErrorKind::Store, unreadable)?;
-            encode::rows(&batch, &mut out)
-                .map_err(|reason| Error::new(ErrorKind::Store, format!("{}: {reason}", table.name)))?;
-            if out.len() >= MESSAGE_BYTES {
-                let message = Bytes::from(std::mem::replace(&mut out, Vec::with_capacity(MESSAGE_BYTES * 2)));
-                sink.send(message).await.map_err(|error| loader.failed(error, &doing))?;
-            }
+    for batch in shelf::batches(table, None, 1_024) {
+        encode::rows(&batch?, &mut out)
+            .map_err(|reason| Error::new(ErrorKind::Store, format!("{}: {reason}", table.name)))?;
+        if out.len() >= MESSAGE_BYTES {
+            let message = Bytes::from(std::mem::replace(&mut out, Vec::with_capacity(MESSAGE_BYTES * 2)));
+            sink.send(message).await.map_err(|error| loader.failed(error, &doing))?;
         }
     }
     encode::trailer(&mut out);

@@ -2,6 +2,7 @@
 //! touched, so that views, grants and readers live on. A receipt in the same transaction makes
 //! repeating it harmless.
 
+mod hung;
 mod merge;
 mod receipt;
 mod shape;
@@ -16,13 +17,17 @@ use tokio_postgres::Client;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{self, Point};
-use crate::name::{quote_identifier, quote_literal};
-use crate::pipeline::TargetSettings;
+use crate::name::{SnapshotId, SourceTable};
+use crate::name::{list, quote_identifier, quote_literal};
+use crate::pipeline::{Deployment, TargetSettings};
 use crate::postgres::{Isolation, Pins, Server, Side};
 use crate::star::PublishedStar;
 
 use receipt::Receipt;
 pub use verify::{HeldTable, Verification};
+
+/// How long a delivery waits for a lock that readers or others hold, and a question for its answer.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether a target that holds another store's star is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +68,10 @@ pub struct Shipment<'a> {
     /// The id of the store that it comes from.
     pub store: &'a str,
     pub trust: Trust,
-    /// How long a statement may wait for a lock; none is as long as it takes.
-    pub lock_timeout: Option<Duration>,
+    /// How long a statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// The source's own tables, when they lie in the target's schema.
+    pub sources: Vec<String>,
 }
 
 /// Loads the published star. Readers of the target see the old star until the commit, the new one
@@ -89,6 +96,174 @@ pub async fn load(
     Ok(Delivery { target: target.url.to_string(), schema: target.schema.clone(), tables })
 }
 
+/// Which database a target is.
+pub struct Identity {
+    pub system_identifier: Option<String>,
+    pub database: Option<String>,
+}
+
+/// Asks the target which database it is.
+pub async fn identity(target: &TargetSettings, pipeline: &str) -> Result<Identity> {
+    let pins = Pins {
+        pipeline,
+        timezone: "UTC",
+        search_path: &[],
+        lock_timeout: Some(LOCK_TIMEOUT),
+        statement_timeout: Some(LOCK_TIMEOUT),
+    };
+    let server = Server::new(&target.url, Side::Target, &pins)?;
+    let client = server.connect().await?;
+    let failed = |error| server.error(error, "the target cannot be asked which database it is");
+    let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(failed)?;
+    let system = client.query_one("SELECT system_identifier::text FROM pg_control_system()", &[]).await;
+    Ok(Identity { system_identifier: system.ok().map(|row| row.get(0)), database: Some(row.get(0)) })
+}
+
+/// The tables of the target's schema that some relations are or read: they themselves, what their views
+/// read, their partitions and children, and the parents of those.
+pub async fn sources_in(
+    target: &TargetSettings,
+    pipeline: &str,
+    read: &[&SourceTable],
+) -> Result<Vec<String>> {
+    let pins = Pins {
+        pipeline,
+        timezone: "UTC",
+        search_path: &[],
+        lock_timeout: Some(LOCK_TIMEOUT),
+        statement_timeout: Some(LOCK_TIMEOUT),
+    };
+    let server = Server::new(&target.url, Side::Target, &pins)?;
+    let client = server.connect().await?;
+    let failed =
+        |error| server.error(error, "the target cannot be asked what the source's tables are made of");
+    let names: Vec<String> = read.iter().map(|table| table.quoted()).collect();
+    let query = "WITH RECURSIVE r(oid) AS ( \
+           SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL \
+           UNION SELECT x.oid FROM r JOIN LATERAL ( \
+             SELECT d.refobjid AS oid FROM pg_rewrite AS w JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid \
+               WHERE w.ev_class = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.oid \
+             UNION ALL SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = r.oid \
+             UNION ALL SELECT i.inhparent FROM pg_inherits AS i WHERE i.inhrelid = r.oid) AS x ON true) \
+         SELECT DISTINCT c.relname::text FROM r JOIN pg_class AS c ON c.oid = r.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $2";
+    let rows = client.query(query, &[&names, &target.schema]).await.map_err(failed)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// What taking over would do to one table of the target.
+#[derive(Debug, Clone, Serialize)]
+pub struct TakenOver {
+    pub table: String,
+    /// Rows that it has now; those that the star does not have are deleted.
+    pub rows: u64,
+    pub star_rows: u64,
+    /// Columns that get another type.
+    pub retyped: Vec<String>,
+}
+
+/// What taking over would do to tables that are there already; nothing is changed.
+pub async fn takeover(
+    shipment: Shipment<'_>,
+    target: &TargetSettings,
+    timezone: Tz,
+) -> Result<Vec<TakenOver>> {
+    let server = server(target, timezone, &shipment)?;
+    let client = server.connect().await?;
+    let loader = Loader { client: &client, server: &server, target, shipment };
+    server.begin(&client, Isolation::RepeatableRead).await?;
+    let mut plan = Vec::new();
+    let strangers = receipt::strangers(&loader).await?;
+    if let Some((owner, table)) = receipt::other_owner(&loader, &strangers).await? {
+        let message = format!("{}.{table} belongs to the pipeline {owner}", target.schema);
+        return Err(Error::new(ErrorKind::Store, message)
+            .hint("give this pipeline a `schema` of its own in [target]"));
+    }
+    for name in strangers {
+        if loader.is_source(&name) {
+            let message = format!("{}.{name} is the table that the pipeline reads", target.schema);
+            return Err(Error::new(ErrorKind::Store, message).hint(receipt::SOURCE_TABLE));
+        }
+        let star = loader.shipment.star;
+        let Some(table) = star.tables.iter().find(|table| table.name.as_str() == name) else { continue };
+        let row = client.query_one(&format!("SELECT count(*) FROM {}", loader.qualified(&name)), &[]).await;
+        let rows: i64 = row.map_err(|error| loader.failed(error, "count its rows"))?.get(0);
+        let columns = merge::columns(&table.schema, &name)?;
+        let retyped = shape::retyped(&loader, &name, &columns).await?;
+        plan.push(TakenOver {
+            table: name,
+            rows: u64::try_from(rows).unwrap_or_default(),
+            star_rows: table.rows(),
+            retyped,
+        });
+    }
+    let _ = client.batch_execute("ROLLBACK").await;
+    Ok(plan)
+}
+
+/// What a target's receipt names.
+pub struct Received {
+    pub store: String,
+    pub snapshot: SnapshotId,
+}
+
+/// What the target says that it holds of a pipeline; nothing is changed there.
+pub async fn received(target: &TargetSettings, deployment: &Deployment) -> Result<Option<Received>> {
+    let path = [target.schema.clone()];
+    let pins = Pins {
+        pipeline: &deployment.name,
+        timezone: deployment.timezone.name(),
+        search_path: &path,
+        lock_timeout: Some(LOCK_TIMEOUT),
+        statement_timeout: Some(LOCK_TIMEOUT),
+    };
+    let server = Server::new(&target.url, Side::Target, &pins)?;
+    let client = server.connect().await?;
+    server.begin(&client, Isolation::ReadCommitted).await?;
+    let found = receipt::received(&client, &server, target, &deployment.name).await;
+    let _ = client.batch_execute("ROLLBACK").await;
+    found
+}
+
+/// What the target holds of some columns of a table, as text; none when it has no such table. The unknown
+/// member is nobody's.
+pub async fn given(
+    target: &TargetSettings,
+    deployment: &Deployment,
+    table: &str,
+    columns: &[&str],
+    surrogate: Option<&str>,
+) -> Result<Option<Vec<Vec<Option<String>>>>> {
+    let path = [target.schema.clone()];
+    let pins = Pins {
+        pipeline: &deployment.name,
+        timezone: "UTC",
+        search_path: &path,
+        lock_timeout: Some(LOCK_TIMEOUT),
+        statement_timeout: None,
+    };
+    let server = Server::new(&target.url, Side::Target, &pins)?;
+    let client = server.connect().await?;
+    server.begin(&client, Isolation::ReadCommitted).await?;
+    let failed = |error| server.error(error, format!("the target refused to show the keys of {table}"));
+    let name = format!("{}.{}", quote_identifier(&target.schema), quote_identifier(table));
+    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await.map_err(failed)?;
+    if !there.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let listed: Vec<String> = columns.iter().map(|column| quote_identifier(column)).collect();
+    let members = surrogate.map(|surrogate| format!(" WHERE {} <> -1", quote_identifier(surrogate)));
+    let query = format!("SELECT {} FROM {name}{}", listed.join(", "), members.unwrap_or_default());
+    let messages = client.simple_query(&query).await.map_err(failed)?;
+    let rows = messages.iter().filter_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => {
+            Some((0..columns.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+        }
+        _ => None,
+    });
+    Ok(Some(rows.collect()))
+}
+
 /// Whether the target still holds the star, row by row. Nothing is changed there.
 pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz) -> Result<Verification> {
     let server = server(target, timezone, &shipment)?;
@@ -103,7 +278,7 @@ fn server(target: &TargetSettings, timezone: Tz, shipment: &Shipment) -> Result<
         pipeline: shipment.pipeline,
         timezone: timezone.name(),
         search_path: &path,
-        lock_timeout: shipment.lock_timeout,
+        lock_timeout: Some(shipment.lock_timeout),
         statement_timeout: None,
     };
     Server::new(&target.url, Side::Target, &pins)
@@ -160,10 +335,36 @@ impl Loader<'_> {
         for name in
             receipt.tables.keys().filter(|name| tables.iter().all(|table| table.name.as_str() != *name))
         {
+            let made = receipt.made.get(name).cloned();
+            let others = match &made {
+                Some(made) => hung::on_table(self, name, made).await?,
+                None => Vec::new(),
+            };
+            if !others.is_empty() {
+                let qualified = self.qualified(name);
+                let message = format!(
+                    "the star no longer has {qualified}, and dropping it would drop {}, which starmill did not make",
+                    list(others)
+                );
+                let help = format!(
+                    "keep what is wanted of it, drop it by hand (DROP TABLE {qualified}), and deliver again"
+                );
+                return Err(Error::new(ErrorKind::Store, message).hint(help));
+            }
             let statement = format!("DROP TABLE IF EXISTS {}", self.qualified(name));
             self.execute(&statement, &format!("drop {name}, which the star no longer has")).await?;
         }
         Ok(())
+    }
+
+    /// Whether a table of the target's schema is one that the pipeline reads.
+    fn is_source(&self, table: &str) -> bool {
+        self.shipment.sources.iter().any(|source| source == table)
+    }
+
+    /// What helps when a table is not ours to write.
+    fn instead_of(&self, table: &str) -> &'static str {
+        if self.is_source(table) { receipt::SOURCE_TABLE } else { receipt::STRANGERS }
     }
 
     fn qualified(&self, table: &str) -> String {

@@ -1,12 +1,19 @@
 //! The target's own record of what it was delivered, written in the same transaction.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::{Adopt, Hashes, Loader};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::name::quote_literal;
+use tokio_postgres::Client;
 
-const TABLE: &str = "starmill_delivery";
+use super::shape::{self, Made};
+use super::{Adopt, Hashes, Loader, Received};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::name::{SnapshotId, quote_identifier, quote_literal};
+use crate::pipeline::TargetSettings;
+use crate::postgres::Server;
+
+use crate::name::DELIVERY_TABLE as TABLE;
 
 /// What the target holds of this pipeline.
 pub struct Receipt {
@@ -15,28 +22,40 @@ pub struct Receipt {
     pub tables: Hashes,
     /// Tables that a former delivery made, whoever's: starmill may change those.
     pub owned: Vec<String>,
+    /// What of each table starmill made; receipts of an older starmill don't tell.
+    pub made: BTreeMap<String, Made>,
 }
 
 impl Receipt {
     pub async fn read(loader: &Loader<'_>, adopt: Adopt) -> Result<Receipt> {
         let create = format!(
             "CREATE TABLE IF NOT EXISTS {} (pipeline text PRIMARY KEY, store text NOT NULL, snapshot text NOT NULL, \
-             delivered_at timestamptz NOT NULL, tables jsonb NOT NULL)",
+             delivered_at timestamptz NOT NULL, tables jsonb NOT NULL, made jsonb)",
             loader.qualified(TABLE)
         );
         // IF NOT EXISTS still wants the right to create, so a granted-only role asks first.
         if !loader.exists(&table_exists(loader, TABLE)).await? {
             loader.execute(&create, "create the receipts").await?;
         }
+        if !loader.exists(&has_column(loader, "made")).await? {
+            let add = format!("ALTER TABLE {} ADD COLUMN made jsonb", loader.qualified(TABLE));
+            loader.execute(&add, "let the receipts tell what starmill made").await?;
+        }
         let query = format!(
-            "SELECT store, snapshot, tables::text FROM {} WHERE pipeline = $1",
+            "SELECT store, snapshot, tables::text, made::text FROM {} WHERE pipeline = $1",
             loader.qualified(TABLE)
         );
         let pipeline = &loader.shipment.pipeline;
         let row = loader.client.query_opt(&query, &[pipeline]).await;
         let row = row.map_err(|error| loader.failed(error, "show its receipt"))?;
         let Some(row) = row else {
-            return Ok(Receipt { tables: Hashes::new(), owned: adopted(loader, adopt).await? });
+            let owned = adopted(loader, adopt).await?;
+            return Ok(Receipt { tables: Hashes::new(), owned, made: BTreeMap::new() });
+        };
+        let made = match row.get::<_, Option<String>>(3) {
+            Some(text) => serde_json::from_str(&text)
+                .or_error(ErrorKind::Store, || "the target's receipt is not starmill's".to_owned())?,
+            None => BTreeMap::new(),
         };
         let (held_by, snapshot): (String, String) = (row.get(0), row.get(1));
         let tables: Hashes = serde_json::from_str(&row.get::<_, String>(2))
@@ -46,8 +65,8 @@ impl Receipt {
             owned.extend(adopted(loader, adopt).await?);
         }
         match (held_by == loader.shipment.store, adopt) {
-            (true, _) => Ok(Receipt { tables, owned }),
-            (false, Adopt::TakeOver) => Ok(Receipt { tables: Hashes::new(), owned }),
+            (true, _) => Ok(Receipt { tables, owned, made }),
+            (false, Adopt::TakeOver) => Ok(Receipt { tables: Hashes::new(), owned, made }),
             (false, Adopt::Refuse) => Err(Error::new(
                 ErrorKind::Store,
                 format!(
@@ -55,7 +74,9 @@ impl Receipt {
                     loader.target.schema
                 ),
             )
-            .hint("use another schema, or take it over with `starmill deliver --adopt`")),
+            .hint(
+                "use another schema; `starmill deliver --adopt` shows what would become of that star, and asks",
+            )),
         }
     }
 
@@ -66,38 +87,59 @@ impl Receipt {
             (table.name.to_string(), Value::from_iter(files))
         });
         let hashes = Value::from(serde_json::Map::from_iter(hashes));
+        let mut made = BTreeMap::new();
+        for (shape, table) in shipment.star.shapes.iter().zip(&shipment.star.tables) {
+            let before = self.made.get(table.name.as_str());
+            made.insert(table.name.to_string(), shape::made(loader, table, shape, before).await?);
+        }
+        let made = serde_json::to_string(&made).or_error(ErrorKind::Bug, || "the receipt".to_owned())?;
         let statement = format!(
-            "INSERT INTO {} (pipeline, store, snapshot, delivered_at, tables) VALUES ({}, {}, {}, clock_timestamp(), {}::jsonb) \
+            "INSERT INTO {} (pipeline, store, snapshot, delivered_at, tables, made) VALUES ({}, {}, {}, clock_timestamp(), {}::jsonb, {}::jsonb) \
              ON CONFLICT (pipeline) DO UPDATE SET store = excluded.store, snapshot = excluded.snapshot, \
-             delivered_at = excluded.delivered_at, tables = excluded.tables",
+             delivered_at = excluded.delivered_at, tables = excluded.tables, made = excluded.made",
             loader.qualified(TABLE),
             quote_literal(shipment.pipeline),
             quote_literal(shipment.store),
             quote_literal(shipment.star.snapshot.as_str()),
             quote_literal(&hashes.to_string()),
+            quote_literal(&made),
         );
         loader.execute(&statement, "keep the receipt").await
     }
 }
 
-/// The snapshot that the target says it holds.
-pub async fn delivered_snapshot(loader: &Loader<'_>) -> Result<Option<String>> {
-    if !loader.exists(&table_exists(loader, TABLE)).await? {
+/// The store and snapshot that a target says it holds of a pipeline.
+pub async fn received(
+    client: &Client,
+    server: &Server,
+    target: &TargetSettings,
+    pipeline: &str,
+) -> Result<Option<Received>> {
+    let failed =
+        |error| server.error(error, format!("the target {} refused to show its receipt", target.url));
+    let table = format!("{}.{}", quote_identifier(&target.schema), quote_identifier(TABLE));
+    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await.map_err(failed)?;
+    if !there.get::<_, bool>(0) {
         return Ok(None);
     }
-    let query = format!("SELECT snapshot FROM {} WHERE pipeline = $1", loader.qualified(TABLE));
-    let row = loader.client.query_opt(&query, &[&loader.shipment.pipeline]).await;
-    let row = row.map_err(|error| loader.failed(error, "show its receipt"))?;
-    Ok(row.map(|row| row.get(0)))
+    let query = format!("SELECT store, snapshot FROM {table} WHERE pipeline = $1");
+    let row = client.query_opt(&query, &[&pipeline]).await.map_err(failed)?;
+    Ok(row.and_then(|row| {
+        Some(Received { store: row.get(0), snapshot: SnapshotId::parse(row.get::<_, &str>(1))? })
+    }))
 }
 
 /// Without a receipt, tables of the star's names are somebody else's.
 async fn adopted(loader: &Loader<'_>, adopt: Adopt) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for table in &loader.shipment.star.tables {
-        if loader.exists(&table_exists(loader, table.name.as_str())).await? {
-            found.push(table.name.to_string());
-        }
+    let found = strangers(loader).await?;
+    if let Some(source) = found.iter().find(|name| loader.is_source(name)) {
+        let message = format!("{}.{source} is the table that the pipeline reads", loader.target.schema);
+        return Err(Error::new(ErrorKind::Store, message).hint(SOURCE_TABLE));
+    }
+    if let Some((owner, table)) = other_owner(loader, &found).await? {
+        let message = format!("{}.{table} belongs to the pipeline {owner}", loader.target.schema);
+        return Err(Error::new(ErrorKind::Store, message)
+            .hint("give this pipeline a `schema` of its own in [target]"));
     }
     if !found.is_empty() && adopt == Adopt::Refuse {
         let names = crate::name::list(&found);
@@ -105,9 +147,51 @@ async fn adopted(loader: &Loader<'_>, adopt: Adopt) -> Result<Vec<String>> {
             ErrorKind::Store,
             format!("schema {} has tables that starmill did not make: {names}", loader.target.schema),
         )
-        .hint("use another schema, or take them over with `starmill deliver --adopt`"));
+        .hint(STRANGERS));
     }
     Ok(found)
+}
+
+/// What helps when a table of a model's name is the source's own.
+pub const SOURCE_TABLE: &str = "name another `schema` in [target]; a source table is never taken over";
+/// What helps when it is anybody else's.
+pub const STRANGERS: &str =
+    "name another `schema` in [target]; `starmill deliver --adopt` shows what would become of them, and asks";
+
+/// Another pipeline that delivers one of some tables: a table has one owner.
+pub async fn other_owner(loader: &Loader<'_>, tables: &[String]) -> Result<Option<(String, String)>> {
+    if !loader.exists(&table_exists(loader, TABLE)).await? {
+        return Ok(None);
+    }
+    let query = format!(
+        "SELECT pipeline, name FROM {}, unnest($2::text[]) AS name WHERE pipeline <> $1 AND tables ? name LIMIT 1",
+        loader.qualified(TABLE)
+    );
+    let row = loader.client.query_opt(&query, &[&loader.shipment.pipeline, &tables]).await;
+    let row = row.map_err(|error| loader.failed(error, "show its receipts"))?;
+    Ok(row.map(|row| (row.get(0), row.get(1))))
+}
+
+/// Tables of the star's names that are there already.
+pub async fn strangers(loader: &Loader<'_>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for table in &loader.shipment.star.tables {
+        if loader.exists(&table_exists(loader, table.name.as_str())).await? {
+            found.push(table.name.to_string());
+        }
+    }
+    Ok(found)
+}
+
+fn has_column(loader: &Loader<'_>, column: &str) -> String {
+    format!(
+        "SELECT 1 FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid \
+         JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {} AND c.relname = {} AND a.attname = {} AND NOT a.attisdropped",
+        quote_literal(&loader.target.schema),
+        quote_literal(TABLE),
+        quote_literal(column)
+    )
 }
 
 /// A query that gives a row when the target's schema has the table.

@@ -1,8 +1,12 @@
 //! The shape of one table of the target: its columns, keys and indexes, made to fit the star's.
 
-use super::Loader;
-use crate::error::Result;
-use crate::name::{quote_identifier as quote, quote_literal};
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Loader, hung};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{list, quote_identifier as quote, quote_literal};
 use crate::star::table::{StarTable, TableShape};
 
 pub struct Column {
@@ -83,74 +87,165 @@ pub async fn constrain(loader: &Loader<'_>, table: &StarTable, shape: &TableShap
 }
 
 /// Gives an existing table the columns that the star has now, and takes keys away that are not its
-/// keys any more. What depends on a column or key is its owner's affair: there is no CASCADE.
+/// keys any more. Columns and constraints that somebody else made stay; what depends on a column or
+/// key of ours is its owner's affair: there is no CASCADE.
 pub async fn reshape(
     loader: &Loader<'_>,
     table: &StarTable,
     shape: &TableShape,
     columns: &[Column],
+    made: Option<&Made>,
 ) -> Result<Constraints> {
     let name = loader.qualified(table.name.as_str());
     let there = columns_there(loader, table.name.as_str()).await?;
-    let constraints = drop_other_keys(loader, table, shape, &there).await?;
-    let identity = identity(shape);
-    for (column, type_name) in &there {
-        let quoted_column = quote(column);
-        let (statement, doing) = match columns.iter().find(|wanted| wanted.name == *column) {
-            None => (
-                format!("ALTER TABLE {name} DROP COLUMN {quoted_column}"),
-                format!("drop the column {column} of {name}"),
-            ),
-            Some(wanted) if wanted.type_name == *type_name => continue,
-            // A key column's values are needed to know its rows again.
-            Some(wanted) if identity.contains(column) => (
-                format!(
-                    "ALTER TABLE {name} ALTER COLUMN {quoted_column} TYPE {0} USING {quoted_column}::{0}",
-                    wanted.type_name
-                ),
-                format!("retype the key column {column} of {name}"),
-            ),
-            // All others are filled anew by the merge, whatever they held.
-            Some(wanted) => (
-                format!(
-                    "ALTER TABLE {name} DROP COLUMN {quoted_column}, ADD COLUMN {quoted_column} {}",
-                    wanted.type_name
-                ),
-                format!("retype the column {column} of {name}"),
-            ),
-        };
-        loader.execute(&statement, &doing).await?;
+    let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
+        let wanted = columns.iter().any(|wanted| wanted.name == column.name);
+        wanted || made.is_some_and(|made| made.columns.contains(&column.name))
+    });
+    if let Some(made) = made {
+        // A column that somebody made is not overwritten because the star has one of its name now.
+        let taken = columns.iter().find(|wanted| {
+            !made.columns.contains(&wanted.name) && there.iter().any(|column| column.name == wanted.name)
+        });
+        if let Some(taken) = taken {
+            let message = format!("{name} has a column {} already, which starmill did not make", taken.name);
+            return Err(Error::new(ErrorKind::Store, message)
+                .hint("rename that column, or give the model's another name with AS"));
+        }
     }
-    for column in columns.iter().filter(|column| there.iter().all(|(name, _)| *name != column.name)) {
+    let constraints = drop_other_keys(loader, table, shape, made, &theirs).await?;
+    let identity = identity(shape);
+    for column in ours {
+        match columns.iter().find(|wanted| wanted.name == column.name) {
+            None => {
+                let others = hung::on_column(loader, table.name.as_str(), &column.name, made).await?;
+                if !others.is_empty() {
+                    let message = format!(
+                        "the star no longer has the column {} of {name}, and dropping it would drop {}, which starmill did not make",
+                        column.name,
+                        list(others)
+                    );
+                    return Err(Error::new(ErrorKind::Store, message)
+                        .hint("drop what is not wanted of that by hand, and deliver again"));
+                }
+                let statement = format!("ALTER TABLE {name} DROP COLUMN {}", quote(&column.name));
+                loader.execute(&statement, &format!("drop the column {} of {name}", column.name)).await?;
+            }
+            Some(wanted) if wanted.type_name == column.type_name => {}
+            Some(wanted) => retype(loader, &name, wanted, identity.contains(&column.name)).await?,
+        }
+    }
+    for column in columns.iter().filter(|column| there.iter().all(|known| known.name != column.name)) {
         let statement = format!("ALTER TABLE {name} ADD COLUMN {} {}", quote(&column.name), column.type_name);
         loader.execute(&statement, &format!("add the column {} to {name}", column.name)).await?;
+    }
+    let demanding = theirs.iter().find(|column| column.demands_a_value);
+    if let Some(column) = demanding {
+        let message = format!(
+            "{name} has the column {}, which starmill did not make, which must have a value, and has no default",
+            column.name
+        );
+        let help = format!(
+            "give it a default: ALTER TABLE {name} ALTER COLUMN {} SET DEFAULT …; or drop its NOT NULL",
+            quote(&column.name)
+        );
+        return Err(Error::new(ErrorKind::Store, message).hint(help));
     }
     Ok(constraints)
 }
 
-async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<(String, String)>> {
-    let query = "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute AS a \
+/// Another type in place, so that indexes, checks, grants and comments stay. The merge fills the column
+/// anew, so values that cannot be cast need not be kept; those of a key are needed to know its rows again.
+async fn retype(loader: &Loader<'_>, name: &str, wanted: &Column, is_key: bool) -> Result<()> {
+    let column = quote(&wanted.name);
+    let doing = format!("retype the column {} of {name}", wanted.name);
+    let alter = |using: &str| {
+        format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE {0} USING {using}::{0}", wanted.type_name)
+    };
+    if is_key {
+        return loader.execute(&alter(&column), &doing).await;
+    }
+    loader.execute("SAVEPOINT starmill_retype", &doing).await?;
+    if loader.execute(&alter(&column), &doing).await.is_err() {
+        loader.execute("ROLLBACK TO SAVEPOINT starmill_retype", &doing).await?;
+        loader.execute(&alter("NULL"), &doing).await?;
+    }
+    loader.execute("RELEASE SAVEPOINT starmill_retype", &doing).await
+}
+
+/// A column of the target's table.
+#[derive(Debug)]
+struct ColumnThere {
+    name: String,
+    type_name: String,
+    /// It has no default, and must not be NULL.
+    demands_a_value: bool,
+}
+
+async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThere>> {
+    let query = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), \
+                a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' \
+         FROM pg_attribute AS a \
          JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
     let rows = loader.client.query(query, &[&loader.target.schema, &table]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show its columns"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let column = |row: &tokio_postgres::Row| ColumnThere {
+        name: row.get(0),
+        type_name: row.get(1),
+        demands_a_value: row.get(2),
+    };
+    Ok(rows.iter().map(column).collect())
 }
 
-/// Drops a table's primary and unique keys when they are not those of the star.
-async fn drop_other_keys(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    shape: &TableShape,
-    there: &[(String, String)],
-) -> Result<Constraints> {
+/// The columns of a table that the star has in another type.
+pub async fn retyped(loader: &Loader<'_>, table: &str, columns: &[Column]) -> Result<Vec<String>> {
+    let there = columns_there(loader, table).await?;
+    let differs = |column: &&ColumnThere| {
+        columns.iter().any(|wanted| wanted.name == column.name && wanted.type_name != column.type_name)
+    };
+    Ok(there.iter().filter(differs).map(|column| column.name.clone()).collect())
+}
+
+/// A primary or unique key of the target's table.
+struct KeyThere {
+    name: String,
+    kind: String,
+    deferrable: bool,
+    columns: Vec<String>,
+}
+
+async fn keys_there(loader: &Loader<'_>, table: &str) -> Result<Vec<KeyThere>> {
     let query = "SELECT k.conname, k.contype::text, k.condeferrable, \
                 array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS c(number, place) \
                       JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = c.number ORDER BY c.place) \
          FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relname = $2 AND k.contype IN ('p', 'u')";
-    let rows = loader.client.query(query, &[&loader.target.schema, &table.name.as_str()]).await;
+    let rows = loader.client.query(query, &[&loader.target.schema, &table]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show its keys"))?;
+    let key = |row: &tokio_postgres::Row| KeyThere {
+        name: row.get(0),
+        kind: row.get(1),
+        deferrable: row.get(2),
+        columns: row.get(3),
+    };
+    Ok(rows.iter().map(key).collect())
+}
+
+/// Drops a table's keys of our own making when they are not those of the star.
+async fn drop_other_keys(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    shape: &TableShape,
+    made: Option<&Made>,
+    theirs: &[&ColumnThere],
+) -> Result<Constraints> {
+    let there = keys_there(loader, table.name.as_str()).await?;
+    // Before receipts told, only starmill made a key that is checked at the end of a transaction.
+    let is_ours = |key: &&KeyThere| match made {
+        Some(made) => made.constraints.contains(&key.name),
+        None => key.kind == "p" || key.deferrable,
+    };
     let mut wanted: Vec<(&str, bool, Vec<String>)> = Vec::new();
     if !identity(shape).is_empty() {
         wanted.push(("p", false, identity(shape)));
@@ -158,21 +253,69 @@ async fn drop_other_keys(
     if shape.surrogate.is_some() {
         wanted.push(("u", true, shape.key.clone()));
     }
-    let found = rows.iter().map(|row| (row.get::<_, &str>(1), row.get(2), row.get::<_, Vec<String>>(3)));
-    let found: Vec<(&str, bool, Vec<String>)> = found.collect();
-    if found.len() == wanted.len() && wanted.iter().all(|key| found.contains(key)) {
+    let ours: Vec<&KeyThere> = there.iter().filter(is_ours).collect();
+    let is = |key: &KeyThere, (kind, deferrable, columns): &(&str, bool, Vec<String>)| {
+        key.kind == *kind && key.deferrable == *deferrable && key.columns == *columns
+    };
+    if ours.len() == wanted.len() && wanted.iter().all(|key| ours.iter().any(|known| is(known, key))) {
         return Ok(Constraints::Kept);
     }
     let name = loader.qualified(table.name.as_str());
-    let doing = format!("drop the old keys of {name}");
-    for row in &rows {
-        let drop = format!("ALTER TABLE {name} DROP CONSTRAINT {}", quote(row.get(0)));
-        loader.execute(&drop, &doing).await?;
+    if !theirs.is_empty() {
+        let names = list(theirs.iter().map(|column| &column.name));
+        let message = format!(
+            "the key of {name} changed, so its rows are not known again, and the values of {names}, which starmill did not make, would be lost"
+        );
+        return Err(Error::new(ErrorKind::Store, message)
+            .hint("keep those values in a table of their own, drop the columns, and deliver again"));
     }
-    // A primary key leaves its columns NOT NULL behind.
-    for (column, _) in there {
-        let nullable = format!("ALTER TABLE {name} ALTER COLUMN {} DROP NOT NULL", quote(column));
-        loader.execute(&nullable, &doing).await?;
+    let referring = hung::referring(loader, table.name.as_str()).await?;
+    if !referring.is_empty() {
+        let message = format!(
+            "the key of {name} changed, so its rows are written anew, and {} would lose or refuse theirs",
+            list(referring)
+        );
+        return Err(Error::new(ErrorKind::Store, message)
+            .hint("drop those foreign keys, deliver again, and make them anew on the new key"));
+    }
+    let doing = format!("drop the old keys of {name}");
+    for key in ours {
+        let drop = format!("ALTER TABLE {name} DROP CONSTRAINT {}", quote(&key.name));
+        loader.execute(&drop, &doing).await?;
+        // A primary key leaves its columns NOT NULL behind.
+        for column in key.columns.iter().filter(|_| key.kind == "p") {
+            let nullable = format!("ALTER TABLE {name} ALTER COLUMN {} DROP NOT NULL", quote(column));
+            loader.execute(&nullable, &doing).await?;
+        }
     }
     Ok(Constraints::Dropped)
+}
+
+/// What starmill made of a table, so that what others made is told apart.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Made {
+    pub columns: BTreeSet<String>,
+    pub constraints: BTreeSet<String>,
+    #[serde(default)]
+    pub indexes: BTreeSet<String>,
+}
+
+/// What is ours of a table once its delivery is done: the star's columns, and the keys on them.
+pub async fn made(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    shape: &TableShape,
+    before: Option<&Made>,
+) -> Result<Made> {
+    let columns = table.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let keys = keys_there(loader, table.name.as_str()).await?;
+    let ours = |key: &&KeyThere| {
+        let known = before.is_some_and(|made| made.constraints.contains(&key.name));
+        let primary = key.kind == "p" && key.columns == identity(shape);
+        known || primary || (key.deferrable && key.columns == shape.key)
+    };
+    let constraints = keys.iter().filter(ours).map(|key| key.name.clone()).collect();
+    let mut indexes = before.map(|made| made.indexes.clone()).unwrap_or_default();
+    indexes.extend(hung::plain_indexes(loader, table.name.as_str(), &shape.indexes).await?);
+    Ok(Made { columns, constraints, indexes })
 }

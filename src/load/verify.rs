@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Loader;
 use super::merge::{BESIDE, columns, copy_beside, numbered};
-use super::receipt::{delivered_snapshot, table_exists};
+use super::receipt::{received, table_exists};
 use super::shape::{identity, quoted};
 use crate::error::Result;
 use crate::name::quote_identifier as quote;
@@ -56,11 +56,12 @@ pub async fn star(loader: &Loader<'_>) -> Result<Verification> {
 
 async fn tables(loader: &Loader<'_>) -> Result<Verification> {
     let star = loader.shipment.star;
+    let received = received(loader.client, loader.server, loader.target, loader.shipment.pipeline).await?;
     let mut found = Verification {
         target: loader.target.url.to_string(),
         schema: loader.target.schema.clone(),
         snapshot: star.snapshot.to_string(),
-        delivered: delivered_snapshot(loader).await?,
+        delivered: received.map(|received| received.snapshot.to_string()),
         tables: Vec::new(),
     };
     for (shape, table) in star.shapes.iter().zip(&star.tables) {
@@ -99,13 +100,21 @@ async fn held(loader: &Loader<'_>, shape: &TableShape, table: &StarTable) -> Res
         }
     };
     let list = quoted(&names);
+    // Rows that the target has twice are one row to a join, and one too many.
+    let repeated = match identity.is_empty() {
+        true => "0".to_owned(),
+        false => format!(
+            "(SELECT coalesce(sum(rows - 1), 0)::bigint FROM (SELECT count(*) AS rows FROM t GROUP BY {}) AS g)",
+            quoted(&identity)
+        ),
+    };
     let (ours, theirs) = match identity.is_empty() {
         true => (numbered(BESIDE, "", &list), numbered(&into, "", &list)),
         false => (format!("SELECT {list} FROM {BESIDE}"), format!("SELECT {list} FROM {into}")),
     };
     let count = format!(
         "SELECT (SELECT count(*) FROM n WHERE NOT EXISTS (SELECT 1 FROM t WHERE {same})), \
-                (SELECT count(*) FROM t WHERE NOT EXISTS (SELECT 1 FROM n WHERE {same})), \
+                (SELECT count(*) FROM t WHERE NOT EXISTS (SELECT 1 FROM n WHERE {same})) + {repeated}, \
                 (SELECT count(*) FROM n JOIN t ON {same} WHERE {differ})"
     );
     let query = format!("WITH n AS MATERIALIZED ({ours}), t AS MATERIALIZED ({theirs}) {count}");

@@ -7,13 +7,15 @@ use super::alert;
 use super::report::{Outcome, RunReport};
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::{self, Adopt, Delivery, Shipment, Trust, Verification};
+use crate::load::{self, Adopt, Delivery, LOCK_TIMEOUT, Shipment, TakenOver, Trust, Verification};
+use crate::name::SourceTable;
 use crate::pipeline::{self, Deployment, TargetSettings};
 use crate::progress::{Event, Progress};
 use crate::star::PublishedStar;
-use crate::store::manifest::Latest;
+use crate::star::origin::Position;
+use crate::store::manifest::{Latest, Manifest};
 use crate::store::notes::DeliveryNote;
-use crate::store::{Store, StoreWriter};
+use crate::store::{Beginning, Store, StoreWriter, gone, older};
 
 /// How long what is pending may wait for a lock in the target: its night has not begun yet.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,10 +31,47 @@ pub async fn deliver(
     let Some(target) = &deployment.target else { return Ok(()) };
     progress.tell(Event::Step("load"));
     let watch = Stopwatch::start();
-    let loaded = ship(deployment, target, store, star, Adopt::Refuse, Trust::Receipt, None).await;
+    let loaded = ship(deployment, target, store, star, Adopt::Refuse, Trust::Receipt, LOCK_TIMEOUT).await;
     report.step("load", &watch);
     report.delivery = Some(loaded.map_err(still_pending)?);
     Ok(())
+}
+
+/// Stops the night before keys are given twice, when the target knows more of this store than it does
+/// itself. A target that cannot be asked holds up nothing.
+pub async fn require_known(
+    deployment: &Deployment,
+    store: &Store,
+    beginning: Beginning,
+    report: &mut RunReport,
+) -> Result<()> {
+    let Some(target) = &deployment.target else { return Ok(()) };
+    if beginning == Beginning::New {
+        return Ok(());
+    }
+    let received = match load::received(target, deployment).await {
+        Ok(Some(received)) => received,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            report.warnings.push(format!("the target could not be asked what it holds: {error}"));
+            return Ok(());
+        }
+    };
+    let (folder, latest) = (store.folder(), store.latest()?);
+    let holds = format!("the target's schema {} holds snapshot {} of it", target.schema, received.snapshot);
+    match latest {
+        None => Err(gone(folder, &holds)),
+        Some(latest) if latest.store == received.store => {
+            let newest = latest.newest();
+            let newer = newest.is_none_or(|newest| *newest < received.snapshot);
+            match newer && beginning != Beginning::Restored {
+                true => Err(older(folder, newest, &holds)),
+                false => Ok(()),
+            }
+        }
+        // Another store's star: the delivery says so, and what may be done.
+        Some(_) => Ok(()),
+    }
 }
 
 /// Delivers what a former run published and could not deliver, before this night begins: its readers
@@ -47,9 +86,7 @@ pub async fn pending(
     progress.tell(Event::Step("load"));
     let watch = Stopwatch::start();
     let published = store.snapshot(&latest.snapshot)?;
-    match ship(deployment, target, store, &published.star, Adopt::Refuse, Trust::Receipt, Some(PATIENCE))
-        .await
-    {
+    match ship(deployment, target, store, &published.star, Adopt::Refuse, Trust::Receipt, PATIENCE).await {
         Ok(delivery) => report.pending_delivery = Some(delivery),
         Err(error) => {
             let snapshot = &latest.snapshot;
@@ -82,7 +119,7 @@ pub async fn redeliver(path: &Path, adopt: Adopt) -> Result<Delivery> {
     let deployment = pipeline::deployment(path)?;
     let target = target_of(&deployment)?;
     // Under the lock, so that no run publishes and delivers a newer star in between.
-    let writer = StoreWriter::for_command(&deployment.store.folder)?;
+    let writer = StoreWriter::for_command(&deployment)?;
     let delivery = deliver_published(&deployment, target, writer.store(), adopt).await?;
     let newest = writer.store().reports::<RunReport>().next();
     if newest.is_some_and(|report| report.outcome == Outcome::DeliveryPending) {
@@ -100,7 +137,7 @@ pub async fn deliver_published(
 ) -> Result<Delivery> {
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
-    ship(deployment, target, store, &published.star, adopt, Trust::Nothing, None).await
+    ship(deployment, target, store, &published.star, adopt, Trust::Nothing, PATIENCE).await
 }
 
 /// Whether the target still holds the published snapshot, row by row. Nothing is changed there.
@@ -115,7 +152,8 @@ pub async fn verify(path: &Path) -> Result<Verification> {
         pipeline: &deployment.name,
         store: &latest.store,
         trust: Trust::Nothing,
-        lock_timeout: None,
+        lock_timeout: PATIENCE,
+        sources: Vec::new(),
     };
     load::verify(shipment, target, deployment.timezone).await
 }
@@ -135,7 +173,7 @@ async fn ship(
     star: &PublishedStar,
     adopt: Adopt,
     trust: Trust,
-    lock_timeout: Option<Duration>,
+    lock_timeout: Duration,
 ) -> Result<Delivery> {
     let latest = store.commit_point()?;
     let mut note = DeliveryNote {
@@ -147,7 +185,9 @@ async fn ship(
     if !store.note::<DeliveryNote>().is_some_and(|known| is_of(&known, target)) {
         store.keep_note(&note)?;
     }
-    let shipment = Shipment { star, pipeline: &deployment.name, store: &latest.store, trust, lock_timeout };
+    let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
+    let shipment =
+        Shipment { star, pipeline: &deployment.name, store: &latest.store, trust, lock_timeout, sources };
     let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();
@@ -156,6 +196,48 @@ async fn ship(
         tracing::warn!(%error, "the delivery was not noted");
     }
     Ok(delivery)
+}
+
+/// What taking over a target would do to the tables that it has already.
+pub async fn takeover(path: &Path) -> Result<Vec<TakenOver>> {
+    let deployment = pipeline::deployment(path)?;
+    let target = target_of(&deployment)?;
+    let store = Store::new(&deployment.store.folder);
+    let latest = store.commit_point()?;
+    let published = store.snapshot(&latest.snapshot)?;
+    let sources = sources(&published.manifest, target).await?;
+    let shipment = Shipment {
+        star: &published.star,
+        pipeline: &deployment.name,
+        store: &latest.store,
+        trust: Trust::Nothing,
+        lock_timeout: PATIENCE,
+        sources,
+    };
+    load::takeover(shipment, target, deployment.timezone).await
+}
+
+/// The source's own tables, when the target's schema is the one that they are in: the same cluster, and,
+/// as far as it is known, the same database.
+async fn sources(manifest: &Manifest, target: &TargetSettings) -> Result<Vec<String>> {
+    let tables: Vec<&SourceTable> = manifest.source.iter().map(|read| &read.table).collect();
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Position::Postgres { system_identifier, database, .. } = &manifest.position else {
+        return Ok(Vec::new());
+    };
+    let there = load::identity(target, &manifest.pipeline.name).await?;
+    let same = |known: &Option<String>, there: &Option<String>| match (known, there) {
+        (Some(known), Some(there)) => known == there,
+        // Whoever cannot tell is careful.
+        _ => true,
+    };
+    let is_source = same(system_identifier, &there.system_identifier) && same(database, &there.database);
+    match is_source {
+        true => load::sources_in(target, &manifest.pipeline.name, &tables).await,
+        false => Ok(Vec::new()),
+    }
 }
 
 fn is_of(note: &DeliveryNote, target: &TargetSettings) -> bool {

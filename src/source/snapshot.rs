@@ -137,12 +137,24 @@ impl PostgresSource {
         ended.map_err(|error| self.server.error(error, "cannot end a transaction in the source"))
     }
 
+    /// Takes the source snapshot. The bound on it counts from here, so that a server that stalls before it
+    /// is taken holds up no night either.
     pub async fn snapshot(self, pipeline: &Pipeline, design: &Design) -> Result<SourceSnapshot> {
+        let (most, held_since) = (pipeline.source.snapshot_max, Stopwatch::start());
+        let taken = tokio::time::timeout(most, self.taken(pipeline, design, held_since)).await;
+        taken.map_err(|_| held_too_long(most, "could not be taken"))?
+    }
+
+    async fn taken(
+        self,
+        pipeline: &Pipeline,
+        design: &Design,
+        held_since: Stopwatch,
+    ) -> Result<SourceSnapshot> {
         let PostgresSource { server, client } = self;
         fault::at(Point::SourceResolved).or_error(ErrorKind::Source, || "the source failed".to_owned())?;
         let helpers = (1..pipeline.source.connections).map(|_| begin_helper(&server));
         let helpers = futures::future::try_join_all(helpers).await?;
-        let held_since = Stopwatch::start();
         // Whoever waits for a lock holds back vacuum already.
         let most = pipeline.source.snapshot_max;
         let locking = tokio::time::timeout(most, lock(&client, &server, design)).await;
@@ -157,7 +169,7 @@ impl PostgresSource {
                  CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
                       THEN (SELECT system_identifier::text FROM pg_control_system()) END, \
                  CASE WHEN has_function_privilege('pg_control_checkpoint()', 'EXECUTE') \
-                      THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint()) END",
+                      THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint()) END, current_database()::text",
                 &[],
             )
             .await
@@ -169,6 +181,7 @@ impl PostgresSource {
             standby: row.get(5),
             system_identifier: row.get(6),
             timeline: row.get(7),
+            database: row.get(8),
         };
         confirm(&client, &server, pipeline, design).await?;
         let tables: Vec<&SourceTable> = design.reads.keys().collect();

@@ -16,6 +16,9 @@ pub enum Position {
         snapshot: String,
         system_identifier: Option<String>,
         timeline: Option<i64>,
+        /// Snapshots of an older starmill don't say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
         server_version: String,
         standby: bool,
     },
