@@ -6,6 +6,9 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
+use crate::secret::{self, Edited};
+use crate::shown;
+
 /// A text that people wrote, with the path they know it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -63,7 +66,8 @@ pub struct Place {
 
 impl Diagnostic {
     pub fn error(message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Error, message: message.into(), place: None, help: None }
+        let message = secret::without(&message.into()).into_owned();
+        Diagnostic { severity: Severity::Error, message, place: None, help: None }
     }
 
     pub fn warning(message: impl Into<String>) -> Diagnostic {
@@ -78,7 +82,7 @@ impl Diagnostic {
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
-        self.help = Some(help.into());
+        self.help = Some(secret::without(&help.into()).into_owned());
         self
     }
 
@@ -98,19 +102,26 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut groups = Vec::new();
-        let title = level.primary_title(self.message.as_str());
-        match &self.place {
-            Some(Place { document, span }) => groups.push(
+        let (message, help) = (shown::line(&self.message), self.help.as_deref().map(shown::line));
+        let title = level.primary_title(&*message);
+        // The line is somebody's own, and may hold what must not be shown, whatever is wrong with it.
+        let source = self.place.as_ref().map(|place| {
+            let edited = Edited::file(&place.document.text);
+            let span = edited.span(&place.span);
+            (shown::line(&place.document.path), edited.text, span)
+        });
+        match &source {
+            Some((path, text, span)) => groups.push(
                 title.element(
-                    Snippet::source(&*document.text)
-                        .path(&*document.path)
+                    Snippet::source(text.as_str())
+                        .path(&**path)
                         .annotation(AnnotationKind::Primary.span(span.clone())),
                 ),
             ),
             None => groups.push(Group::with_title(title)),
         }
-        if let Some(help) = &self.help {
-            groups.push(Group::with_title(Level::HELP.secondary_title(help.as_str())));
+        if let Some(help) = &help {
+            groups.push(Group::with_title(Level::HELP.secondary_title(&**help)));
         }
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&groups)

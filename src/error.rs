@@ -1,8 +1,10 @@
 //! One error type. Its kind says what the reader can do, and is the process's exit code.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
+use crate::secret;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -56,6 +58,48 @@ impl ErrorKind {
         }
     }
 
+    const ALL: [ErrorKind; 13] = [
+        ErrorKind::Bug,
+        ErrorKind::Usage,
+        ErrorKind::Pipeline,
+        ErrorKind::Source,
+        ErrorKind::Fit,
+        ErrorKind::Model,
+        ErrorKind::Audit,
+        ErrorKind::Store,
+        ErrorKind::Locked,
+        ErrorKind::Differences,
+        ErrorKind::DeliveryPending,
+        ErrorKind::Interrupted,
+        ErrorKind::Terminated,
+    ];
+
+    /// The kind that a process ended with; none for 0, and for what is no exit code of ours.
+    pub fn of_exit_code(code: i32) -> Option<ErrorKind> {
+        ErrorKind::ALL.into_iter().find(|kind| i32::from(kind.exit_code()) == code)
+    }
+
+    /// Whether the same may go well a little later, without anybody's help: what is out of reach or
+    /// full now, and what somebody ended. What the audit refused, and what is wrong with the pipeline,
+    /// its models or a value, never does.
+    pub fn may_pass(self) -> bool {
+        match self {
+            ErrorKind::Source
+            | ErrorKind::Store
+            | ErrorKind::Locked
+            | ErrorKind::DeliveryPending
+            | ErrorKind::Interrupted
+            | ErrorKind::Terminated => true,
+            ErrorKind::Bug
+            | ErrorKind::Usage
+            | ErrorKind::Pipeline
+            | ErrorKind::Fit
+            | ErrorKind::Model
+            | ErrorKind::Audit
+            | ErrorKind::Differences => false,
+        }
+    }
+
     /// The stable word for this kind in JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -77,24 +121,24 @@ impl ErrorKind {
 }
 
 /// An error with the place where it happened, the step that helps, and its cause.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     context: Vec<(&'static str, String)>,
     hint: Option<String>,
     diagnostics: Vec<Diagnostic>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Box::new(Inner {
             kind,
-            message: message.into(),
+            message: secret::without(&message.into()).into_owned(),
             context: Vec::new(),
             hint: None,
             diagnostics: Vec::new(),
@@ -104,18 +148,18 @@ impl Error {
 
     /// Where it happened: `("table", "public.orders")`. The innermost place is added first.
     pub fn at(mut self, what: &'static str, value: impl fmt::Display) -> Error {
-        self.0.context.push((what, value.to_string()));
+        self.0.context.push((what, secret::without(&value.to_string()).into_owned()));
         self
     }
 
     /// The next step that helps. The first hint given is the most specific one, so it stays.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
-        self.0.hint.get_or_insert_with(|| hint.into());
+        self.0.hint.get_or_insert_with(|| secret::without(&hint.into()).into_owned());
         self
     }
 
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -149,7 +193,7 @@ impl Error {
         let mut said = Vec::new();
         let mut next: Option<&(dyn std::error::Error + 'static)> = self.0.source.as_deref().map(|e| e as _);
         while let Some(error) = next {
-            let text = error.to_string();
+            let text = secret::without(&error.to_string()).into_owned();
             if !self.0.message.contains(&text) && !said.iter().any(|before: &String| before.contains(&text)) {
                 said.push(text);
             }

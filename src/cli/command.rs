@@ -20,7 +20,9 @@ use crate::run::extract::{Wanted, extract};
 use crate::run::plan::planned;
 use crate::run::report::{ErrorReport, Mode};
 use crate::run::{Alerts, Differences, Request, delivery, run};
+use crate::shown;
 use crate::star::audit::Strictness;
+use crate::store::Beginning;
 
 /// A night so far ahead is a slip of the pen, and would make every night before it count as had.
 const FARTHEST_NIGHT: chrono::TimeDelta = chrono::TimeDelta::days(1);
@@ -28,8 +30,23 @@ const FARTHEST_NIGHT: chrono::TimeDelta = chrono::TimeDelta::days(1);
 pub async fn dispatch(args: Args) -> u8 {
     let logs = super::logs::format(&args);
     match args.command {
-        Command::Run { pipeline, dry_run, exit_code, strict, accept, scheduled_for, no_notify } => {
+        Command::Run {
+            pipeline,
+            dry_run,
+            exit_code,
+            strict,
+            accept,
+            scheduled_for,
+            no_notify,
+            new_store,
+            accept_restored,
+        } => {
             let request = Request {
+                beginning: match (new_store, accept_restored) {
+                    (true, _) => Beginning::New,
+                    (false, true) => Beginning::Restored,
+                    (false, false) => Beginning::Usual,
+                },
                 mode: if dry_run { Mode::DryRun } else { Mode::Run },
                 strictness: if strict { Strictness::Strict } else { Strictness::Lenient },
                 accept,
@@ -64,9 +81,9 @@ pub async fn dispatch(args: Args) -> u8 {
         }
         Command::Snapshots(command) => snapshots::dispatch(command).await,
         Command::Deliver { pipeline, verify: true, .. } => verify_delivery(&pipeline).await,
-        Command::Deliver { pipeline, adopt, verify: false } => {
-            let adopt = if adopt { Adopt::TakeOver } else { Adopt::Refuse };
-            let delivery = stoppable(delivery::redeliver(&pipeline.path, adopt)).await;
+        Command::Deliver { pipeline, adopt: true, yes, verify: false } => adopt(&pipeline, yes).await,
+        Command::Deliver { pipeline, adopt: false, verify: false, .. } => {
+            let delivery = stoppable(delivery::redeliver(&pipeline.path, Adopt::Refuse)).await;
             finish(pipeline.format, delivery, render::delivery)
         }
         Command::Query(args) => query::query(args).await,
@@ -128,6 +145,25 @@ async fn check(pipeline: &PipelineArg) -> u8 {
         }
         Err(error) => fail(pipeline.format, &error),
     }
+}
+
+/// Shows what would become of the target's tables, asks, and takes them over.
+async fn adopt(pipeline: &PipelineArg, yes: bool) -> u8 {
+    let plan = match stoppable(delivery::takeover(&pipeline.path)).await {
+        Ok(plan) => plan,
+        Err(error) => return fail(pipeline.format, &error),
+    };
+    if pipeline.format == Format::Text {
+        print(&render::takeover(&plan));
+    }
+    let question = "Take them over?".to_owned();
+    if !plan.is_empty()
+        && let Err(error) = stoppable(snapshots::confirmed(yes, question)).await
+    {
+        return fail(pipeline.format, &error);
+    }
+    let delivery = stoppable(delivery::redeliver(&pipeline.path, Adopt::TakeOver)).await;
+    finish(pipeline.format, delivery, render::delivery)
 }
 
 async fn verify_delivery(pipeline: &PipelineArg) -> u8 {
@@ -204,6 +240,11 @@ static UNPRINTED: AtomicBool = AtomicBool::new(false);
 
 /// A closed pipe is the reader's right, not our failure; a full disk behind standard output is one.
 pub fn print(text: &str) {
+    print_raw(&shown::text(text));
+}
+
+/// The same for what programs read, byte by byte as it is.
+fn print_raw(text: &str) {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -224,7 +265,7 @@ pub fn exit_code(code: u8) -> u8 {
 
 pub fn print_json<T: Serialize>(value: &T) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => print(&format!("{text}\n")),
+        Ok(text) => print_raw(&format!("{text}\n")),
         Err(error) => render::say(&format!("error: cannot print JSON: {error}")),
     }
 }

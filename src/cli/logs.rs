@@ -1,12 +1,17 @@
 //! Logs go to stderr: STARMILL_LOG says how much of them, `--log-format` or STARMILL_LOG_FORMAT how.
 
+use std::fmt::Debug;
 use std::io::Write;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format as fields;
 
 use super::args::{Args, Command, LogFormat};
 use super::command::stderr_is_styled;
 use crate::run::ENDS;
+use crate::shown;
 
 pub const LEVEL: &str = "STARMILL_LOG";
 pub const FORMAT: &str = "STARMILL_LOG_FORMAT";
@@ -28,7 +33,7 @@ pub fn start(args: &Args) {
         .with_ansi(stderr_is_styled())
         .with_target(false);
     match format(args) {
-        LogFormat::Text => logs.init(),
+        LogFormat::Text => logs.fmt_fields(fields::debug_fn(field).delimited(" ")).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
 }
@@ -38,6 +43,15 @@ pub fn format(args: &Args) -> LogFormat {
         Ok("json") => LogFormat::Json,
         _ => LogFormat::Text,
     })
+}
+
+/// One field of a line: the message as it is, others by their names, none of them obeyed by a terminal.
+fn field(writer: &mut fields::Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        "message" => write!(writer, "{}", shown::line(&value)),
+        name => write!(writer, "{name}={}", shown::line(&value)),
+    }
 }
 
 /// A log that nobody can read, or that has no room, must not cost a night.

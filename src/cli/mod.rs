@@ -29,17 +29,36 @@ pub fn main() -> ExitCode {
     };
     logs::start(&args);
     keep_freed_blocks();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // The engine walks a query by calling itself, and takes it apart so; a query may have thousands of parts.
+    let work = std::thread::Builder::new().name("starmill".to_owned()).stack_size(STACK).spawn(|| work(args));
+    let code = work
+        .map_err(|error| error.to_string())
+        .and_then(|work| work.join().map_err(|_| "the command's thread ended by itself".to_owned()));
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            render::say(&format!("error: cannot start: {error}"));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Bytes of a thread's stack: reserved, and used as far as a query is deep.
+const STACK: usize = 32 << 20;
+
+fn work(args: args::Args) -> u8 {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             render::say(&format!("error: cannot start: {error}"));
-            return ExitCode::from(1);
+            return 1;
         }
     };
     let code = runtime.block_on(command::dispatch(args));
     // Work on other threads that nobody waits for any more must not hold up the exit.
     runtime.shutdown_background();
-    ExitCode::from(command::exit_code(code))
+    command::exit_code(code)
 }
 
 /// Lets glibc reuse large blocks instead of giving them back and faulting them in again, batch after

@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use unicode_width::UnicodeWidthStr;
 
 use crate::query::write::{Sink, formatters, is_null};
+use crate::shown;
 
 /// Rows whose widths are looked at before the first of them is printed.
 const WINDOW: usize = 1_000;
@@ -23,7 +24,8 @@ pub struct Aligned<W: Write> {
 
 impl<W: Write> Aligned<W> {
     pub fn new(out: W, schema: &SchemaRef) -> Aligned<W> {
-        let names: Vec<String> = schema.fields().iter().map(|field| plain(field.name())).collect();
+        let names: Vec<String> =
+            schema.fields().iter().map(|field| shown::line(field.name()).into_owned()).collect();
         Aligned {
             out,
             right: schema.fields().iter().map(|field| field.data_type().is_numeric()).collect(),
@@ -65,17 +67,6 @@ impl<W: Write> Aligned<W> {
     }
 }
 
-/// What a terminal would obey is shown instead.
-fn plain(text: &str) -> String {
-    match text.chars().any(char::is_control) {
-        true => text
-            .chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-            .collect(),
-        false => text.to_owned(),
-    }
-}
-
 impl<W: Write + Send> Sink for Aligned<W> {
     fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
         let formatters = formatters(batch)?;
@@ -83,7 +74,7 @@ impl<W: Write + Send> Sink for Aligned<W> {
             let cells = batch.columns().iter().zip(&formatters).map(|(column, formatter)| {
                 match is_null(column, row) {
                     true => Ok("NULL".to_owned()),
-                    false => formatter.value(row).try_to_string().map(|text| plain(&text)),
+                    false => formatter.value(row).try_to_string().map(|text| shown::line(&text).into_owned()),
                 }
             });
             self.waiting.push(cells.collect::<Result<_, _>>().map_err(io::Error::other)?);

@@ -1,6 +1,7 @@
 //! `starmill schedule` and `starmill notify`.
 
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::args::{Format, LogFormat, PipelineArg, ScheduleArgs};
 use super::command::{fail, print, print_json};
@@ -35,7 +36,8 @@ pub async fn schedule(args: ScheduleArgs, format: LogFormat) -> u8 {
 }
 
 async fn serve(args: ScheduleArgs, format: LogFormat) -> Result<u8> {
-    let signals = Signals::listen_patiently();
+    let (reload, reloads) = mpsc::unbounded_channel();
+    let signals = Signals::listen_patiently(reload);
     let orders = Orders {
         pipelines: args.pipelines,
         jobs: args.jobs.get(),
@@ -60,7 +62,7 @@ async fn serve(args: ScheduleArgs, format: LogFormat) -> Result<u8> {
     let hurry = async {
         signals.nth(2).await;
     };
-    Ok(match daemon.serve(stop, hurry).await {
+    Ok(match daemon.serve(stop, hurry, reloads).await {
         Stopped::Done { failed } => failed.unwrap_or(0),
         Stopped::Told { drained: true } => 0,
         Stopped::Told { drained: false } => last.first().await.exit_code(),

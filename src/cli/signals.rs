@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM, heard on a thread of their own: a busy engine must not keep them waiting.
+//! SIGINT, SIGTERM and SIGHUP, heard on a thread of their own: a busy engine must not keep them waiting.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::error::ErrorKind;
 
@@ -18,21 +18,21 @@ pub struct Signals(watch::Receiver<Vec<ErrorKind>>);
 impl Signals {
     /// Hears signals; the process is ended when it does not end itself soon after the first.
     pub fn listen() -> Signals {
-        Signals::listen_for(Some(PATIENCE))
+        Signals::listen_for(Some(PATIENCE), None)
     }
 
-    /// Hears signals; when the process ends is its own affair.
-    pub fn listen_patiently() -> Signals {
-        Signals::listen_for(None)
+    /// Hears signals; when the process ends is its own affair, and SIGHUP is a word of its own.
+    pub fn listen_patiently(reload: mpsc::UnboundedSender<()>) -> Signals {
+        Signals::listen_for(None, Some(reload))
     }
 
-    fn listen_for(patience: Option<Duration>) -> Signals {
+    fn listen_for(patience: Option<Duration>, reload: Option<mpsc::UnboundedSender<()>>) -> Signals {
         // One ear for the whole process, so that no step of a command misses what an earlier one heard.
         static HEARD: OnceLock<Signals> = OnceLock::new();
-        HEARD.get_or_init(|| Signals::begin(patience)).clone()
+        HEARD.get_or_init(|| Signals::begin(patience, reload)).clone()
     }
 
-    fn begin(patience: Option<Duration>) -> Signals {
+    fn begin(patience: Option<Duration>, reload: Option<mpsc::UnboundedSender<()>>) -> Signals {
         let (tell, heard) = watch::channel(Vec::new());
         let (ready, is_ready) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -45,6 +45,7 @@ impl Signals {
                 else {
                     return;
                 };
+                let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
                 // A write beyond `ulimit -f` is to fail, like one on a full disk, not to end the process.
                 let _too_large = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32));
                 let _ = ready.send(());
@@ -52,6 +53,14 @@ impl Signals {
                     let kind = tokio::select! {
                         _ = interrupt.recv() => ErrorKind::Interrupted,
                         _ = terminate.recv() => ErrorKind::Terminated,
+                        _ = hangup.recv() => match &reload {
+                            // A daemon's terminal is long gone, so this is a word to it.
+                            Some(reload) => {
+                                let _ = reload.send(());
+                                continue;
+                            }
+                            None => ErrorKind::Terminated,
+                        },
                     };
                     tell.send_modify(|signals| signals.push(kind));
                     let Some(patience) = patience else { continue };

@@ -78,7 +78,7 @@ fn verify(pipeline: &PipelineArg, references: &[String]) -> u8 {
 }
 
 /// Asks on a terminal; elsewhere nobody can answer, so the word has to be given before.
-async fn confirmed(yes: bool, question: String) -> Result<()> {
+pub async fn confirmed(yes: bool, question: String) -> Result<()> {
     if yes {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::Format;
 use super::render;
 use crate::progress::{Event, Progress};
+use crate::shown;
 
 pub struct Spinner {
     bar: ProgressBar,
@@ -44,7 +45,7 @@ impl Spinner {
                 let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
                 let count = rows.entry(table.clone()).or_default();
                 *count += more;
-                bar.set_message(format!("{table}: {} rows", HumanCount(*count)));
+                bar.set_message(format!("{}: {} rows", shown::line(&table), HumanCount(*count)));
             }
             // Above the line, and in a pipe too: it is said before anything is read.
             Event::Note(note) if format == Format::Text => {
@@ -52,7 +53,7 @@ impl Spinner {
             }
             Event::Note(_) => {}
             Event::Table { table, rows } => {
-                bar.set_message(format!("{table}: {} rows, done", HumanCount(rows)))
+                bar.set_message(format!("{}: {} rows, done", shown::line(&table), HumanCount(rows)))
             }
         })
     }

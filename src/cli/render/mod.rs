@@ -12,6 +12,7 @@ use super::command::stderr_is_styled;
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::run::report::RunReport;
+use crate::shown;
 use crate::star::number::Number;
 
 pub use operate::{
@@ -19,9 +20,18 @@ pub use operate::{
     verification, verified,
 };
 pub use plan::{checked, extraction, plan};
-pub use run::{delivery, run};
+pub use run::{delivery, run, takeover};
 
-fn table(header: &[&str], right: &[usize]) -> Table {
+/// A table whose cells a terminal doesn't obey, whoever wrote them.
+struct Rows(Table);
+
+impl Rows {
+    fn add_row<T: ToString>(&mut self, cells: impl IntoIterator<Item = T>) {
+        self.0.add_row(cells.into_iter().map(|cell| shown::line(&cell.to_string()).into_owned()));
+    }
+}
+
+fn table(header: &[&str], right: &[usize]) -> Rows {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|title| title.to_string()));
@@ -30,30 +40,30 @@ fn table(header: &[&str], right: &[usize]) -> Table {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
+    Rows(table)
 }
 
-fn block(table: &Table) -> String {
-    let lines = table.lines().map(|line| format!("  {}\n", line.trim_end()));
+fn block(rows: &Rows) -> String {
+    let lines = rows.0.lines().map(|line| format!("  {}\n", line.trim_end()));
     lines.collect()
 }
 
 /// A plain list.
 pub fn listing(header: &[&str], right: &[usize], lines: impl Iterator<Item = Vec<String>>) -> String {
     let mut rows = table(header, right);
-    rows.add_rows(lines);
+    lines.for_each(|line| rows.add_row(line));
     block(&rows)
 }
 
 /// The error that a kept report tells of.
 pub fn kept_error(report: &RunReport) -> String {
     let Some(error) = &report.error else { return String::new() };
-    let mut text = format!("\nerror: {}\n", error.message);
+    let mut text = format!("\nerror: {}\n", shown::line(&error.message));
     for cause in &error.causes {
-        text.push_str(&format!("  because: {cause}\n"));
+        text.push_str(&format!("  because: {}\n", shown::line(cause)));
     }
     if let Some(hint) = &error.hint {
-        text.push_str(&format!("  help: {hint}\n"));
+        text.push_str(&format!("  help: {}\n", shown::line(hint)));
     }
     text
 }
@@ -62,28 +72,38 @@ pub fn kept_error(report: &RunReport) -> String {
 pub fn error(error: &Error) {
     let styled = stderr_is_styled();
     for diagnostic in error.diagnostics() {
-        say(&format!("{}\n", diagnostic.render(styled)));
+        say_styled(&format!("{}\n", diagnostic.render(styled)));
     }
-    say(&format!("error: {}", error.message()));
+    say(&format!("error: {}", indented(error.message())));
     for (what, value) in error.context() {
-        say(&format!("  {what}: {value}"));
+        say(&format!("  {what}: {}", indented(value)));
     }
     for cause in error.causes() {
-        say(&format!("  because: {cause}"));
+        say(&format!("  because: {}", indented(&cause)));
     }
     if let Some(hint) = error.help() {
-        say(&format!("  help: {hint}"));
+        say(&format!("  help: {}", indented(hint)));
     }
 }
 
 pub fn diagnostics(diagnostics: &[&Diagnostic]) {
     for diagnostic in diagnostics {
-        say(&format!("{}\n", diagnostic.render(stderr_is_styled())));
+        say_styled(&format!("{}\n", diagnostic.render(stderr_is_styled())));
     }
+}
+
+/// Others' lines stay below ours: none of them begins where one of ours would.
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n    ")
 }
 
 /// A line on stderr; one that nobody reads any more is no reason to fail.
 pub fn say(line: &str) {
+    say_styled(&shown::text(line));
+}
+
+/// The same with colours of our own, whose words have been made harmless before.
+fn say_styled(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -54,7 +54,7 @@ pub fn plan(plan: &PlanSummary) -> String {
     }
     text.push_str(".\n");
     for warning in &plan.warnings {
-        text.push_str(&format!("\nwarning: {warning}\n"));
+        text.push_str(&format!("\nwarning: {}\n", crate::shown::line(warning)));
     }
     text
 }

@@ -3,8 +3,9 @@
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::{block, grouped, table};
-use crate::load::Delivery;
+use crate::load::{Delivery, TakenOver};
 use crate::run::report::{Mode, Outcome, RunReport};
+use crate::shown;
 use crate::star::audit::{ControlLine, Verdict};
 use crate::star::diff::{ExampleKind, Presence, TableDiff};
 use crate::star::session::Effort;
@@ -33,7 +34,7 @@ pub fn run(report: &RunReport, folder: &str) -> String {
         text.push_str(&whereabouts(report, folder));
     }
     for warning in &report.warnings {
-        text.push_str(&format!("\nwarning: {warning}\n"));
+        text.push_str(&format!("\nwarning: {}\n", crate::shown::line(warning)));
     }
     text
 }
@@ -90,7 +91,7 @@ fn controls(report: &RunReport) -> String {
             coverage.covered, coverage.columns
         ));
         if !coverage.uncovered.is_empty() {
-            text.push_str(&format!("; not covered: {}", coverage.uncovered.join(", ")));
+            text.push_str(&format!("; not covered: {}", shown::line(&coverage.uncovered.join(", "))));
         }
         text.push_str(".\n");
     }
@@ -125,7 +126,7 @@ fn offence(line: &ControlLine) -> String {
         grouped(&line.source.difference(&line.star))
     );
     for example in &line.examples {
-        text.push_str(&format!("      {example}\n"));
+        text.push_str(&format!("      {}\n", shown::line(example)));
     }
     text
 }
@@ -200,9 +201,10 @@ fn details(diff: &TableDiff) -> String {
             ExampleKind::Removed => "-",
             ExampleKind::Changed => "~",
         };
-        text.push_str(&format!("    {sign} {}", example.key));
+        text.push_str(&format!("    {sign} {}", shown::line(&example.key)));
         for change in &example.changes {
-            text.push_str(&format!("\n        {}: {} → {}", change.column, change.old, change.new));
+            let [column, old, new] = [&change.column, &change.old, &change.new].map(|text| shown::line(text));
+            text.push_str(&format!("\n        {column}: {old} → {new}"));
         }
         text.push('\n');
     }
@@ -243,4 +245,24 @@ pub fn delivery(delivery: &Delivery) -> String {
         ]);
     }
     format!("  Delivered into schema {} of {}:\n\n{}", delivery.schema, delivery.target, block(&rows))
+}
+
+/// What taking over would do to tables that are there already.
+pub fn takeover(plan: &[TakenOver]) -> String {
+    if plan.is_empty() {
+        return "  The target has no tables of these names.\n".to_owned();
+    }
+    let mut rows = table(&["table", "rows now", "rows of the star", "columns retyped"], &[1, 2]);
+    for line in plan {
+        rows.add_row([
+            line.table.clone(),
+            HumanCount(line.rows).to_string(),
+            HumanCount(line.star_rows).to_string(),
+            line.retyped.join(", "),
+        ]);
+    }
+    format!(
+        "  Taking over deletes the rows that the star does not have, and changes those that differ:\n\n{}",
+        block(&rows)
+    )
 }
