@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::Alert;
@@ -19,7 +19,9 @@ pub async fn run(command: &[String], alert: &Alert) -> Result<()> {
         .args(args)
         .env("STARMILL_EVENT", alert.event.word())
         .env("STARMILL_PIPELINE", &alert.pipeline)
-        .env("STARMILL_TEXT", &alert.text)
+        .env("STARMILL_TEXT", bounded(&alert.text))
+        // A program that tells people needs no key of the source's or the target's.
+        .env_remove("PGPASSWORD")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -30,14 +32,37 @@ pub async fn run(command: &[String], alert: &Alert) -> Result<()> {
         // A program that doesn't read what it is told has been told all the same.
         let _ = stdin.write_all(&body).await;
     }
-    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.map_err(|_| {
+    let mut stderr = child.stderr.take();
+    let mut said = Vec::new();
+    let end = async {
+        if let Some(stderr) = &mut stderr {
+            // All of it is read, lest the program wait for a reader, and little of it is kept.
+            let _ = (&mut *stderr).take(KEPT).read_to_end(&mut said).await;
+            let _ = tokio::io::copy(stderr, &mut tokio::io::sink()).await;
+        }
+        child.wait().await
+    };
+    let ended = tokio::time::timeout(PATIENCE, end).await.map_err(|_| {
         Error::new(ErrorKind::Store, format!("`{program}` did not end within {} s", PATIENCE.as_secs()))
     })?;
-    let output = ended.or_error(ErrorKind::Store, || format!("cannot wait for `{program}`"))?;
-    if output.status.success() {
+    let status = ended.or_error(ErrorKind::Store, || format!("cannot wait for `{program}`"))?;
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next().unwrap_or_default().to_owned();
-    Err(Error::new(ErrorKind::Store, format!("`{program}` ended with {}", output.status)).caused_by(said))
+    let said = String::from_utf8_lossy(&said);
+    let mut said = said.lines().next().unwrap_or_default().to_owned();
+    // It may repeat its arguments, and those may hold a secret.
+    for arg in args.iter().filter(|arg| arg.len() > 3) {
+        said = said.replace(arg.as_str(), "…");
+    }
+    Err(Error::new(ErrorKind::Store, format!("`{program}` ended with {status}")).caused_by(said))
+}
+
+/// Bytes of what a program says that are kept.
+const KEPT: u64 = 4_096;
+
+/// A text that fits into an environment, which the system bounds.
+fn bounded(text: &str) -> &str {
+    let end = (0..=text.len().min(8_192)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
 }

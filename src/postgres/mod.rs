@@ -2,6 +2,7 @@
 //! users expect, its session pinned, its errors told by what the reader can do.
 
 mod parameters;
+mod refusal;
 mod tap;
 mod tls;
 
@@ -22,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::PostgresUrl;
 use parameters::parameters;
+use refusal::error_text;
 use tap::Connector;
 pub use tap::Tap;
 use tls::SslMode;
@@ -121,6 +123,10 @@ pub struct Cancellation {
     connector: Connector,
 }
 
+/// What tokio-postgres takes when nothing is said: as long as kernels do.
+const KERNELS_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long what was sent may stay without an acknowledgement.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
@@ -144,6 +150,13 @@ impl Server {
         if config.get_application_name().is_none() {
             config.application_name(format!("starmill {}", pins.pipeline));
         }
+        // A host that is gone without a word is noticed in a minute or two, not in two hours.
+        if config.get_keepalives_idle() == KERNELS_IDLE {
+            config.keepalives_idle(Duration::from_secs(30));
+            config.keepalives_interval(config.get_keepalives_interval().unwrap_or(Duration::from_secs(10)));
+            config.keepalives_retries(config.get_keepalives_retries().unwrap_or(6));
+        }
+        config.tcp_user_timeout(config.get_tcp_user_timeout().copied().unwrap_or(UNACKNOWLEDGED));
         config.connect_timeout(*config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT));
         let path: Vec<String> = pins.search_path.iter().map(|schema| quote_identifier(schema)).collect();
         let statement_timeout = pins
@@ -292,64 +305,6 @@ impl Server {
         };
         ours.caused_by(error_text(&error)).hint(hint)
     }
-
-    /// An error of a statement, told by what the reader can do.
-    pub fn error(&self, error: tokio_postgres::Error, doing: impl Into<String>) -> Error {
-        let doing = doing.into();
-        let Some(db) = error.as_db_error() else {
-            return Error::new(
-                self.side.unreachable(),
-                format!("{doing}: the connection to the {} was lost", self.side.word()),
-            )
-            .caused_by(error_text(&error))
-            .hint("nothing was published; run again when the server is back");
-        };
-        let code = db.code();
-        let (kind, hint) = match code {
-            &SqlState::INSUFFICIENT_PRIVILEGE if db.message().contains("row-level security") => (
-                self.side.unfit(),
-                Some(
-                    "a part of a table is never taken for the whole: give the role BYPASSRLS, or connect as one that sees all rows",
-                ),
-            ),
-            &SqlState::INSUFFICIENT_PRIVILEGE => {
-                (self.side.unfit(), Some("GRANT the role what it needs, or connect as another"))
-            }
-            &SqlState::LOCK_NOT_AVAILABLE => (
-                self.side.unreachable(),
-                Some("another session holds a conflicting lock: run again later, or raise `lock_timeout`"),
-            ),
-            &SqlState::QUERY_CANCELED if db.message().contains("statement timeout") => (
-                self.side.unreachable(),
-                Some("raise `statement_timeout` in [source], or where the server sets it for the role"),
-            ),
-            &SqlState::QUERY_CANCELED => {
-                (self.side.unreachable(), Some("somebody cancelled it on the server; run again"))
-            }
-            &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN => {
-                (self.side.unreachable(), Some("the server ended the session; run again when it is back"))
-            }
-            &SqlState::T_R_SERIALIZATION_FAILURE => (
-                self.side.unreachable(),
-                Some(
-                    "on a standby, replay removed rows that the snapshot needed: raise max_standby_streaming_delay, or set hot_standby_feedback",
-                ),
-            ),
-            &SqlState::DISK_FULL | &SqlState::OUT_OF_MEMORY => {
-                (self.side.unreachable(), Some("the server ran out of space or memory"))
-            }
-            _ => (self.side.unfit(), None),
-        };
-        let mut cause = format!("{}: {}", db.severity(), db.message());
-        if let Some(detail) = db.detail() {
-            cause.push_str(&format!(" ({detail})"));
-        }
-        let ours = Error::new(kind, doing).caused_by(cause);
-        match hint.map(str::to_owned).or(db.hint().map(str::to_owned)) {
-            Some(hint) => ours.hint(hint),
-            None => ours,
-        }
-    }
 }
 
 /// A connection that did not come about.
@@ -422,21 +377,4 @@ fn wants_otherwise(error: &tokio_postgres::Error) -> bool {
         Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
         None => tls::hint(&error_text(error)).is_some(),
     }
-}
-
-/// tokio-postgres says "error connecting to server" and hides why one level below.
-fn error_text(error: &tokio_postgres::Error) -> String {
-    let mut text = match error.as_db_error() {
-        Some(db) => format!("{}: {}", db.severity(), db.message()),
-        None => error.to_string(),
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if error.as_db_error().is_none() && !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }

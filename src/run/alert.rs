@@ -75,7 +75,9 @@ pub fn remember(deployment: &Deployment, alert: &Alert) -> Wanted {
             let said = open.as_ref().is_some_and(same);
             let since = open.map_or(alert.at, |open| open.since);
             let note = IncidentNote { kind, run: alert.run.clone(), night: alert.scheduled_for, since };
-            (if said { Ok(()) } else { store.keep_note(&note) }, !said && wants(kind))
+            // Where a store should be and is not, none is made for a note's sake.
+            let keeps = !said && store.folder().exists();
+            (if keeps { store.keep_note(&note) } else { Ok(()) }, !said && wants(kind))
         }
     };
     if let Err(error) = noted {

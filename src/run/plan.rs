@@ -29,10 +29,37 @@ pub struct Plan {
 
 /// The plan of a pipeline whose store, if there is one that can be read, says what the last run read.
 pub async fn planned(path: &Path) -> Result<Plan> {
-    let pipeline = pipeline::read(path)?;
+    let (pipeline, found) = pipeline::read_with_mistakes(path)?;
+    if found.iter().any(Diagnostic::is_error) {
+        return Err(with_more(path, pipeline, found).await);
+    }
+    let pipeline = match pipeline {
+        Some(pipeline) => Pipeline { warnings: found, ..pipeline },
+        None => pipeline::read(path)?,
+    };
     let published = Store::new(&pipeline.deployment.store.folder).published().ok().flatten();
     let known = published.map(|published| published.manifest.source).unwrap_or_default();
     plan(pipeline, &known).await
+}
+
+/// The mistakes of a pipeline's own words, and those that the source shows, in one round.
+async fn with_more(path: &Path, pipeline: Option<Pipeline>, mut found: Vec<Diagnostic>) -> Error {
+    let shown = path.display().to_string();
+    let more = async {
+        let pipeline = pipeline?;
+        let source = Source::open(&pipeline).await.ok()?;
+        let catalog = source.catalog(&pipeline).await.ok()?;
+        let budget = Budget { memory: pipeline.deployment.run.memory, scratch: std::env::temp_dir() };
+        let session =
+            Session::new(pipeline.deployment.timezone, &runtime(&budget).ok()?, Effort::Full).ok()?;
+        design(&pipeline, &catalog, &session).await.ok()?.err()
+    };
+    for diagnostic in more.await.into_iter().flatten() {
+        if !found.contains(&diagnostic) {
+            found.push(diagnostic);
+        }
+    }
+    mistakes(&shown, found)
 }
 
 /// Opens the source, reads its catalog, and holds the pipeline against it.

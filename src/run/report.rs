@@ -162,10 +162,9 @@ impl RunReport {
     }
 
     /// Whether its night needs no other run: it published, or what stopped it does not pass by itself.
-    /// What the audit refused, and what is wrong with the pipeline or its models, never does.
     pub fn is_final(&self) -> bool {
-        let passing = [ErrorKind::Source, ErrorKind::Store, ErrorKind::Interrupted, ErrorKind::Terminated];
-        self.snapshot.is_some() || passing.iter().all(|kind| kind.exit_code() != self.exit_code)
+        let kind = ErrorKind::of_exit_code(i32::from(self.exit_code));
+        self.snapshot.is_some() || !kind.is_some_and(ErrorKind::may_pass)
     }
 
     /// Whether a night of the schedule was had by this run.

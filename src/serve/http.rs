@@ -1,15 +1,23 @@
 //! Health and metrics over HTTP, for those who watch over the scheduler.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::PoisonError;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 use super::post::Standing;
 use super::{Board, metrics};
@@ -32,8 +40,73 @@ pub async fn answer(listener: TcpListener, board: Board) {
         .route("/health/{pipeline}", get(health_of))
         .route("/metrics", get(metrics_text))
         .with_state(board);
-    if let Err(error) = axum::serve(listener, router).await {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    if let Err(error) = axum::serve(Bounded { listener, places }, router).await {
         tracing::error!(%error, "the HTTP endpoint ended");
+    }
+}
+
+/// Connections at once; who comes later waits, and leaves the nights their files.
+const CONNECTIONS: usize = 64;
+/// How long a connection may last: who asks does so at once, and again later.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+/// A port that takes so many connections at once, each for so long.
+struct Bounded {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Listener for Bounded {
+    type Io = Timed;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Timed, SocketAddr) {
+        // The semaphore is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        (Timed { stream, ends: Box::pin(tokio::time::sleep(LIFETIME)), _place: place }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that is cut when its time is over.
+struct Timed {
+    stream: TcpStream,
+    ends: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsyncRead for Timed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context,
+        into: &mut ReadBuf,
+    ) -> Poll<io::Result<()>> {
+        if self.ends.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Timed {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.ends.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::notify::{Alert, send};
+use crate::pipeline;
 use crate::run::alert::{self, Wanted};
 use night::Ended;
 use post::Post;
@@ -76,8 +77,22 @@ impl Daemon {
         let now = clock::now();
         let (mut posts, mut stores, mut names) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut timetable = Timetable::new(orders.jobs);
+        let mut broken = None;
         for path in &orders.pipelines {
-            let (post, schedule) = Post::open(path)?;
+            let (post, schedule) = match Post::open(path) {
+                Ok(opened) => opened,
+                // The others' nights are not theirs to suffer from it.
+                Err(error) if orders.pipelines.len() > 1 => {
+                    tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline is left out until it is mended and SIGHUP comes");
+                    broken.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            // Its night would tell the same; who begins the scheduler hears it by day.
+            if let Err(error) = pipeline::read(path) {
+                tracing::error!(pipeline = post.deployment.name, error = %told_whole(&error), "the pipeline's nights will fail");
+            }
             if !stores.insert(post.deployment.store.folder.clone()) {
                 let message =
                     format!("two pipelines have the store {}", post.deployment.store.folder.display());
@@ -94,6 +109,9 @@ impl Daemon {
             }
             posts.push(post);
         }
+        if let (true, Some(error)) = (posts.is_empty(), broken) {
+            return Err(error);
+        }
         let board = Arc::new(RwLock::new(posts.iter().map(Post::standing).collect()));
         Ok(Daemon { orders, posts, timetable, board, alerts: JoinSet::new(), failed: None })
     }
@@ -104,7 +122,12 @@ impl Daemon {
 
     /// Looks after the pipelines until it is told to stop, or, with `once`, until nothing is due.
     /// `stop` is the first word to end; after `hurry` running nights are given up at once.
-    pub async fn serve(mut self, stop: impl Future<Output = ()>, hurry: impl Future<Output = ()>) -> Stopped {
+    pub async fn serve(
+        mut self,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+        mut reload: mpsc::UnboundedReceiver<()>,
+    ) -> Stopped {
         let (abandon, abandoned) = watch::channel(false);
         let mut nights: JoinSet<(usize, Ended)> = JoinSet::new();
         tokio::pin!(stop);
@@ -131,12 +154,36 @@ impl Daemon {
             tokio::select! {
                 () = clock::sleep_towards(until) => {}
                 Some(ended) = nights.join_next(), if !nights.is_empty() => self.note(ended),
+                Some(()) = reload.recv() => self.reload(),
                 () = &mut stop => break,
             }
         }
         let drained = self.drain(nights, &abandon, hurry).await;
         self.hasty_alerts().await;
         Stopped::Told { drained }
+    }
+
+    /// Reads the pipelines again: where they deliver, who is told, when their nights are. A night that
+    /// runs is not disturbed; a pipeline that is wrong now goes on as it was.
+    fn reload(&mut self) {
+        for (entry, post) in self.posts.iter_mut().enumerate() {
+            match Post::open(&post.path) {
+                Ok((fresh, schedule)) if fresh.deployment.store.folder == post.deployment.store.folder => {
+                    post.deployment = fresh.deployment;
+                    self.timetable.reschedule(entry, schedule);
+                    tracing::info!(pipeline = post.deployment.name, "the pipeline was read again");
+                }
+                Ok(_) => tracing::error!(
+                    pipeline = post.deployment.name,
+                    "its store has moved: start the scheduler anew for that"
+                ),
+                Err(error) => tracing::error!(
+                    pipeline = post.deployment.name,
+                    error = %told_whole(&error),
+                    "the pipeline cannot be read again, and goes on as it was"
+                ),
+            }
+        }
     }
 
     fn take(&mut self, step: Step, nights: &mut JoinSet<(usize, Ended)>, abandoned: &watch::Receiver<bool>) {
@@ -250,6 +297,13 @@ impl Daemon {
         });
         *self.board.write().unwrap_or_else(PoisonError::into_inner) = standings.collect();
     }
+}
+
+/// An error in one line, its first mistake with it.
+fn told_whole(error: &Error) -> String {
+    let mistake = error.diagnostics().first().map(|mistake| mistake.message.clone());
+    let more = mistake.or_else(|| error.causes().into_iter().next());
+    more.map_or(error.to_string(), |more| format!("{error}: {more}"))
 }
 
 /// The next nights of a pipeline.

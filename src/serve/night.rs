@@ -165,16 +165,13 @@ fn unheard(code: Option<i32>) -> String {
 }
 
 fn end(code: Option<i32>) -> End {
-    let is = |kind: ErrorKind| code == Some(i32::from(kind.exit_code()));
-    match code {
-        Some(0) => End::Well,
-        _ if is(ErrorKind::DeliveryPending) => End::Pending,
-        _ if is(ErrorKind::Locked) => End::Locked,
-        _ if is(ErrorKind::Source) || is(ErrorKind::Store) => End::Passing,
-        // Somebody ended the process; the night is still to be had.
-        // What killed it may be a lack of memory that passes.
-        None => End::Passing,
-        _ if is(ErrorKind::Interrupted) || is(ErrorKind::Terminated) => End::Passing,
+    // What killed it may be a lack of memory that passes.
+    let Some(code) = code else { return End::Passing };
+    match ErrorKind::of_exit_code(code) {
+        None if code == 0 => End::Well,
+        Some(ErrorKind::DeliveryPending) => End::Pending,
+        Some(ErrorKind::Locked) => End::Locked,
+        Some(kind) if kind.may_pass() => End::Passing,
         _ => End::Badly,
     }
 }

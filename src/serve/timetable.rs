@@ -112,6 +112,11 @@ impl Timetable {
         self.entries.len() - 1
     }
 
+    /// Gives a pipeline another schedule; what it is doing goes on.
+    pub fn reschedule(&mut self, entry: usize, schedule: Schedule) {
+        self.entries[entry].schedule = schedule;
+    }
+
     /// Makes a delivery that an earlier scheduler left undone the first thing to do.
     pub fn owe_delivery(&mut self, entry: usize, now: DateTime<Utc>) {
         let entry = &mut self.entries[entry];
@@ -213,8 +218,10 @@ impl Entry {
             }
             State::Resting { last, until } => match newest.filter(|night| *night > last.night) {
                 Some(night) => {
-                    // The next night has come. It delivers what is pending first, so nothing is lost.
-                    if last.night > self.had {
+                    // The next night has come. It delivers what is pending first, so nothing is lost. What only
+                    // waited for another run was never tried, and that run says itself how it went.
+                    let only_waited = last.waited && last.number == 0;
+                    if last.night > self.had && !only_waited {
                         steps.push(Step::GiveUp { entry: index, night: last.night });
                     }
                     self.had = self.had.max(last.night);
