@@ -95,10 +95,14 @@ fn another_stores_star_and_somebody_elses_table_are_not_overwritten() {
     two.set("SHOP_TARGET", &target.url());
     one.night();
     two.starmill(&["run", "pipelines/shop.toml"])
+        .exits(8)
+        .warns("is gone")
+        .warns("schema mart holds snapshot");
+    two.starmill(&["run", "--new-store", "pipelines/shop.toml"])
         .exits(11)
         .warns("holds the star of another store")
         .warns("deliver --adopt");
-    two.starmill(&["deliver", "--adopt", "pipelines/shop.toml"]).exits(0);
+    two.starmill(&["deliver", "--adopt", "--yes", "pipelines/shop.toml"]).exits(0);
     one.starmill(&["deliver", "pipelines/shop.toml"]).exits(8).warns("holds the star of another store");
     let theirs = cluster().database();
     theirs.sql("CREATE SCHEMA mart; CREATE TABLE mart.dim_customer (mine text); INSERT INTO mart.dim_customer VALUES ('precious')");
@@ -121,7 +125,7 @@ fn a_store_that_numbers_its_members_otherwise_can_take_over_a_target() {
     two.edit("data/shop/shipping_carriers.csv", "2,UPS", "1,DHL\n2,UPS");
     two.night();
     two.set("SHOP_TARGET", &target.url());
-    two.starmill(&["deliver", "--adopt", "pipelines/shop.toml"]).exits(0);
+    two.starmill(&["deliver", "--adopt", "--yes", "pipelines/shop.toml"]).exits(0);
     assert_eq!(
         target.sql("SELECT string_agg(carrier_key || ' ' || coalesce(carrier_name, '-'), ', ' ORDER BY carrier_key) FROM mart.dim_carrier"),
         "-1 -, 1 UPS, 2 Post, national, 3 Kurier \"Blitz\", 4 Never used, 5 DHL"
@@ -139,7 +143,7 @@ fn a_changed_key_is_changed_in_the_target_too() {
     project.starmill(&["run", "pipelines/p.toml"]).exits(0);
     project.write("data/t.csv", "a,b,c\n1,1,0.1\n1,2,0.2\n,3,0.3\n");
     project.edit("pipelines/p.toml", "key = [\"a\"]", "key = [\"b\"]");
-    project.edit("sql/p/m.sql", "SELECT a, b, c", "SELECT a, b, CAST(c AS text) AS c");
+    project.edit("sql/p/m.sql", "SELECT a, b, c", "SELECT a, b, CAST(CAST(c AS numeric(10,1)) AS text) AS c");
     project.starmill(&["run", "pipelines/p.toml"]).exits(3).warns("(key a)").warns("(key b)");
     project.starmill(&["run", "--accept", "m", "pipelines/p.toml"]).exits(0);
     assert_eq!(target.sql("SELECT b, a, c FROM mart.m ORDER BY b"), "1|1|0.1\n2|1|0.2\n3||0.3");

@@ -153,11 +153,11 @@ fn strict_refuses_what_is_otherwise_noted() {
     project
         .starmill(&["run", "--dry-run", "pipelines/shop.toml"])
         .exits(0)
-        .says("note  fact_order_items  carrier_key not found in dim_carrier");
+        .says("note  fact_order_items  carrier_key unknown: carrier_id is NULL");
     project
         .starmill(&["run", "--dry-run", "--strict", "pipelines/shop.toml"])
         .exits(7)
-        .says("FAILED  fact_order_items  carrier_key not found in dim_carrier");
+        .says("FAILED  fact_order_items  carrier_key unknown: carrier_id is NULL");
 }
 
 #[test]

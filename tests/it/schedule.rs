@@ -243,7 +243,7 @@ fn what_may_pass_is_tried_again_and_told_when_it_did_not_and_when_it_did() {
     for line in [
         "starmill_incident{pipeline=\"shop\"} 0",
         "starmill_table_rows{pipeline=\"shop\",table=\"order_summary\"} 5000",
-        "starmill_controls{pipeline=\"shop\",verdict=\"passed\"} 38",
+        "starmill_controls{pipeline=\"shop\",verdict=\"passed\"} 39",
         "starmill_last_success_timestamp_seconds{pipeline=\"shop\"} 179531",
         "starmill_snapshot_age_seconds{pipeline=\"shop\"} ",
     ] {

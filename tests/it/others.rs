@@ -1,0 +1,218 @@
+//! A target is other people's too: what they hung on a delivered table stays, and what stands in the way
+//! is named.
+
+use crate::support::{Database, Project, cluster};
+
+const TOML: &str = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[target]\nurl = \"URL\"\nschema = \"mart\"\n\
+    [dimension.dim_a]\nkey = [\"id\"]\nsurrogate = \"a_key\"\n[summary.s]\nkey = [\"id\"]\n";
+
+fn project(database: &Database) -> Project {
+    let project = Project::of(
+        &TOML.replace("URL", &database.url()),
+        &[("dim_a", "SELECT id, name FROM a"), ("s", "SELECT id, CAST(n AS int) AS n, name FROM a")],
+        "CREATE TABLE a (id int PRIMARY KEY, name text, n int);",
+        &[("a", "id,name,n\n10,Ann,1\n20,Ben,2\n")],
+    );
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    project
+}
+
+const RUN: [&str; 2] = ["run", "pipelines/p.toml"];
+
+#[test]
+fn what_a_dba_hung_on_a_table_stays_through_changes_and_retypes() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql(
+        "ALTER TABLE mart.s ADD COLUMN note text; UPDATE mart.s SET note = 'by hand ' || id; \
+         ALTER TABLE mart.s ADD COLUMN twice bigint GENERATED ALWAYS AS (id * 2) STORED; \
+         ALTER TABLE mart.s ADD CONSTRAINT names UNIQUE (name); ALTER TABLE mart.s ALTER COLUMN name SET NOT NULL; \
+         ALTER TABLE mart.s ADD CONSTRAINT positive CHECK (n >= 0); CREATE INDEX of_n ON mart.s (n); \
+         COMMENT ON COLUMN mart.s.n IS 'how many'; \
+         CREATE TABLE mart.theirs (s_id int REFERENCES mart.s (id)); INSERT INTO mart.theirs VALUES (10); \
+         CREATE TABLE mart.of_keys (a_key bigint REFERENCES mart.dim_a (a_key)); INSERT INTO mart.of_keys VALUES (1)",
+    );
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Ben,2\n30,Cem,3\n");
+    project.starmill(&RUN).exits(0);
+    let rows = || database.sql("SELECT id, n, name, note, twice FROM mart.s ORDER BY id");
+    assert_eq!(rows(), "10|5|Ann|by hand 10|20\n20|2|Ben|by hand 20|40\n30|3|Cem||60");
+    // A column that gets another type keeps its index, check and comment, and its place.
+    project.write("sql/p/s.sql", "SELECT id, CAST(n AS bigint) AS n, name FROM a");
+    project.write("data/a.csv", "id,name,n\n10,Ann,6\n20,Ben,2\n30,Cem,3\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(rows(), "10|6|Ann|by hand 10|20\n20|2|Ben|by hand 20|40\n30|3|Cem||60");
+    let hung = database.sql(
+        "SELECT (SELECT count(*) FROM pg_constraint WHERE conname IN ('names', 'positive')), \
+                (SELECT count(*) FROM pg_indexes WHERE indexname = 'of_n'), \
+                (SELECT attnotnull FROM pg_attribute WHERE attrelid = 'mart.s'::regclass AND attname = 'name'), \
+                col_description('mart.s'::regclass, 2), \
+                (SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'mart.s'::regclass AND attnum = 2)",
+    );
+    assert_eq!(hung, "2|1|t|how many|bigint");
+    // A column of ours that the star no longer has goes; theirs doesn't.
+    project.write("sql/p/s.sql", "SELECT id, name FROM a");
+    database.sql("ALTER TABLE mart.s DROP CONSTRAINT positive; DROP INDEX mart.of_n");
+    project.starmill(&RUN).exits(0);
+    let columns = "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'mart.s'::regclass AND attnum > 0 AND NOT attisdropped";
+    assert_eq!(database.sql(columns), "id,name,note,twice");
+}
+
+#[test]
+fn what_stands_in_the_way_is_named_and_nothing_is_destroyed() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql("ALTER TABLE mart.s ADD COLUMN note text; UPDATE mart.s SET note = 'precious'");
+    project.edit("pipelines/p.toml", "[summary.s]\nkey = [\"id\"]", "[summary.s]\nkey = [\"name\"]");
+    let accepted = ["run", "--accept", "s", "pipelines/p.toml"];
+    project.starmill(&accepted).exits(11).warns("note").warns("would be lost").never_shows("CASCADE");
+    assert_eq!(database.sql("SELECT count(note) FROM mart.s"), "2");
+    project.edit("pipelines/p.toml", "[summary.s]\nkey = [\"name\"]", "[summary.s]\nkey = [\"id\"]");
+    project.starmill(&accepted).exits(0);
+    // A table that the star no longer has, with somebody's column.
+    project.edit("pipelines/p.toml", "[summary.s]\nkey = [\"id\"]\n", "");
+    project.starmill(&RUN).exits(11).warns("the column note").warns("DROP TABLE").never_shows("CASCADE");
+    assert_eq!(database.sql("SELECT count(note) FROM mart.s"), "2");
+    // A view on a column that goes: the server's own advice would destroy it.
+    let database = cluster().database();
+    let project = self::project(&database);
+    database.sql("CREATE VIEW mart.v AS SELECT n FROM mart.s");
+    project.write("sql/p/s.sql", "SELECT id, name FROM a");
+    project.starmill(&RUN).exits(11).warns("view v depends on column n").never_shows("CASCADE");
+    assert_eq!(database.sql("SELECT count(*) FROM mart.v"), "2");
+    // A column that must have a value, which no row of the star brings.
+    let database = cluster().database();
+    let project = self::project(&database);
+    database.sql("ALTER TABLE mart.s ADD COLUMN owner text NOT NULL DEFAULT 'x'; ALTER TABLE mart.s ALTER COLUMN owner DROP DEFAULT");
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Ben,2\n30,Cem,3\n");
+    project.starmill(&RUN).exits(11).warns("owner").warns("SET DEFAULT");
+}
+
+#[test]
+fn what_goes_with_a_column_a_key_or_a_table_is_named_before_it_goes() {
+    let fresh = || {
+        let database = cluster().database();
+        let project = project(&database);
+        (database, project)
+    };
+    // A foreign key that would take its rows along.
+    let (database, project) = fresh();
+    database.sql("ALTER TABLE mart.s ADD UNIQUE (name); CREATE TABLE mart.theirs (name text REFERENCES mart.s (name) ON DELETE CASCADE); INSERT INTO mart.theirs VALUES ('Ann'), ('Ben')");
+    project.edit("pipelines/p.toml", "[summary.s]\nkey = [\"id\"]", "[summary.s]\nkey = [\"name\"]");
+    project.starmill(&["run", "--accept", "s", "pipelines/p.toml"]).exits(11).warns("theirs");
+    assert_eq!(database.sql("SELECT count(*) FROM mart.theirs"), "2");
+    // What hangs on a column of ours.
+    let (database, project) = fresh();
+    database.sql("ALTER TABLE mart.s ADD CONSTRAINT mine CHECK (n > 0); CREATE INDEX my_index ON mart.s (name) WHERE n > 0");
+    project.write("sql/p/s.sql", "SELECT id, name FROM a");
+    project.starmill(&RUN).exits(11).warns("the constraint mine").warns("the index my_index");
+    database.sql("DROP INDEX mart.my_index; ALTER TABLE mart.s DROP CONSTRAINT mine");
+    project.starmill(&["deliver", "pipelines/p.toml"]).exits(0);
+    // And on a table.
+    let (database, project) = fresh();
+    database
+        .sql("CREATE INDEX my_index ON mart.s (n); CREATE RULE r AS ON DELETE TO mart.s DO ALSO SELECT 1");
+    project.edit("pipelines/p.toml", "[summary.s]\nkey = [\"id\"]\n", "");
+    project.starmill(&RUN).exits(11).warns("the index my_index").warns("the rule r");
+    assert_eq!(database.sql("SELECT count(*) FROM mart.s"), "2");
+    // A column of theirs, when the star gets one of its name.
+    let (database, project) = fresh();
+    database.sql("ALTER TABLE mart.s ADD COLUMN note text; UPDATE mart.s SET note = 'precious'");
+    project.write("sql/p/s.sql", "SELECT id, CAST(n AS int) AS n, name, 'ours' AS note FROM a");
+    project.starmill(&RUN).exits(11).warns("a column note already");
+    assert_eq!(database.sql("SELECT count(*) FROM mart.s WHERE note = 'precious'"), "2");
+    // A table that another pipeline delivers.
+    let (database, project) = fresh();
+    let other = Project::of(
+        &TOML.replace("URL", &database.url()).replace("name = \"p\"", "name = \"q\""),
+        &[("dim_a", "SELECT id, name FROM a"), ("s", "SELECT id, name FROM a")],
+        "CREATE TABLE a (id int PRIMARY KEY, name text, n int);",
+        &[("a", "id,name,n\n1,Zoe,1\n")],
+    );
+    other.starmill(&RUN).exits(11).warns("belongs to the pipeline p");
+    other
+        .starmill(&["deliver", "--adopt", "--yes", "pipelines/p.toml"])
+        .exits(8)
+        .warns("belongs to the pipeline p");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+}
+
+#[test]
+fn a_table_that_a_view_of_the_source_reads_is_a_source() {
+    let database = cluster().database();
+    database.sql(
+        "CREATE TABLE s (id int PRIMARY KEY, name text); INSERT INTO s SELECT g, 'row' FROM generate_series(1, 100) AS g; \
+         CREATE VIEW v AS SELECT * FROM s; \
+         CREATE TABLE par (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF par FOR VALUES FROM (1) TO (100); \
+         INSERT INTO par SELECT g FROM generate_series(1, 50) AS g",
+    );
+    for (name, sql) in
+        [("s", "SELECT id, name FROM v WHERE id < 4"), ("part", "SELECT id FROM par WHERE id < 4")]
+    {
+        let toml = format!(
+            "name = \"p\"\n[source]\nurl = \"{0}\"\n[store]\nurl = \"out\"\n[target]\nurl = \"{0}\"\nschema = \"public\"\n[summary.{name}]\nkey = [\"id\"]\n",
+            database.url()
+        );
+        let project = Project::of(&toml, &[(name, sql)], "", &[]);
+        project.starmill(&RUN).exits(11).never_shows("--adopt");
+        project.starmill(&["deliver", "--adopt", "--yes", "pipelines/p.toml"]).exits(8);
+    }
+    assert_eq!(database.sql("SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM par)"), "100|50");
+}
+
+#[test]
+fn taking_over_is_shown_first_and_never_takes_a_source() {
+    let database = cluster().database();
+    database.sql("CREATE TABLE s (id int PRIMARY KEY, name text); INSERT INTO s SELECT g, 'row ' || g FROM generate_series(1, 100) AS g");
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{0}\"\n[store]\nurl = \"out\"\n[target]\nurl = \"{0}\"\nschema = \"public\"\n[summary.s]\nkey = [\"id\"]\n",
+        database.url()
+    );
+    let project = Project::of(&toml, &[("s", "SELECT id, name FROM public.s WHERE id <= 3")], "", &[]);
+    project.starmill(&RUN).exits(11).warns("name another `schema`").never_shows("--adopt");
+    for args in [
+        vec!["deliver", "--adopt", "pipelines/p.toml"],
+        vec!["deliver", "--adopt", "--yes", "pipelines/p.toml"],
+    ] {
+        project.starmill(&args).exits(8);
+    }
+    assert_eq!(database.sql("SELECT count(*) FROM public.s"), "100");
+    // Somebody else's table, which is no source.
+    database.sql("CREATE SCHEMA mart; CREATE TABLE mart.s (id int PRIMARY KEY, name text, note text); INSERT INTO mart.s VALUES (7, 'old', 'x')");
+    project.edit("pipelines/p.toml", "schema = \"public\"", "schema = \"mart\"");
+    project.starmill(&RUN).exits(11).warns("shows what would become of them");
+    project
+        .starmill(&["deliver", "--adopt", "pipelines/p.toml"])
+        .exits(2)
+        .says("Taking over deletes")
+        .warns("--yes");
+    assert_eq!(database.sql("SELECT count(*) FROM mart.s"), "1");
+    project.starmill(&["deliver", "--adopt", "--yes", "pipelines/p.toml"]).exits(0);
+    assert_eq!(database.sql("SELECT count(*), count(note) FROM mart.s"), "3|0");
+}
+
+#[test]
+fn verifying_counts_rows_that_are_there_twice() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql(
+        "ALTER TABLE mart.s DROP CONSTRAINT s_pkey; INSERT INTO mart.s SELECT * FROM mart.s WHERE id = 10",
+    );
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(8);
+}
+
+#[test]
+fn a_delivery_waits_for_a_lock_for_a_while_only() {
+    let database = cluster().database();
+    let project = project(&database);
+    let mut holder =
+        database.psql().args(["-c", "BEGIN; LOCK TABLE mart.s; SELECT pg_sleep(60)"]).spawn().unwrap();
+    crate::support::wait_until("the table is locked", || {
+        database.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'mart.s'::regclass") == "1"
+    });
+    project.write("data/a.csv", "id,name,n\n10,Ann,9\n20,Ben,2\n");
+    project.starmill(&RUN).exits(11).warns("conflicting lock");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    project.starmill(&["deliver", "pipelines/p.toml"]).exits(0);
+}
