@@ -110,7 +110,9 @@ def night(url, store, fresh):
     if fresh:
         shutil.rmtree(store, ignore_errors=True)
     environment = {**os.environ, "SHOP_SOURCE": url, "SHOP_STORE": store, "SHOP_TARGET": ""}
-    result = measured([str(STARMILL), "run", "pipelines/shop.toml", "--format", "json"],
+    # A store that was removed is begun anew only by somebody's word.
+    anew = ["--new-store"] if fresh else []
+    result = measured([str(STARMILL), "run", *anew, "pipelines/shop.toml", "--format", "json"],
                       stdout=subprocess.PIPE, cwd=ROOT, env=environment)
     result["report"] = json.loads(result["out"])
     return result
