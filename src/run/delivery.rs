@@ -147,14 +147,7 @@ pub async fn verify(path: &Path) -> Result<Verification> {
     let store = Store::new(&deployment.store.folder);
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
-    let shipment = Shipment {
-        star: &published.star,
-        pipeline: &deployment.name,
-        store: &latest.store,
-        trust: Trust::Nothing,
-        lock_timeout: PATIENCE,
-        sources: Vec::new(),
-    };
+    let shipment = shipment(&deployment, &latest, &published.star, Vec::new());
     load::verify(shipment, target, deployment.timezone).await
 }
 
@@ -163,6 +156,23 @@ fn target_of(deployment: &Deployment) -> Result<&TargetSettings> {
         Error::new(ErrorKind::Pipeline, format!("{} has no target", deployment.name))
             .hint("add [target] with url = \"postgres://…\", or set the variable that it names")
     })
+}
+
+/// What a command ships when nothing is known of the target, and it may wait for a lock there.
+fn shipment<'a>(
+    deployment: &'a Deployment,
+    latest: &'a Latest,
+    star: &'a PublishedStar,
+    sources: Vec<String>,
+) -> Shipment<'a> {
+    Shipment {
+        star,
+        pipeline: &deployment.name,
+        store: &latest.store,
+        trust: Trust::Nothing,
+        lock_timeout: PATIENCE,
+        sources,
+    }
 }
 
 /// Loads a star, and notes before and after what the target holds.
@@ -186,8 +196,7 @@ async fn ship(
         store.keep_note(&note)?;
     }
     let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
-    let shipment =
-        Shipment { star, pipeline: &deployment.name, store: &latest.store, trust, lock_timeout, sources };
+    let shipment = Shipment { trust, lock_timeout, ..shipment(deployment, &latest, star, sources) };
     let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();
@@ -206,14 +215,7 @@ pub async fn takeover(path: &Path) -> Result<Vec<TakenOver>> {
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
     let sources = sources(&published.manifest, target).await?;
-    let shipment = Shipment {
-        star: &published.star,
-        pipeline: &deployment.name,
-        store: &latest.store,
-        trust: Trust::Nothing,
-        lock_timeout: PATIENCE,
-        sources,
-    };
+    let shipment = shipment(&deployment, &latest, &published.star, sources);
     load::takeover(shipment, target, deployment.timezone).await
 }
 
