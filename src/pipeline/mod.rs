@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod control;
+mod cron;
 mod deployment;
 mod file;
 pub mod filter;

@@ -3,15 +3,12 @@
 //! A cron line names local times. Each of them is one instant: a local time that the clocks skip is
 //! the first instant after the gap, one that they show twice is the first of the two.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 
-use crate::name::{list, nearest};
+pub use super::cron::{CronLine, CronMistake};
 
 /// When the nights of a pipeline begin, and how stubbornly they are tried.
 #[derive(Debug, Clone)]
@@ -26,87 +23,8 @@ pub struct Schedule {
     pub late_after: Duration,
 }
 
-/// Five fields as POSIX means them, or one of the nicknames.
-#[derive(Debug, Clone)]
-pub struct CronLine {
-    text: String,
-    cron: Cron,
-}
-
-/// What is wrong with a cron line, and where in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CronMistake {
-    pub span: Range<usize>,
-    pub message: String,
-    pub help: String,
-}
-
-struct Field {
-    what: &'static str,
-    range: &'static str,
-    names: &'static [&'static str],
-}
-
-const FIELDS: [Field; 5] = [
-    Field { what: "minute", range: "0 to 59", names: &[] },
-    Field { what: "hour", range: "0 to 23", names: &[] },
-    Field { what: "day of month", range: "1 to 31", names: &[] },
-    Field {
-        what: "month",
-        range: "1 to 12, or JAN to DEC",
-        names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
-    },
-    Field {
-        what: "day of week",
-        range: "0 to 7 (Sunday is 0 and 7), or SUN to SAT",
-        names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
-    },
-];
-
-const NICKNAMES: [&str; 7] =
-    ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-
 /// The clocks of no zone are ever set by more than a day.
 const LARGEST_SHIFT: TimeDelta = TimeDelta::hours(26);
-
-impl CronLine {
-    pub fn parse(text: &str) -> Result<CronLine, CronMistake> {
-        let trimmed = text.trim();
-        if trimmed.starts_with('@') {
-            nickname(text, trimmed)?;
-        } else {
-            fields(text)?;
-        }
-        let whole = |message: String| CronMistake {
-            span: 0..text.len(),
-            message,
-            help: "minute, hour, day of month, month, day of week: \"30 3 * * *\"".to_owned(),
-        };
-        let cron = parser().parse(trimmed).map_err(|error| whole(error.to_string()))?;
-        let line = CronLine { text: trimmed.to_owned(), cron };
-        // Over four centuries every date comes up that the calendar has.
-        match line.next_local(NaiveDateTime::default()) {
-            Some(_) => Ok(line),
-            None => Err(CronMistake {
-                span: days(text),
-                message: "no year has such a date".to_owned(),
-                help: "the line would never run; the last day of a month is reached by 28".to_owned(),
-            }),
-        }
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    fn next_local(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
-        self.cron.find_next_occurrence(&after, false).ok()
-    }
-
-    fn last_local(&self, until: NaiveDateTime) -> Option<NaiveDateTime> {
-        self.cron.find_previous_occurrence(&until, true).ok()
-    }
-}
 
 impl Schedule {
     /// The first night after an instant.
@@ -164,67 +82,6 @@ impl Schedule {
     }
 }
 
-fn parser() -> CronParser {
-    CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build()
-}
-
-fn nickname(text: &str, trimmed: &str) -> Result<(), CronMistake> {
-    if NICKNAMES.contains(&trimmed.to_ascii_lowercase().as_str()) {
-        return Ok(());
-    }
-    let help = match nearest(trimmed, NICKNAMES) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("valid: {}; or five fields", list(NICKNAMES)),
-    };
-    Err(CronMistake { span: 0..text.len(), message: format!("there is no `{trimmed}` in cron"), help })
-}
-
-/// The fields of a line with their places.
-fn split(text: &str) -> Vec<(Range<usize>, &str)> {
-    let start = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
-    text.split_whitespace().map(|word| (start(word)..start(word) + word.len(), word)).collect()
-}
-
-/// Where the days stand in a line of five fields.
-fn days(text: &str) -> Range<usize> {
-    match split(text).as_slice() {
-        [_, _, (day, _), (month, _), _] => day.start..month.end,
-        _ => 0..text.len(),
-    }
-}
-
-/// Holds each field against what POSIX and every cron agree on: numbers, names, lists, ranges, steps.
-fn fields(text: &str) -> Result<(), CronMistake> {
-    let words = split(text);
-    if words.len() != FIELDS.len() {
-        return Err(CronMistake {
-            span: 0..text.len(),
-            message: format!("a cron line has five fields, not {}", words.len()),
-            help: "minute, hour, day of month, month, day of week: \"30 3 * * *\"".to_owned(),
-        });
-    }
-    for (at, ((span, word), field)) in words.into_iter().zip(FIELDS).enumerate() {
-        let mut alone = ["*"; 5];
-        alone[at] = word;
-        let known = |part: &str| {
-            part == "*"
-                || (!part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-                || field.names.iter().any(|name| name.eq_ignore_ascii_case(part))
-        };
-        if !word.split([',', '-', '/']).all(known) || parser().parse(&alone.join(" ")).is_err() {
-            return Err(CronMistake {
-                span,
-                message: format!("`{word}` is no {}", field.what),
-                help: format!(
-                    "{} goes from {}; also lists (1,15), ranges (1-5), steps (*/10)",
-                    field.what, field.range
-                ),
-            });
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,32 +119,5 @@ mod tests {
         assert_eq!(nightly.next_after(at("2026-10-24T12:00:00Z")), Some(at("2026-10-25T00:30:00Z")));
         assert_eq!(nightly.next_after(at("2026-10-25T00:30:00Z")), Some(at("2026-10-26T01:30:00Z")));
         assert_eq!(nightly.last_until(at("2026-10-25T01:10:00Z")), Some(at("2026-10-25T00:30:00Z")));
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_line_is_told_with_its_place() {
-        for (line, place, message) in [
-            ("30 3 * *", "30 3 * *", "a cron line has five fields, not 4"),
-            ("0 30 3 * * *", "0 30 3 * * *", "a cron line has five fields, not 6"),
-            ("61 3 * * *", "61", "`61` is no minute"),
-            ("0 24 * * *", "24", "`24` is no hour"),
-            ("0 0 0 * *", "0", "`0` is no day of month"),
-            ("0 0 L * *", "L", "`L` is no day of month"),
-            ("0 0 1 MON *", "MON", "`MON` is no month"),
-            ("0 0 * * 8", "8", "`8` is no day of week"),
-            ("*/0 0 * * *", "*/0", "`*/0` is no minute"),
-            ("0 5-2 * * *", "5-2", "`5-2` is no hour"),
-            ("0 0 30 FEB *", "30 FEB", "no year has such a date"),
-            ("0 0 31 4,6 *", "31 4,6", "no year has such a date"),
-            ("@dayly", "@dayly", "there is no `@dayly` in cron"),
-            ("@reboot", "@reboot", "there is no `@reboot` in cron"),
-            ("", "", "a cron line has five fields, not 0"),
-        ] {
-            let mistake = CronLine::parse(line).err().unwrap_or_else(|| panic!("{line} is taken"));
-            assert_eq!((&line[mistake.span.clone()], mistake.message.as_str()), (place, message), "{line}");
-        }
-        for line in ["0 0 29 2 *", "0 0 30 2 MON", "*/15 8-18 * * mon-fri", "@daily", " 5  4 1,15 * 7 "] {
-            assert!(CronLine::parse(line).is_ok(), "{line}");
-        }
     }
 }
