@@ -195,6 +195,13 @@ pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     }
 }
 
+/// Who is at work, as `user@host`: a run, a delivery or a rollback is somebody's.
+pub fn who() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let user = user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name);
+    format!("{user}@{}", host())
+}
+
 /// This machine's name, as others know it.
 pub fn host() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()

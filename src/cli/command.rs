@@ -18,8 +18,8 @@ use crate::operate::{compare, runs};
 use crate::postgres;
 use crate::run::extract::{Wanted, extract};
 use crate::run::plan::planned;
-use crate::run::report::{ErrorReport, Mode};
-use crate::run::{Alerts, Differences, Request, delivery, run};
+use crate::run::report::ErrorReport;
+use crate::run::{Alerts, Differences, Purpose, Request, delivery, run};
 use crate::shown;
 use crate::star::audit::Strictness;
 use crate::store::Beginning;
@@ -47,7 +47,7 @@ pub async fn dispatch(args: Args) -> u8 {
                     (false, true) => Beginning::Restored,
                     (false, false) => Beginning::Usual,
                 },
-                mode: if dry_run { Mode::DryRun } else { Mode::Run },
+                purpose: if dry_run { Purpose::Rehearse } else { Purpose::Publish },
                 strictness: if strict { Strictness::Strict } else { Strictness::Lenient },
                 accept,
                 differences: if exit_code { Differences::ExitCode } else { Differences::Shown },

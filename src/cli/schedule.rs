@@ -8,6 +8,7 @@ use super::command::{fail, print, print_json};
 use super::signals::Signals;
 use super::{logs, render};
 use crate::error::{Error, ErrorKind, Result};
+use crate::notify::send;
 use crate::pipeline;
 use crate::pipeline::notify::AlertKind;
 use crate::run::alert;
@@ -96,7 +97,7 @@ async fn send_test(arg: &PipelineArg) -> Result<u8> {
             .hint("add [notify] with webhook = \"https://…\" or command = [\"program\"]"));
     }
     let text = "this is a test; nothing is wrong".to_owned();
-    let sent = alert::tell(&deployment, alert::bare(&deployment, AlertKind::Test, text)).await;
+    let sent = send(&deployment.notify, &alert::bare(&deployment, AlertKind::Test, text)).await;
     let failed = sent.iter().any(|sent| sent.result.is_err());
     match arg.format {
         Format::Json => {
@@ -104,7 +105,7 @@ async fn send_test(arg: &PipelineArg) -> Result<u8> {
                 .iter()
                 .map(|sent| {
                     let error = sent.result.as_ref().err().map(crate::run::report::ErrorReport::of);
-                    json!({ "channel": sent.channel, "told": sent.result.is_ok(), "error": error })
+                    json!({ "channel": sent.name, "told": sent.result.is_ok(), "error": error })
                 })
                 .collect();
             print_json(&json!({ "ok": !failed, "channels": channels }));
@@ -112,7 +113,7 @@ async fn send_test(arg: &PipelineArg) -> Result<u8> {
         Format::Text => {
             for sent in &sent {
                 match &sent.result {
-                    Ok(()) => print(&format!("told: {}\n", sent.channel)),
+                    Ok(()) => print(&format!("told: {}\n", sent.name)),
                     Err(error) => render::error(error),
                 }
             }

@@ -1,4 +1,4 @@
-//! POSTs an alert as JSON.
+//! POSTs an alert as JSON, and fetches the address of a heartbeat.
 
 use std::time::Duration;
 
@@ -21,15 +21,32 @@ struct Failure {
     passing: bool,
 }
 
+/// Posts an alert.
 pub async fn post(url: &WebhookUrl, alert: &Alert) -> Result<()> {
     let body = serde_json::to_string(alert).or_error(ErrorKind::Bug, || "the alert".to_owned())?;
+    ask(url, Some(body)).await
+}
+
+/// Fetches an address, to say that all is well. That it cannot be said is what the watcher notices.
+pub async fn ping(url: &WebhookUrl) {
+    match ask(url, None).await {
+        Ok(()) => tracing::info!(%url, "the heartbeat was told"),
+        Err(error) => {
+            let causes = error.causes().join("; ");
+            tracing::warn!(%url, %error, causes, "the heartbeat was not told");
+        }
+    }
+}
+
+/// Tries a few times: a POST where there is a body, else a GET.
+async fn ask(url: &WebhookUrl, body: Option<String>) -> Result<()> {
     let waits = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(500))
         .with_max_times(RETRIES)
         .with_jitter();
     let attempt = || async {
         let (url, body) = (url.clone(), body.clone());
-        let posted = tokio::task::spawn_blocking(move || post_once(&url, &body)).await;
+        let posted = tokio::task::spawn_blocking(move || ask_once(&url, body.as_deref())).await;
         posted.unwrap_or_else(|error| {
             let error = Error::new(ErrorKind::Bug, "the webhook's thread ended").caused_by(error);
             Err(Failure { error, passing: false })
@@ -39,7 +56,7 @@ pub async fn post(url: &WebhookUrl, alert: &Alert) -> Result<()> {
     posted.map_err(|failure| failure.error)
 }
 
-fn post_once(url: &WebhookUrl, body: &str) -> Result<(), Failure> {
+fn ask_once(url: &WebhookUrl, body: Option<&str>) -> Result<(), Failure> {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let agent: Agent = Agent::config_builder()
         .timeout_global(Some(PATIENCE))
@@ -51,9 +68,12 @@ fn post_once(url: &WebhookUrl, body: &str) -> Result<(), Failure> {
         .tls_config(tls)
         .build()
         .into();
-    let request = agent.post(url.reveal()).header("content-type", "application/json");
+    let answer = match body {
+        Some(body) => agent.post(url.reveal()).header("content-type", "application/json").send(body),
+        None => agent.get(url.reveal()).call(),
+    };
     let failed = |error: Error, passing| Err(Failure { error, passing });
-    match request.send(body) {
+    match answer {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => {
             let status = answer.status();

@@ -10,6 +10,8 @@ use crate::load::{Adopt, Delivery};
 use crate::name::SnapshotId;
 use crate::pipeline;
 use crate::run::delivery::{deliver_published, still_pending};
+use crate::run::record::Record;
+use crate::run::report::Mode;
 use crate::star::diff::TableDiff;
 use crate::store::{Store, StoreWriter};
 
@@ -80,12 +82,16 @@ pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
         let message = format!("{} is damaged: {}", damage.path.display(), damage.problem);
         return Err(Error::new(ErrorKind::Store, message).hint("nothing was done; choose another snapshot"));
     }
+    let mut record = Record::begin(&deployment, writer.store(), Mode::Rollback);
     writer.roll_back(&plan.to)?;
+    record.rolled_back(&plan.from, &plan.to);
     tracing::info!(from = %plan.from, to = %plan.to, "rolled back");
     let delivery = match &deployment.target {
         Some(target) => {
             let delivered = deliver_published(&deployment, target, writer.store(), Adopt::Refuse).await;
-            Some(delivered.map_err(still_pending)?)
+            let delivered = delivered.map_err(still_pending);
+            record.delivered(&plan.to, delivered.as_ref());
+            Some(delivered?)
         }
         None => None,
     };

@@ -122,14 +122,19 @@ impl Resolver<'_> {
     }
 
     fn notify(&self, notify: &NotifyFile) -> Option<NotifySettings> {
-        let mut found = NotifySettings { on: AlertKind::CHOICES.to_vec(), ..NotifySettings::default() };
-        if let Some(url) = notify.webhook.as_ref().filter(|url| !url.value.is_empty()) {
-            found.webhook = WebhookUrl::parse(&url.value);
-            if found.webhook.is_none() {
-                self.notes.error(url.span.clone(), "a webhook is an http address", "write https://host/path");
-                return None;
+        let mut found = NotifySettings { on: AlertKind::USUAL.to_vec(), ..NotifySettings::default() };
+        let address = |url: &Option<Text>, what: &str| {
+            let Some(url) = url.as_ref().filter(|url| !url.value.is_empty()) else { return Some(None) };
+            let parsed = WebhookUrl::parse(&url.value);
+            if parsed.is_none() {
+                let message = format!("a {what} is an http address");
+                self.notes.error(url.span.clone(), message, "write https://host/path");
             }
-        }
+            parsed.map(Some)
+        };
+        let (webhook, heartbeat) =
+            (address(&notify.webhook, "webhook"), address(&notify.heartbeat, "heartbeat"));
+        (found.webhook, found.heartbeat) = (webhook?, heartbeat?);
         if let Some([line]) = notify.command.as_deref()
             && line.value.trim().contains(char::is_whitespace)
         {

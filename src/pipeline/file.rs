@@ -74,6 +74,7 @@ pub struct ScheduleFile {
 #[derive(Debug, Default)]
 pub struct NotifyFile {
     pub webhook: Option<Text>,
+    pub heartbeat: Option<Text>,
     pub command: Option<Vec<Text>>,
     pub on: Option<Vec<Text>>,
 }
@@ -242,6 +243,7 @@ fn schedule(section: Section) -> ScheduleFile {
 fn notify(section: Section) -> NotifyFile {
     let file = NotifyFile {
         webhook: section.string("webhook"),
+        heartbeat: section.string("heartbeat"),
         command: section.strings("command"),
         on: section.strings("on"),
     };

@@ -11,6 +11,24 @@ pub struct NotifySettings {
     /// A program with its arguments; it gets the alert on its standard input.
     pub command: Option<Vec<String>>,
     pub on: Vec<AlertKind>,
+    /// An address that is fetched after each night that went well: whoever watches it notices when none does.
+    pub heartbeat: Option<WebhookUrl>,
+}
+
+/// A way to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Webhook,
+    Command,
+}
+
+impl NotifySettings {
+    /// The ways that are set.
+    pub fn channels(&self) -> Vec<Channel> {
+        let webhook = self.webhook.as_ref().map(|_| Channel::Webhook);
+        webhook.into_iter().chain(self.command.as_ref().map(|_| Channel::Command)).collect()
+    }
 }
 
 /// What there is to tell.
@@ -25,13 +43,24 @@ pub enum AlertKind {
     Recovery,
     /// A night began late, or has not ended well in time.
     Lateness,
+    /// A night ended well. Told only when it is asked for.
+    Success,
     /// Somebody tries out the channels.
     Test,
 }
 
 impl AlertKind {
     /// Those that a pipeline may choose from.
-    pub const CHOICES: [AlertKind; 4] =
+    pub const CHOICES: [AlertKind; 5] = [
+        AlertKind::Failure,
+        AlertKind::Refusal,
+        AlertKind::Recovery,
+        AlertKind::Lateness,
+        AlertKind::Success,
+    ];
+
+    /// Those that are told unless the pipeline chooses.
+    pub const USUAL: [AlertKind; 4] =
         [AlertKind::Failure, AlertKind::Refusal, AlertKind::Recovery, AlertKind::Lateness];
 
     pub fn word(self) -> &'static str {
@@ -40,6 +69,7 @@ impl AlertKind {
             AlertKind::Refusal => "refusal",
             AlertKind::Recovery => "recovery",
             AlertKind::Lateness => "lateness",
+            AlertKind::Success => "success",
             AlertKind::Test => "test",
         }
     }

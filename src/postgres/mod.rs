@@ -1,7 +1,11 @@
 //! A connection to Postgres, for reading a source and for delivering into a target: found as psql
 //! users expect, its session pinned, its errors told by what the reader can do.
 
+mod auth;
+mod known;
 mod parameters;
+mod passfile;
+mod reach;
 mod refusal;
 mod tap;
 mod tls;
@@ -12,18 +16,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::config::{Host, SslMode as Negotiation, SslNegotiation};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls};
+use tokio_postgres::config::Host;
+use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::PostgresUrl;
-use parameters::parameters;
-use refusal::error_text;
+use auth::Demand;
+use parameters::{Wanted, parameters};
 use tap::Connector;
 pub use tap::Tap;
 use tls::SslMode;
@@ -64,6 +66,8 @@ pub struct Server {
     config: Config,
     mode: SslMode,
     tls: MakeRustlsConnect,
+    wanted: Wanted,
+    demand: Option<Demand>,
     shown: String,
     side: Side,
     /// What every transaction begins with.
@@ -142,6 +146,11 @@ impl Server {
         // A local socket needs no TLS, and its server offers none.
         let local = config.get_hostaddrs().is_empty()
             && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        if local && parameters.demand.is_some() {
+            let message =
+                "require_auth cannot be held over a local socket, where the server's own files decide";
+            return Err(wrong(Error::new(ErrorKind::Pipeline, message).hint("leave it out, or name a host")));
+        }
         let mut tls = parameters.tls;
         if local {
             tls.mode = SslMode::Disable;
@@ -173,7 +182,8 @@ impl Server {
             pins.lock_timeout.map_or(0, |timeout| timeout.as_millis()),
             statement_timeout.unwrap_or_default(),
         );
-        Ok(Server { config, mode, tls, shown: url.to_string(), side, pins })
+        let (wanted, demand) = (parameters.wanted, parameters.demand);
+        Ok(Server { config, mode, tls, wanted, demand, shown: url.to_string(), side, pins })
     }
 
     /// Opens a session. Its connection runs in a task of its own, which ends with the client. What
@@ -186,18 +196,6 @@ impl Server {
             tracing::info!(error = %failure.error, ?wait, "cannot connect to the {}; trying again", self.side.word());
         });
         attempts.await.map_err(|failure| failure.error)
-    }
-
-    async fn attempt(&self) -> Result<Session, Unconnected> {
-        // The configured timeout ends with the TCP handshake; a host may swallow what comes after.
-        let most = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        match tokio::time::timeout(most * 2, self.reach()).await {
-            Ok(reached) => reached.map_err(|error| Unconnected {
-                passes: passes_by_itself(&error),
-                error: self.connect_error(error),
-            }),
-            Err(_) => Err(Unconnected { passes: false, error: self.silent() }),
-        }
     }
 
     /// Begins a transaction and pins it. The pins end with it, so that a session that others use after
@@ -227,120 +225,11 @@ impl Server {
         });
         ASKED.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     }
-
-    /// Connects as `sslmode` says; `allow` and `prefer` try the other way when the first is refused.
-    async fn reach(&self) -> Result<Session, tokio_postgres::Error> {
-        match self.mode {
-            SslMode::Disable => self.reach_plain().await,
-            SslMode::Allow => match self.reach_plain().await {
-                Err(error) if wants_otherwise(&error) => self.reach_through_tls().await,
-                reached => reached,
-            },
-            // Of several addresses only the last one's error is told, so it says little about TLS.
-            SslMode::Prefer => match self.reach_through_tls().await {
-                Err(error) if wants_otherwise(&error) || error.code().is_none() => self.reach_plain().await,
-                reached => reached,
-            },
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => self.reach_through_tls().await,
-        }
-    }
-
-    async fn reach_plain(&self) -> Result<Session, tokio_postgres::Error> {
-        let (mut config, tap) = (self.config.clone(), Tap::default());
-        let connector = Connector { tls: None, tap: tap.clone() };
-        // What has no host's name, a local socket, can have no tap.
-        let client = if config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_)))
-            && !config.get_hosts().is_empty()
-        {
-            config.ssl_mode(Negotiation::Require).ssl_negotiation(SslNegotiation::Direct);
-            let (client, connection) = config.connect(connector.clone()).await?;
-            attend(connection);
-            client
-        } else {
-            let (client, connection) = config.ssl_mode(Negotiation::Disable).connect(NoTls).await?;
-            attend(connection);
-            client
-        };
-        Ok(Session { client, tap, connector })
-    }
-
-    async fn reach_through_tls(&self) -> Result<Session, tokio_postgres::Error> {
-        let (mut config, tap) = (self.config.clone(), Tap::default());
-        let connector = Connector { tls: Some(self.tls.clone()), tap: tap.clone() };
-        let connecting = config.ssl_mode(Negotiation::Require).connect(connector.clone());
-        let (client, connection) = connecting.await?;
-        attend(connection);
-        Ok(Session { client, tap, connector })
-    }
-
-    fn silent(&self) -> Error {
-        let message =
-            format!("cannot connect to the {} {}: it does not answer", self.side.word(), self.shown);
-        Error::new(self.side.unreachable(), message).hint(
-            "check host and port, and what is between; connect_timeout in the URL says how long to wait",
-        )
-    }
-
-    fn connect_error(&self, error: tokio_postgres::Error) -> Error {
-        let code = error.code().cloned();
-        let text = error_text(&error);
-        let message = format!("cannot connect to the {} {}", self.side.word(), self.shown);
-        let ours = Error::new(self.side.unreachable(), message);
-        let hint = match code {
-            Some(SqlState::INVALID_PASSWORD) => {
-                "check the password: in PGPASSWORD, in ~/.pgpass, or in the URL"
-            }
-            Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
-                "check the role's name, and what pg_hba.conf allows it"
-            }
-            Some(SqlState::INVALID_CATALOG_NAME) => "check the database's name at the end of the URL",
-            Some(SqlState::TOO_MANY_CONNECTIONS) => "try again later, or lower `connections` in [source]",
-            Some(SqlState::CANNOT_CONNECT_NOW) => "the server is starting or stopping: try again",
-            Some(_) => "see the server's message above",
-            None if text.contains("password missing") => {
-                "give the password: in PGPASSWORD, in ~/.pgpass, or in the URL"
-            }
-            None if tls::hint(&text).is_some() => tls::hint(&text).unwrap_or_default(),
-            None => "check host and port, and that the server is up and reachable from here",
-        };
-        ours.caused_by(error_text(&error)).hint(hint)
-    }
-}
-
-/// A connection that did not come about.
-struct Unconnected {
-    /// Whether another attempt may find it otherwise.
-    passes: bool,
-    error: Error,
 }
 
 /// The first wait of those between attempts; each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const RETRIES: usize = 4;
-
-/// A server that is restarting, or has no room just now.
-fn passes_by_itself(error: &tokio_postgres::Error) -> bool {
-    if let Some(code) = error.code() {
-        return [
-            &SqlState::CANNOT_CONNECT_NOW,
-            &SqlState::TOO_MANY_CONNECTIONS,
-            &SqlState::ADMIN_SHUTDOWN,
-            &SqlState::CRASH_SHUTDOWN,
-        ]
-        .contains(&code);
-    }
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind as Io;
-            return matches!(io.kind(), Io::ConnectionRefused | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof)
-                // getaddrinfo's "try again".
-                || io.to_string().contains("Temporary failure in name resolution");
-        }
-        cause = inner.source();
-    }
-    false
-}
 
 /// Cancellations on their way.
 static ASKED: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
@@ -355,26 +244,5 @@ pub fn settle() {
     let watch = Stopwatch::start();
     while asked.iter().any(|asked| !asked.is_finished()) && watch.elapsed() < SETTLING {
         std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Reads what the server sends, in a task that ends with the client.
-fn attend<S, T>(connection: Connection<S, T>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a Postgres connection ended");
-        }
-    });
-}
-
-/// Whether a refusal may be about TLS, so that the other way is worth a try.
-fn wants_otherwise(error: &tokio_postgres::Error) -> bool {
-    match error.code() {
-        Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        None => tls::hint(&error_text(error)).is_some(),
     }
 }

@@ -1,12 +1,16 @@
 //! What a connection is made of: the URL, completed as libpq does from a service file, the PG*
 //! variables, the password file, and the defaults of psql.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
 
+use super::auth::Demand;
+use super::known::{self, require_possible};
+use super::passfile;
 use super::tls::{SslMode, TlsSettings};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
@@ -18,120 +22,215 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Parameters {
     pub config: Config,
     pub tls: TlsSettings,
+    pub wanted: Wanted,
+    /// How the server may ask who we are.
+    pub demand: Option<Demand>,
 }
 
-/// What psql knows and tokio-postgres doesn't.
+/// Which of several servers is wanted, beyond what tokio-postgres asks of them itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Any,
+    Primary,
+    Standby,
+    /// A standby, or else any.
+    PreferStandby,
+}
+
+/// The folders of local sockets where nothing is said.
+pub const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+
+/// What is said of a connection, by libpq's names. What is said first counts.
 #[derive(Default)]
-struct Ours {
-    sslmode: Option<String>,
-    sslrootcert: Option<String>,
-    sslcert: Option<String>,
-    sslkey: Option<String>,
-    service: Option<String>,
-    passfile: Option<String>,
-}
+struct Said(BTreeMap<String, String>);
 
-impl Ours {
-    /// Takes a parameter if it is one of ours; what was said first counts.
-    fn take(&mut self, name: &str, value: &str) -> bool {
-        let field = match name {
-            "sslmode" => &mut self.sslmode,
-            "sslrootcert" => &mut self.sslrootcert,
-            "sslcert" => &mut self.sslcert,
-            "sslkey" => &mut self.sslkey,
-            "service" => &mut self.service,
-            "passfile" => &mut self.passfile,
-            // Nothing here speaks GSSAPI, which is what libpq does without a ticket.
-            "gssencmode" | "krbsrvname" | "sslcompression" | "sslsni" => return true,
-            _ => return false,
-        };
-        field.get_or_insert_with(|| value.to_owned());
-        true
+impl Said {
+    fn fill(&mut self, name: &str, value: &str) -> Result<()> {
+        require_possible(name, value)?;
+        self.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 
 /// Reads a URL, and completes it.
 pub fn parameters(url: &str, variables: Variables) -> Result<Parameters> {
-    let mut ours = Ours::default();
-    let bare = without_ours(url, &mut ours);
-    one_at(&bare)?;
-    let mut config = Config::from_str(&bare)
-        .or_error(ErrorKind::Pipeline, || "it is not one that Postgres knows".to_owned())?;
-    let name = ours.service.clone().or_else(|| variables("PGSERVICE"));
-    if let Some(name) = name {
-        for (key, value) in service(&name, variables)? {
-            if !ours.take(&key, &value) {
-                supply(&mut config, &key, &value)
-                    .map_err(|error| error.at("service", &name).at("setting", &key))?;
-            }
+    let mut said = read_url(url)?;
+    if let Some(name) = said.get("service").map(str::to_owned).or_else(|| variables("PGSERVICE")) {
+        let file = said.get("servicefile").map(str::to_owned).or_else(|| variables("PGSERVICEFILE"));
+        for (key, value) in service(&name, file.map(PathBuf::from), variables)? {
+            said.fill(&key, &value).map_err(|error| error.at("service", &name).at("setting", &key))?;
         }
     }
-    let settings = [
-        ("PGHOST", "host"),
-        ("PGHOSTADDR", "hostaddr"),
-        ("PGPORT", "port"),
-        ("PGUSER", "user"),
-        ("PGDATABASE", "dbname"),
-        ("PGPASSWORD", "password"),
-        ("PGOPTIONS", "options"),
-        ("PGCONNECT_TIMEOUT", "connect_timeout"),
-        ("PGTARGETSESSIONATTRS", "target_session_attrs"),
-        ("PGAPPNAME", "application_name"),
-        ("PGSSLMODE", "sslmode"),
-        ("PGSSLROOTCERT", "sslrootcert"),
-        ("PGSSLCERT", "sslcert"),
-        ("PGSSLKEY", "sslkey"),
-        ("PGPASSFILE", "passfile"),
-    ];
-    for (variable, key) in settings {
-        if let Some(value) = variables(variable).filter(|value| !value.is_empty())
-            && !ours.take(key, &value)
-        {
-            supply(&mut config, key, &value).map_err(|error| error.at("variable", variable))?;
+    let named = said.get("host").is_some() || said.get("hostaddr").is_some();
+    for (variable, key) in known::variables() {
+        // An address of the environment's is no part of a host that is named elsewhere.
+        let other = named && matches!(key, "host" | "hostaddr");
+        if let Some(value) = variables(variable).filter(|value| !value.is_empty() && !other) {
+            said.fill(key, &value).map_err(|error| error.at("variable", variable))?;
         }
     }
-    defaults(&mut config, variables);
-    if config.get_password().is_none()
-        && let Some(password) = password_file(&config, &ours, variables)
-    {
-        config.password(password);
+    defaults(&mut said, variables);
+    let mut config = config(&said)?;
+    let home = variables("HOME").map(PathBuf::from);
+    if config.get_password().is_none() {
+        let file = said.get("passfile").map(PathBuf::from);
+        let file = file.or_else(|| Some(home.as_ref()?.join(".pgpass")));
+        if let Some(password) = file.and_then(|file| passfile::password(&config, &file)) {
+            config.password(password);
+        }
     }
-    let home = variables("HOME").map(|home| PathBuf::from(home).join(".postgresql"));
-    let beside = |file: &str| home.as_ref().map(|folder| folder.join(file)).filter(|path| path.exists());
-    let tls = TlsSettings {
-        mode: ours.sslmode.as_deref().map_or(Ok(SslMode::Prefer), SslMode::parse)?,
-        roots: ours.sslrootcert.map(PathBuf::from).or_else(|| beside("root.crt")),
-        certificate: ours.sslcert.map(PathBuf::from).or_else(|| beside("postgresql.crt")),
-        key: ours.sslkey.map(PathBuf::from).or_else(|| beside("postgresql.key")),
-    };
-    Ok(Parameters { config, tls })
+    Ok(Parameters {
+        config,
+        tls: tls(&said, home.map(|home| home.join(".postgresql")))?,
+        wanted: wanted(&said)?,
+        demand: Demand::parse(said.get("require_auth").unwrap_or_default())?,
+    })
 }
 
-/// What follows the first `@` is the host. A password's own would send half of it to a name server.
-fn one_at(url: &str) -> Result<()> {
-    let host = url.split_once('@').map_or("", |(_, host)| host);
-    if host.split(['/', '?']).next().is_some_and(|host| host.contains('@')) {
+fn tls(said: &Said, home: Option<PathBuf>) -> Result<TlsSettings> {
+    let beside = |file: &str| home.as_ref().map(|folder| folder.join(file)).filter(|path| path.exists());
+    let path = |name: &str, file: &str| said.get(name).map(PathBuf::from).or_else(|| beside(file));
+    let shown = said.get("sslcertmode") != Some("disable");
+    Ok(TlsSettings {
+        mode: said.get("sslmode").map_or(Ok(SslMode::Prefer), SslMode::parse)?,
+        roots: path("sslrootcert", "root.crt"),
+        certificate: path("sslcert", "postgresql.crt").filter(|_| shown),
+        key: path("sslkey", "postgresql.key").filter(|_| shown),
+        lowest: said.get("ssl_min_protocol_version").unwrap_or_default().to_owned(),
+        highest: said.get("ssl_max_protocol_version").unwrap_or_default().to_owned(),
+        names_host: said.get("sslsni") != Some("0"),
+    })
+}
+
+fn wanted(said: &Said) -> Result<Wanted> {
+    match said.get("target_session_attrs") {
+        None | Some("any" | "read-write" | "read-only") => Ok(Wanted::Any),
+        Some("primary") => Ok(Wanted::Primary),
+        Some("standby") => Ok(Wanted::Standby),
+        Some("prefer-standby") => Ok(Wanted::PreferStandby),
+        Some(_) => Err(Error::new(ErrorKind::Pipeline, "`target_session_attrs` cannot be that")
+            .hint("valid: any, read-write, read-only, primary, standby and prefer-standby")),
+    }
+}
+
+/// What tokio-postgres is told, through its parser of key-value strings, so that lists mean what they mean there.
+fn config(said: &Said) -> Result<Config> {
+    let mut config = Config::new();
+    let ours = |name: &str| {
+        Some(
+            match name {
+                "host" | "hostaddr" | "port" | "user" | "dbname" | "password" | "options"
+                | "application_name" => name,
+                "connect_timeout" | "keepalives" | "keepalives_idle" | "keepalives_interval" => name,
+                "channel_binding" | "sslnegotiation" | "load_balance_hosts" | "target_session_attrs" => name,
+                "keepalives_count" => "keepalives_retries",
+                "fallback_application_name" if said.get("application_name").is_none() => "application_name",
+                _ => return None,
+            }
+            .to_owned(),
+        )
+    };
+    let mut text = String::new();
+    for (name, value) in &said.0 {
+        let beyond = name == "target_session_attrs" && wanted(said)? != Wanted::Any;
+        let Some(key) = ours(name).filter(|_| !value.is_empty() && !beyond) else { continue };
+        let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
+        let pair = format!("{key}='{quoted}' ");
+        // One by one first, so that what is wrong with one is told of it.
+        let alone = Config::from_str(&pair);
+        alone.or_error(ErrorKind::Pipeline, || {
+            format!("`{name}` cannot be what is asked of the connection")
+        })?;
+        text.push_str(&pair);
+    }
+    if !text.is_empty() {
+        config = Config::from_str(&text)
+            .or_error(ErrorKind::Pipeline, || "the connection cannot be what is asked of it".to_owned())?;
+    }
+    if let Some(milliseconds) = said.get("tcp_user_timeout") {
+        let parsed = milliseconds.parse::<u64>();
+        let parsed = parsed.or_error(ErrorKind::Pipeline, || {
+            "`tcp_user_timeout` is not a number of milliseconds".to_owned()
+        })?;
+        config.tcp_user_timeout(Duration::from_millis(parsed));
+    }
+    Ok(config)
+}
+
+/// A URL's parts, by libpq's names.
+fn read_url(url: &str) -> Result<Said> {
+    let mut said = Said::default();
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (user, rest) = match rest.split_once('@') {
+        Some((user, rest)) => (Some(user), rest),
+        None => (None, rest),
+    };
+    // What follows the first `@` is the host. A password's own would send half of it to a name server.
+    if rest.split(['/', '?']).next().is_some_and(|host| host.contains('@')) {
         return Err(Error::new(ErrorKind::Pipeline, "an `@` stands in its user or password")
             .hint("write it as %40 there, a `/` as %2F, a `%` as %25"));
     }
-    Ok(())
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // What the query says counts before what stands in its place.
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = match (name, decoded(value)) {
+            // As JDBC's URLs say it, which libpq takes, too.
+            ("ssl", value) if value == "true" => ("sslmode", "require".to_owned()),
+            (name, value) => (name, value),
+        };
+        said.fill(name, &value)?;
+    }
+    let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+    if said.get("host").is_none() && said.get("hostaddr").is_none() {
+        hosts_of(hosts, &mut said)?;
+    }
+    let (user, password) = user.map_or(("", None), |user| match user.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (user, None),
+    });
+    for (name, text) in [("user", user), ("password", password.unwrap_or_default()), ("dbname", database)] {
+        if !text.is_empty() {
+            said.fill(name, &decoded(text))?;
+        }
+    }
+    Ok(said)
 }
 
-/// The URL without the parameters that are ours to understand.
-fn without_ours(url: &str, ours: &mut Ours) -> String {
-    // A password may hold a raw question mark; what follows it is no query.
-    let host = url.find('@').unwrap_or_default();
-    let Some(query) = url[host..].find('?').map(|at| host + at) else { return url.to_owned() };
-    let kept: Vec<&str> = url[query + 1..]
-        .split('&')
-        .filter(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            !ours.take(name, &decoded(value))
-        })
-        .collect();
-    match kept.is_empty() {
-        true => url[..query].to_owned(),
-        false => format!("{}?{}", &url[..query], kept.join("&")),
+/// `host`, `host:port`, `[::1]:port`, or a list of them.
+fn hosts_of(text: &str, said: &mut Said) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    for item in text.split(',') {
+        let (host, port) = match item.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, rest)) => (address, rest.strip_prefix(':').unwrap_or(rest)),
+            None => item.split_once(':').unwrap_or((item, "")),
+        };
+        let known = port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0);
+        if !known {
+            return Err(Error::new(ErrorKind::Pipeline, "what follows its host is no port")
+                .hint("a port is a number up to 65535; a `:` in a password is written as %3A"));
+        }
+        hosts.push(decoded(host));
+        ports.push(port);
+    }
+    if hosts.iter().any(|host| !host.is_empty()) {
+        // Somebody may stand among others without a name: here.
+        let named = hosts.iter().map(|host| if host.is_empty() { "localhost" } else { host });
+        said.fill("host", &named.collect::<Vec<_>>().join(","))?;
+    }
+    match ports.iter().any(|port| !port.is_empty()) {
+        true => {
+            let ports = ports.iter().map(|port| if port.is_empty() { "5432" } else { port });
+            said.fill("port", &ports.collect::<Vec<_>>().join(","))
+        }
+        false => Ok(()),
     }
 }
 
@@ -151,75 +250,22 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Sets what the URL left out.
-fn supply(config: &mut Config, key: &str, value: &str) -> Result<()> {
-    let said = match key {
-        "host" | "hostaddr" => !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty(),
-        "port" => !config.get_ports().is_empty(),
-        "user" => config.get_user().is_some(),
-        "dbname" => config.get_dbname().is_some(),
-        "password" => config.get_password().is_some(),
-        "options" => config.get_options().is_some(),
-        "application_name" => config.get_application_name().is_some(),
-        "connect_timeout" => config.get_connect_timeout().is_some(),
-        _ => false,
-    };
-    if said {
-        return Ok(());
-    }
-    // Through the parser of key-value strings, so that lists and names mean what they mean there.
-    let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
-    let parsed = Config::from_str(&format!("{key}='{quoted}'"));
-    let parsed = parsed
-        .or_error(ErrorKind::Pipeline, || format!("`{key}` cannot be what is asked of the connection"))?;
-    match key {
-        "host" => parsed.get_hosts().iter().for_each(|host| match host {
-            Host::Tcp(name) => {
-                config.host(name);
-            }
-            Host::Unix(path) => {
-                config.host_path(path);
-            }
-        }),
-        "hostaddr" => parsed.get_hostaddrs().iter().for_each(|address| {
-            config.hostaddr(*address);
-        }),
-        "port" => parsed.get_ports().iter().for_each(|port| {
-            config.port(*port);
-        }),
-        "user" => drop(config.user(value)),
-        "dbname" => drop(config.dbname(value)),
-        "password" => drop(config.password(value)),
-        "options" => drop(config.options(value)),
-        "application_name" => drop(config.application_name(value)),
-        "connect_timeout" => parsed.get_connect_timeout().into_iter().for_each(|timeout| {
-            config.connect_timeout(*timeout);
-        }),
-        "target_session_attrs" => drop(config.target_session_attrs(parsed.get_target_session_attrs())),
-        // Keepalives and the like are taken from a URL only.
-        _ => {}
-    }
-    Ok(())
-}
-
 /// What psql takes when nothing is said: the local socket, and the user's own name.
-fn defaults(config: &mut Config, variables: Variables) {
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        let port = config.get_ports().first().copied().unwrap_or(5432);
+fn defaults(said: &mut Said, variables: Variables) {
+    if said.get("host").is_none() && said.get("hostaddr").is_none() {
+        let port = said.get("port").and_then(|ports| ports.split(',').next()).unwrap_or("5432");
         let socket = |folder: &str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
-        match ["/var/run/postgresql", "/tmp"].into_iter().find(|folder| socket(folder)) {
-            Some(folder) => config.host_path(folder),
-            None => config.host("localhost"),
-        };
+        let folder = SOCKETS.into_iter().find(|folder| socket(folder)).unwrap_or("localhost");
+        said.0.insert("host".to_owned(), folder.to_owned());
     }
-    if config.get_user().is_none() {
-        config.user(variables("USER").filter(|user| !user.is_empty()).unwrap_or("postgres".to_owned()));
+    if said.get("user").is_none() {
+        let user = variables("USER").filter(|user| !user.is_empty()).unwrap_or("postgres".to_owned());
+        said.0.insert("user".to_owned(), user);
     }
 }
 
 /// The settings of a service, from the user's file or the system's.
-fn service(name: &str, variables: Variables) -> Result<Vec<(String, String)>> {
-    let own = variables("PGSERVICEFILE").map(PathBuf::from);
+fn service(name: &str, own: Option<PathBuf>, variables: Variables) -> Result<Vec<(String, String)>> {
     let own = own.or_else(|| Some(PathBuf::from(variables("HOME")?).join(".pg_service.conf")));
     let system = variables("PGSYSCONFDIR").unwrap_or("/etc/postgresql-common".to_owned());
     let files: Vec<PathBuf> =
@@ -249,52 +295,10 @@ fn service_section(text: &str, name: &str) -> Option<Vec<(String, String)>> {
     )
 }
 
-fn password_file(config: &Config, ours: &Ours, variables: Variables) -> Option<String> {
-    let file = match &ours.passfile {
-        Some(file) => PathBuf::from(file),
-        None => PathBuf::from(variables("HOME")?).join(".pgpass"),
-    };
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        _ => "localhost".to_owned(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432).to_string();
-    let user = config.get_user().unwrap_or_default();
-    let database = config.get_dbname().unwrap_or(user);
-    let text = std::fs::read_to_string(file).ok()?;
-    pgpass_entry(&text, [&host, &port, database, user])
-}
-
-/// The password of the first line that fits; `*` fits anything, a backslash escapes.
-fn pgpass_entry(text: &str, wanted: [&str; 4]) -> Option<String> {
-    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
-        let mut fields = vec![String::new()];
-        let mut chars = line.chars();
-        while let Some(c) = chars.next() {
-            let last = fields.len() - 1;
-            match c {
-                '\\' => fields[last].extend(chars.next()),
-                ':' if fields.len() < 5 => fields.push(String::new()),
-                c => fields[last].push(c),
-            }
-        }
-        let fits =
-            fields.len() == 5 && fields.iter().zip(wanted).all(|(have, want)| have == "*" || have == want);
-        fits.then(|| fields.swap_remove(4))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_fitting_line_of_pgpass_wins() {
-        let text = "# a comment\nother:5432:*:*:no\n*:5432:shop:ann:se\\:cret\n*:*:*:*:last\n";
-        assert_eq!(pgpass_entry(text, ["db", "5432", "shop", "ann"]).as_deref(), Some("se:cret"));
-        assert_eq!(pgpass_entry(text, ["db", "5433", "shop", "ann"]).as_deref(), Some("last"));
-        assert_eq!(pgpass_entry("a:b:c:d", ["a", "b", "c", "d"]), None);
-    }
+    use tokio_postgres::config::Host;
 
     fn read(url: &str, pairs: &[(&str, &str)]) -> Parameters {
         let variables = |name: &str| {
@@ -335,6 +339,34 @@ mod tests {
         assert!(refused("postgres://h/d?service=none").message().contains("no service `none`"));
         assert!(refused("postgres://me:p@ss@h/d").help().unwrap().contains("%40"));
         assert!(refused("postgres://h/d?sslmode=maybe").message().contains("`maybe`"));
-        assert!(refused("postgres://h/d?sslmod=require").causes().join(" ").contains("sslmod"));
+        assert!(refused("postgres://h/d?sslmod=require").message().contains("`sslmod`"));
+        assert!(
+            refused("postgres://h/d?target_session_attrs=first").help().unwrap().contains("prefer-standby")
+        );
+        assert!(refused("postgres://h/d?sslcrl=/x").message().contains("revocation"));
+        assert!(refused("postgres://h/d?keepalives_idle=soon").message().contains("`keepalives_idle`"));
+        assert!(refused("postgres://h:p4rt/d").help().unwrap().contains("%3A"));
+    }
+
+    #[test]
+    fn every_part_of_a_url_is_read_as_libpq_reads_it() {
+        let found = read("postgresql://ann:p%40ss@[::1]:6000,db2,db3:7000/shop?connect_timeout=3", &[]);
+        let hosts = ["::1", "db2", "db3"].map(|host| Host::Tcp(host.to_owned()));
+        assert_eq!(
+            (found.config.get_hosts(), found.config.get_ports()),
+            (hosts.as_slice(), [6000, 5432, 7000].as_slice())
+        );
+        assert_eq!(found.config.get_password(), Some(b"p@ss".as_slice()));
+        let query = "postgres://ann@h/d?port=6001&host=%2Frun%2Fpg&user=bob&dbname=e&tcp_user_timeout=1500&keepalives_count=4&client_encoding=UTF8";
+        let found = read(query, &[("PGHOSTADDR", "10.0.0.1"), ("PGCLIENTENCODING", "LATIN1")]);
+        assert_eq!(found.config.get_hosts(), [Host::Unix("/run/pg".into())]);
+        assert!(found.config.get_hostaddrs().is_empty());
+        assert_eq!((found.config.get_ports(), found.config.get_user()), ([6001].as_slice(), Some("bob")));
+        assert_eq!(found.config.get_dbname(), Some("e"));
+        assert_eq!(found.config.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
+        assert_eq!(found.config.get_keepalives_retries(), Some(4));
+        assert_eq!(read("postgres://h/d?target_session_attrs=standby", &[]).wanted, Wanted::Standby);
+        assert_eq!(read("postgres://h/d?ssl=true", &[]).tls.mode, SslMode::Require);
+        assert_eq!(read("postgres://h/d?port=6001", &[]).config.get_ports(), [6001]);
     }
 }

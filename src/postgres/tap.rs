@@ -12,6 +12,8 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::auth::Demand;
+
 /// Takes one row's bytes; an error ends the connection.
 pub type Taker = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
 
@@ -36,11 +38,14 @@ const BUFFER: usize = 128 << 10;
 /// A frame's type, and its length, which counts itself.
 const HEADER: usize = 5;
 const COPY_DATA: u8 = b'd';
+const AUTHENTICATION: u8 = b'R';
 
 /// A stream of the server's frames, of which the tap takes some.
 pub struct Tapped<L = Line> {
     line: L,
     tap: Tap,
+    /// What is held against the server's first words.
+    demand: Option<Demand>,
     buffer: Vec<u8>,
     /// What of the buffer is filled, and how much of that is done with.
     filled: usize,
@@ -56,8 +61,8 @@ pub enum Line {
 }
 
 impl<L> Tapped<L> {
-    fn new(line: L, tap: Tap) -> Tapped<L> {
-        Tapped { line, tap, buffer: vec![0; BUFFER], filled: 0, done: 0, passing: 0 }
+    fn new(line: L, tap: Tap, demand: Option<Demand>) -> Tapped<L> {
+        Tapped { line, tap, demand, buffer: vec![0; BUFFER], filled: 0, done: 0, passing: 0 }
     }
 
     /// Walks the whole frames at hand. Stops before one that goes the common way, or is not whole.
@@ -73,7 +78,26 @@ impl<L> Tapped<L> {
                     take(&self.buffer[self.done + HEADER..self.done + frame])?;
                     self.done += frame;
                 }
-                _ => self.passing = frame,
+                _ => {
+                    if let Some(demand) = &mut self.demand
+                        && self.buffer[self.done] == AUTHENTICATION
+                    {
+                        let whole = self.done + frame;
+                        let [.., a, b, c, d] =
+                            self.buffer[self.done..self.filled.min(self.done + HEADER + 4)]
+                        else {
+                            break;
+                        };
+                        if whole > self.filled {
+                            break;
+                        }
+                        let code = i32::from_be_bytes([a, b, c, d]);
+                        if demand.hold(code, &self.buffer[(self.done + HEADER + 4).min(whole)..whole])? {
+                            self.demand = None;
+                        }
+                    }
+                    self.passing = frame;
+                }
             }
         }
         Ok(())
@@ -196,6 +220,7 @@ impl TlsStream for Tapped {
 pub struct Connector {
     pub tls: Option<MakeRustlsConnect>,
     pub tap: Tap,
+    pub demand: Option<Demand>,
 }
 
 type Handshake = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
@@ -204,6 +229,7 @@ type Handshake = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 pub struct Connecting {
     handshake: Option<Handshake>,
     tap: Tap,
+    demand: Option<Demand>,
 }
 
 impl MakeTlsConnect<Socket> for Connector {
@@ -216,7 +242,7 @@ impl MakeTlsConnect<Socket> for Connector {
             Some(tls) => Some(MakeTlsConnect::<Socket>::make_tls_connect(tls, domain)?),
             None => None,
         };
-        Ok(Connecting { handshake, tap: self.tap.clone() })
+        Ok(Connecting { handshake, tap: self.tap.clone(), demand: self.demand.clone() })
     }
 }
 
@@ -231,7 +257,7 @@ impl TlsConnect<Socket> for Connecting {
                 Some(handshake) => Line::Encrypted(Box::new(handshake.connect(socket).await?)),
                 None => Line::Bare(socket),
             };
-            Ok(Tapped::new(line, self.tap))
+            Ok(Tapped::new(line, self.tap, self.demand))
         })
     }
 }
@@ -277,7 +303,7 @@ mod tests {
                 if row == b"stop" { Err(io::Error::other("stopped")) } else { Ok(()) }
             }));
         }
-        let mut tapped = Tapped::new(Pieces { bytes, at: 0, piece }, tap);
+        let mut tapped = Tapped::new(Pieces { bytes, at: 0, piece }, tap, None);
         let mut passed = Vec::new();
         let read = tapped.read_to_end(&mut passed).await;
         let rows = taken.lock().unwrap().clone();
@@ -318,7 +344,7 @@ mod tests {
         let mut all = vec![b'd'];
         all.extend_from_slice(&i32::MAX.to_be_bytes());
         all.extend_from_slice(&[0; 1_000]);
-        let mut tapped = Tapped::new(Pieces { bytes: all, at: 0, piece: 64 }, Tap::default());
+        let mut tapped = Tapped::new(Pieces { bytes: all, at: 0, piece: 64 }, Tap::default(), None);
         tapped.tap.open(Box::new(|_| Ok(())));
         let mut passed = Vec::new();
         tapped.read_to_end(&mut passed).await.unwrap();

@@ -9,7 +9,11 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use rustls_platform_verifier::Verifier;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -58,17 +62,25 @@ pub struct TlsSettings {
     pub roots: Option<PathBuf>,
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
+    /// `TLSv1.2` and the like; empty is what both sides can.
+    pub lowest: String,
+    pub highest: String,
+    /// Whether the server is told in the clear which host is wanted.
+    pub names_host: bool,
 }
+
+/// The versions of TLS that libpq knows. The first two are older than anything that is spoken here.
+const VERSIONS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
 impl TlsSettings {
     pub fn connector(&self) -> Result<MakeRustlsConnect> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&self.versions()?)
             .or_error(ErrorKind::Bug, || "TLS cannot be set up".to_owned())?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(provider)?);
-        let config = match (&self.certificate, &self.key) {
+        let mut config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
                 let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
                 builder
@@ -79,7 +91,28 @@ impl TlsSettings {
             }
             _ => builder.with_no_client_auth(),
         };
+        config.enable_sni = self.names_host;
         Ok(MakeRustlsConnect::new(config))
+    }
+
+    fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>> {
+        let at = |name: &str, text: &str, default: usize| {
+            let found = VERSIONS.iter().position(|version| version.eq_ignore_ascii_case(text));
+            found.or(text.is_empty().then_some(default)).ok_or_else(|| {
+                Error::new(ErrorKind::Pipeline, format!("`{name}` cannot be `{text}`"))
+                    .hint(format!("valid: {}", list(VERSIONS)))
+            })
+        };
+        let lowest = at("ssl_min_protocol_version", &self.lowest, 0)?;
+        let highest = at("ssl_max_protocol_version", &self.highest, VERSIONS.len() - 1)?;
+        let spoken = [(2, &TLS12), (3, &TLS13)];
+        let spoken = spoken.into_iter().filter(|(version, _)| (lowest..=highest).contains(version));
+        let spoken: Vec<_> = spoken.map(|(_, version)| version).collect();
+        match spoken.is_empty() {
+            true => Err(Error::new(ErrorKind::Pipeline, "no version of TLS is left to speak")
+                .hint("TLSv1.2 and TLSv1.3 are spoken: raise ssl_max_protocol_version, lower ssl_min_protocol_version")),
+            false => Ok(spoken),
+        }
     }
 
     fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {

@@ -6,7 +6,7 @@ use super::report::{Mode, Outcome, RunReport};
 use crate::clock;
 use crate::error::ErrorKind;
 use crate::name::{RunId, host};
-use crate::notify::{Alert, Sent, send};
+use crate::notify::{Alert, Outbox, ping};
 use crate::pipeline::notify::AlertKind;
 use crate::pipeline::{self, Deployment};
 use crate::star::audit::Verdict;
@@ -17,9 +17,27 @@ use crate::store::notes::IncidentNote;
 pub async fn after_run(path: &Path, report: &RunReport) {
     // Without a deployment nobody knows whom to tell; the exit code speaks.
     let Ok(deployment) = pipeline::deployment(path) else { return };
+    if report.mode != Mode::DryRun {
+        outbox(&deployment).tell_kept(&deployment.notify).await;
+    }
     if let Some(kind) = kind_of(&deployment, report) {
         tell(&deployment, of_run(&deployment, kind, report)).await;
     }
+    if report.outcome == Outcome::Published {
+        alive(&deployment).await;
+    }
+}
+
+/// Says that a night went well, to whoever would miss it.
+pub async fn alive(deployment: &Deployment) {
+    if let Some(url) = &deployment.notify.heartbeat {
+        ping(url).await;
+    }
+}
+
+/// What people are owed.
+pub fn outbox(deployment: &Deployment) -> Outbox {
+    Outbox::of(&deployment.store.folder)
 }
 
 /// What a run's end is to the people: nothing, when all is as it was.
@@ -33,17 +51,19 @@ pub fn kind_of(deployment: &Deployment, report: &RunReport) -> Option<AlertKind>
         Outcome::Failed | Outcome::DeliveryPending => Some(AlertKind::Failure),
         Outcome::Published => {
             let open = Store::new(&deployment.store.folder).note::<IncidentNote>();
-            open.map(|_| AlertKind::Recovery)
+            let wants = |kind: AlertKind| deployment.notify.on.contains(&kind);
+            // Who was told of a failure and wants to hear of its end hears that; it is a success, too.
+            let told = open.is_some_and(|open| wants(open.kind));
+            Some(if told && wants(AlertKind::Recovery) { AlertKind::Recovery } else { AlertKind::Success })
         }
-        Outcome::Rehearsed | Outcome::AlreadyDone => None,
+        Outcome::Rehearsed | Outcome::AlreadyDone | Outcome::Delivered | Outcome::RolledBack => None,
     }
 }
 
 /// Remembers what is wrong, or right again, and sends the alert if somebody wants it.
-pub async fn tell(deployment: &Deployment, alert: Alert) -> Vec<Sent> {
-    match remember(deployment, &alert) {
-        Wanted::Yes => send(&deployment.notify, &alert).await,
-        Wanted::No => Vec::new(),
+pub async fn tell(deployment: &Deployment, alert: Alert) {
+    if remember(deployment, &alert) == Wanted::Yes {
+        outbox(deployment).tell(&deployment.notify, alert).await;
     }
 }
 
@@ -60,9 +80,11 @@ pub enum Wanted {
 pub fn remember(deployment: &Deployment, alert: &Alert) -> Wanted {
     let store = Store::new(&deployment.store.folder);
     let wants = |kind: AlertKind| deployment.notify.on.contains(&kind);
+    let _held = store.hold_notes();
     let open = store.note::<IncidentNote>();
     let (noted, wanted) = match alert.event {
         AlertKind::Test => (Ok(()), true),
+        AlertKind::Success => (store.drop_note::<IncidentNote>(), wants(AlertKind::Success)),
         AlertKind::Recovery => {
             let told = open.is_some_and(|open| wants(open.kind));
             (store.drop_note::<IncidentNote>(), told && wants(AlertKind::Recovery))
@@ -165,5 +187,7 @@ fn verb(outcome: Outcome) -> &'static str {
         Outcome::DeliveryPending => "published, but could not deliver",
         Outcome::Failed => "failed",
         Outcome::AlreadyDone => "had nothing to do",
+        Outcome::Delivered => "delivered the published snapshot",
+        Outcome::RolledBack => "published an older snapshot again",
     }
 }

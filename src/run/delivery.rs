@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::alert;
-use super::report::{Outcome, RunReport};
+use super::record::Record;
+use super::report::{Mode, Outcome, RunReport};
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{self, Adopt, Delivery, LOCK_TIMEOUT, Shipment, TakenOver, Trust, Verification};
@@ -120,8 +121,13 @@ pub async fn redeliver(path: &Path, adopt: Adopt) -> Result<Delivery> {
     let target = target_of(&deployment)?;
     // Under the lock, so that no run publishes and delivers a newer star in between.
     let writer = StoreWriter::for_command(&deployment)?;
-    let delivery = deliver_published(&deployment, target, writer.store(), adopt).await?;
-    let newest = writer.store().reports::<RunReport>().next();
+    let store = writer.store();
+    let snapshot = store.commit_point()?.snapshot;
+    let record = Record::begin(&deployment, store, Mode::Delivery);
+    let delivery = deliver_published(&deployment, target, store, adopt).await;
+    record.delivered(&snapshot, delivery.as_ref());
+    let delivery = delivery?;
+    let newest = store.reports::<RunReport>().find(RunReport::is_run);
     if newest.is_some_and(|report| report.outcome == Outcome::DeliveryPending) {
         alert::recovered(&deployment, "the target has the published snapshot").await;
     }

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod delivery;
 pub mod extract;
 pub mod plan;
+pub mod record;
 mod rehearse;
 pub mod report;
 mod restored;
@@ -36,7 +37,7 @@ pub const ENDS: &str = "starmill::ends";
 /// What a run is asked for.
 #[derive(Debug, Clone)]
 pub struct Request {
-    pub mode: Mode,
+    pub purpose: Purpose,
     pub strictness: Strictness,
     /// Models whose changed key or surrogate is accepted.
     pub accept: Vec<String>,
@@ -47,6 +48,23 @@ pub struct Request {
     pub alerts: Alerts,
     /// What becomes of a store that is gone, or older than remembered.
     pub beginning: Beginning,
+}
+
+/// What becomes of the star that a run builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Publish,
+    /// A dry run: it is built, audited, shown, and thrown away.
+    Rehearse,
+}
+
+impl Purpose {
+    fn mode(self) -> Mode {
+        match self {
+            Purpose::Publish => Mode::Run,
+            Purpose::Rehearse => Mode::DryRun,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +96,7 @@ pub async fn run(
     let span = tracing::info_span!("run", run = %id, pipeline = name);
     async {
         tracing::info!("the run begins");
-        let mut report = RunReport::new(id, name, request.mode, started_at);
+        let mut report = RunReport::new(id, name, request.purpose.mode(), started_at);
         report.scheduled_for = request.scheduled_for;
         // The lock outlives the night, so that whoever takes it next finds the report.
         let mut writer = None;
@@ -177,8 +195,8 @@ async fn night(
     report.source.url = pipeline.source.url.to_string();
     known_models(&pipeline, &request.accept)?;
     let store = &pipeline.deployment.store;
-    match request.mode {
-        Mode::DryRun => {
+    match request.purpose {
+        Purpose::Rehearse => {
             let memory = Memory::of(&pipeline.deployment.project, &store.folder);
             let seen = Store::new(&store.folder);
             memory.require(seen.latest_or_lost()?.as_ref(), request.beginning)?;
@@ -188,7 +206,7 @@ async fn night(
             report.outcome = Outcome::Rehearsed;
             Ok(())
         }
-        Mode::Run => {
+        Purpose::Publish => {
             if !store.folder.exists() {
                 // Nothing is made where only the target knows that a store was.
                 let seen = Store::new(&store.folder);

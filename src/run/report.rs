@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind};
 use crate::load::Delivery;
-use crate::name::{RunId, SnapshotId};
+use crate::name::{RunId, SnapshotId, who};
 use crate::star::audit::{ControlLine, Coverage, Verdict};
 use crate::star::diff::TableDiff;
 use crate::star::drift::SchemaChange;
@@ -22,12 +22,15 @@ pub struct RunReport {
     pub mode: Mode,
     pub outcome: Outcome,
     pub exit_code: u8,
+    /// Who began it, as `user@host`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// The night of the schedule that this run is, when a scheduler began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_for: Option<DateTime<Utc>>,
     pub started_at: DateTime<Utc>,
     pub seconds: f64,
-    /// The snapshot that this run published.
+    /// The snapshot that this run published, or that was delivered or rolled back to.
     pub snapshot: Option<SnapshotId>,
     /// The snapshot that the star was compared with.
     pub since: Option<SnapshotId>,
@@ -52,6 +55,10 @@ pub struct RunReport {
 pub enum Mode {
     Run,
     DryRun,
+    /// The published snapshot was delivered by command.
+    Delivery,
+    /// An older snapshot was published again by command.
+    Rollback,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +75,10 @@ pub enum Outcome {
     Failed,
     /// Another run has had this night of the schedule; nothing was done.
     AlreadyDone,
+    /// A delivery by command: the target has the published snapshot.
+    Delivered,
+    /// An older snapshot is the published one again.
+    RolledBack,
 }
 
 impl Outcome {
@@ -79,6 +90,8 @@ impl Outcome {
             Outcome::DeliveryPending => "delivery_pending",
             Outcome::Failed => "failed",
             Outcome::AlreadyDone => "already_done",
+            Outcome::Delivered => "delivered",
+            Outcome::RolledBack => "rolled_back",
         }
     }
 }
@@ -135,6 +148,7 @@ impl RunReport {
             mode,
             outcome: Outcome::Failed,
             exit_code: 1,
+            by: who(),
             scheduled_for: None,
             started_at,
             seconds: 0.0,
@@ -152,6 +166,11 @@ impl RunReport {
             warnings: Vec::new(),
             error: None,
         }
+    }
+
+    /// Whether a night ran, rather than a command between the nights.
+    pub fn is_run(&self) -> bool {
+        matches!(self.mode, Mode::Run | Mode::DryRun)
     }
 
     /// Notes what a step cost.

@@ -113,16 +113,19 @@ impl Metrics {
     fn take_runs(&self, pipeline: &OfPipeline, store: &Store) {
         let ended = |report: &RunReport| seconds(report.started_at) + report.seconds;
         let mut reports = store.reports::<RunReport>();
-        let Some(last) = reports.next() else { return };
+        let Some(newest) = reports.next() else { return };
+        // Whatever was done last: a delivery by command mends what the night left.
+        self.last_exit_code.get_or_create(pipeline).set(newest.exit_code.into());
+        let mut runs = std::iter::once(newest).chain(reports).filter(RunReport::is_run);
+        let Some(last) = runs.next() else { return };
         self.last_run.get_or_create(pipeline).set(ended(&last));
         self.last_seconds.get_or_create(pipeline).set(last.seconds);
-        self.last_exit_code.get_or_create(pipeline).set(last.exit_code.into());
         for verdict in Verdict::ALL {
             let label = OfVerdict { pipeline: pipeline.pipeline.clone(), verdict: verdict.word().to_owned() };
             let count = last.controls.iter().filter(|line| line.verdict == verdict).count();
             self.controls.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        let success = std::iter::once(last).chain(reports).find(|report| report.snapshot.is_some());
+        let success = std::iter::once(last).chain(runs).find(|report| report.snapshot.is_some());
         if let Some(success) = success {
             self.last_success.get_or_create(pipeline).set(ended(&success));
         }
@@ -154,7 +157,11 @@ impl Metrics {
         r.register("last_success_timestamp_seconds", "When a run last published", self.last_success.clone());
         r.register("last_run_timestamp_seconds", "When the last run ended", self.last_run.clone());
         r.register("last_run_duration_seconds", "How long the last run took", self.last_seconds.clone());
-        r.register("last_run_exit_code", "The last run's exit code", self.last_exit_code.clone());
+        r.register(
+            "last_run_exit_code",
+            "Exit code of the last run, or of a later delivery or rollback",
+            self.last_exit_code.clone(),
+        );
         r.register("table_rows", "Rows of the published tables", self.rows.clone());
         r.register("controls", "Controls of the last run, by verdict", self.controls.clone());
         r.register("snapshot_age_seconds", "Age of what is published", self.age.clone());

@@ -12,14 +12,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::notify::{Alert, send};
+use crate::notify::Alert;
 use crate::pipeline;
 use crate::run::alert::{self, Wanted};
 use night::Ended;
@@ -47,6 +47,16 @@ pub struct Orders {
 /// How long the scheduler's end may wait for those who are being told of something.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// After how long an alert that was not accepted is sent again.
+const SENT_AGAIN: TimeDelta = TimeDelta::minutes(5);
+
+/// Whether those who were to be told are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accepted {
+    All,
+    Not,
+}
+
 /// How every pipeline stands, shared with those who ask over HTTP.
 pub type Board = Arc<RwLock<Vec<Standing>>>;
 
@@ -57,7 +67,9 @@ pub struct Daemon {
     timetable: Timetable,
     board: Board,
     /// Alerts on their way: a slow receiver must hold up no night.
-    alerts: JoinSet<()>,
+    alerts: JoinSet<Accepted>,
+    /// When alerts that nobody accepted are sent again.
+    again: Option<DateTime<Utc>>,
     /// The exit code of the last night that ended badly, for `--once`.
     failed: Option<u8>,
 }
@@ -113,7 +125,7 @@ impl Daemon {
             return Err(error);
         }
         let board = Arc::new(RwLock::new(posts.iter().map(Post::standing).collect()));
-        Ok(Daemon { orders, posts, timetable, board, alerts: JoinSet::new(), failed: None })
+        Ok(Daemon { orders, posts, timetable, board, alerts: JoinSet::new(), again: Some(now), failed: None })
     }
 
     pub fn board(&self) -> Board {
@@ -145,15 +157,25 @@ impl Daemon {
             for step in self.timetable.due(now) {
                 self.take(step, &mut nights, &abandoned);
             }
+            if self.again.is_some_and(|at| at <= now) {
+                self.again = None;
+                self.tell_kept();
+            }
             self.post_standings();
             if self.orders.once && self.timetable.is_idle() && nights.is_empty() {
                 self.last_alerts().await;
                 return Stopped::Done { failed: self.failed };
             }
-            let until = self.timetable.next(now).unwrap_or(DateTime::<Utc>::MAX_UTC);
+            let until = self.timetable.next(now).into_iter().chain(self.again).min();
+            let until = until.unwrap_or(DateTime::<Utc>::MAX_UTC);
             tokio::select! {
                 () = clock::sleep_towards(until) => {}
                 Some(ended) = nights.join_next(), if !nights.is_empty() => self.note(ended),
+                Some(told) = self.alerts.join_next(), if !self.alerts.is_empty() => {
+                    if !matches!(told, Ok(Accepted::All)) {
+                        self.again.get_or_insert(clock::now() + SENT_AGAIN);
+                    }
+                }
                 Some(()) = reload.recv() => self.reload(),
                 () = &mut stop => break,
             }
@@ -217,11 +239,31 @@ impl Daemon {
         let Some(alert) = alert else { return };
         let deployment = &self.posts[entry].deployment;
         if alert::remember(deployment, &alert) == Wanted::Yes {
-            let settings = deployment.notify.clone();
+            let (outbox, settings) = (alert::outbox(deployment), deployment.notify.clone());
             self.alerts.spawn(async move {
-                send(&settings, &alert).await;
+                let sent = outbox.tell(&settings, alert).await;
+                if sent.iter().all(|sent| sent.result.is_ok()) { Accepted::All } else { Accepted::Not }
             });
         }
+    }
+
+    /// Sends what could not be sent before.
+    fn tell_kept(&mut self) {
+        for post in &self.posts {
+            let (outbox, settings) = (alert::outbox(&post.deployment), post.deployment.notify.clone());
+            self.alerts.spawn(async move {
+                if outbox.tell_kept(&settings).await { Accepted::All } else { Accepted::Not }
+            });
+        }
+    }
+
+    /// Says that a night went well, to whoever would miss it.
+    fn say_alive(&mut self, entry: usize) {
+        let deployment = self.posts[entry].deployment.clone();
+        self.alerts.spawn(async move {
+            alert::alive(&deployment).await;
+            Accepted::All
+        });
     }
 
     /// Whoever is still being told is told. Every channel has its own patience, so this ends.
@@ -245,8 +287,13 @@ impl Daemon {
         if next == Next::Over && ended.end != End::Well {
             self.failed = Some(ended.code);
         }
+        let well = next == Next::Over && ended.end == End::Well;
+        let published = well && self.posts[entry].is_ours(&ended);
         let alert = self.posts[entry].ended(ended, next);
         self.tell(entry, alert);
+        if published {
+            self.say_alive(entry);
+        }
     }
 
     /// Lets running nights come to their end for a while, then ends them cleanly.

@@ -181,6 +181,11 @@ impl Post {
         }
     }
 
+    /// Whether an attempt that ended well did its night's work itself, rather than find it done.
+    pub fn is_ours(&self, ended: &Ended) -> bool {
+        ended.report.as_ref().is_none_or(|report| report.outcome != Outcome::AlreadyDone)
+    }
+
     /// Whether the last run found that its night had been had.
     fn was_others(&self) -> bool {
         let ran = self.attempt.is_some_and(|attempt| attempt.work == Work::Run);
@@ -190,12 +195,14 @@ impl Post {
     /// What the newest run of a night has to tell, when whoever began it may not have told it: it was
     /// killed, or is another scheduler. Whoever told it has noted so.
     pub fn untold(&self) -> Option<Alert> {
-        let newest = self.store().reports::<RunReport>().next().filter(RunReport::is_final_night)?;
+        let newest = self.store().reports::<RunReport>().find(RunReport::is_run);
+        let newest = newest.filter(RunReport::is_final_night)?;
         if newest.outcome == Outcome::DeliveryPending && !self.owes_delivery() {
             // Somebody has delivered it by hand.
             return None;
         }
-        alert::about(&self.deployment, &newest)
+        // A night that went well was told when it did, by whoever began it.
+        alert::about(&self.deployment, &newest).filter(|alert| alert.event != AlertKind::Success)
     }
 
     /// Something that is wrong has come right. A delivery by itself says so itself.
@@ -207,9 +214,7 @@ impl Post {
     fn bad_news(&mut self) -> Option<Alert> {
         self.ends.badly += 1;
         match &self.last {
-            Some(report) if alert::kind_of(&self.deployment, report).is_some() => {
-                alert::about(&self.deployment, report)
-            }
+            Some(report) if report.reason().is_some() => alert::about(&self.deployment, report),
             _ => {
                 let said = self.said.clone().unwrap_or_default();
                 let text = format!("the night failed: {said}");

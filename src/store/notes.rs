@@ -11,6 +11,9 @@ use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::{RunId, SnapshotId};
 use crate::pipeline::notify::AlertKind;
 
+/// Its lock is whoever's holds the notes.
+const HELD: &str = ".notes.lock";
+
 /// A kind of note, with the file that holds the one of its kind.
 pub trait Note: Serialize + DeserializeOwned {
     const FILE: &'static str;
@@ -58,7 +61,16 @@ impl Note for WatchNote {
     const FILE: &'static str = "schedule.json";
 }
 
+/// Held while notes are read and written: two schedulers of one store must not both find nothing said.
+pub struct NotesHeld(#[allow(dead_code, reason = "the lock goes with it")] Option<std::fs::File>);
+
 impl Store {
+    /// Waits until nobody else holds the notes. Where no store is, nobody does.
+    pub fn hold_notes(&self) -> NotesHeld {
+        let open = std::fs::File::options().create(true).append(true).open(self.folder().join(HELD));
+        NotesHeld(open.ok().filter(|file| file.lock().is_ok()))
+    }
+
     pub fn note<N: Note>(&self) -> Option<N> {
         let path = self.folder().join(N::FILE);
         let text = std::fs::read_to_string(&path).ok()?;

@@ -305,6 +305,11 @@ fn a_host_that_swallows_packets_is_given_up_on() {
     assert!(started.elapsed().as_secs() < 30);
 }
 
+fn set_mode(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
 #[test]
 fn the_password_comes_from_the_environment_or_pgpass() {
     let source = cluster().shop();
@@ -316,7 +321,67 @@ fn the_password_comes_from_the_environment_or_pgpass() {
     project.set("PGPASSWORD", "");
     project.write("pgpass", &format!("*:{}:*:guarded:open sesame\n", cluster().port()));
     project.set("PGPASSFILE", project.path("pgpass").to_str().unwrap());
+    // As libpq does: a password that everybody may read is none.
+    set_mode(&project.path("pgpass"), 0o644);
+    let passed_over = project.starmill(&["run", "pipelines/shop.toml"]).exits(4);
+    passed_over.warns("may be read by others and is passed over: chmod 0600").never_shows("open sesame");
+    set_mode(&project.path("pgpass"), 0o600);
     project.night();
+}
+
+#[test]
+fn a_server_that_asks_otherwise_than_is_allowed_gets_no_password() {
+    let source = cluster().shop();
+    source.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guarded");
+    let mut project = Project::shop();
+    project.set("PGPASSWORD", "open sesame");
+    let mut tried = |parameters: &str| {
+        project.set("SHOP_SOURCE", &format!("{}?{parameters}", source.url_of("guarded")));
+        project.starmill(&["run", "--dry-run", "pipelines/shop.toml"])
+    };
+    tried("require_auth=scram-sha-256").exits(0);
+    tried("require_auth=!password,!md5").exits(0);
+    tried("require_auth=md5").exits(4).warns("the server asks by scram-sha-256, and require_auth allows md5");
+    tried("require_auth=none").exits(4).warns("require_auth allows none").never_shows("open sesame");
+    tried("require_auth=kerberos").exits(3).warns("`require_auth` cannot be that");
+    project.set("SHOP_SOURCE", &format!("{}?require_auth=scram-sha-256", source.url()));
+    project.starmill(&["plan", "pipelines/shop.toml"]).exits(4).warns("the server does not ask who we are");
+}
+
+#[test]
+fn of_several_servers_the_one_that_is_wanted_is_read() {
+    let source = cluster().shop();
+    let port = cluster().port();
+    let name = source.url().rsplit('/').next().unwrap().to_owned();
+    let user = source.url().split("://").nth(1).unwrap().split('@').next().unwrap().to_owned();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut project = Project::shop();
+    let mut tried = |parameters: &str| {
+        let url = format!("postgres://{user}@127.0.0.1:{dead},127.0.0.1:{port}/{name}?{parameters}");
+        project.set("SHOP_SOURCE", &url);
+        project.starmill(&["plan", "pipelines/shop.toml"])
+    };
+    for wanted in ["any", "read-write", "primary", "prefer-standby"] {
+        tried(&format!("target_session_attrs={wanted}")).exits(0);
+    }
+    tried("target_session_attrs=standby").exits(4);
+    tried("target_session_attrs=first").exits(3).warns("primary, standby and prefer-standby");
+    project.set("SHOP_SOURCE", &format!("{}?target_session_attrs=standby", source.url()));
+    project
+        .starmill(&["plan", "pipelines/shop.toml"])
+        .exits(4)
+        .warns("none of the source's servers is a standby");
+    project.set(
+        "SHOP_SOURCE",
+        &format!("postgres://{user}@127.0.0.1/{name}?port={port}&client_encoding=UTF8&keepalives_count=3"),
+    );
+    project.starmill(&["plan", "pipelines/shop.toml"]).exits(0);
+    project.set("SHOP_SOURCE", &format!("{}?sslcrl=/tmp/x", source.url()));
+    project
+        .starmill(&["plan", "pipelines/shop.toml"])
+        .exits(3)
+        .warns("`sslcrl` is not taken")
+        .warns("revocation lists");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod secrets;
 mod servers;
 mod support;
 mod surface;
+mod telling;
 mod terminal;
 mod timetable;
 mod tls;

@@ -216,10 +216,16 @@ pub fn history(history: &History) -> String {
             format!("{:.2} s", line.seconds),
             if nothing { String::new() } else { HumanCount(line.rows).to_string() },
             match line.outcome {
-                Outcome::Failed | Outcome::Refused => String::new(),
+                Outcome::Failed | Outcome::Refused | Outcome::Delivered | Outcome::RolledBack => {
+                    String::new()
+                }
                 _ => changes(Some(line.changes)),
             },
-            line.reason.clone().unwrap_or_default(),
+            match (&line.reason, line.outcome) {
+                (Some(reason), _) => reason.clone(),
+                (None, Outcome::Delivered | Outcome::RolledBack) => format!("by {}", line.by),
+                (None, _) => String::new(),
+            },
         ]);
     }
     let more = match history.of - history.runs.len() {

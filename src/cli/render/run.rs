@@ -16,10 +16,14 @@ pub fn run(report: &RunReport, folder: &str) -> String {
     if report.outcome == Outcome::AlreadyDone {
         return format!("{}\n", headline(report));
     }
-    if report.tables.is_empty() && report.controls.is_empty() {
+    if report.tables.is_empty() && report.controls.is_empty() && report.is_run() {
         return text;
     }
     text.push_str(&format!("{}\n\n", headline(report)));
+    if !report.is_run() {
+        let snapshot = report.snapshot.as_ref().map_or(String::new(), |id| format!(", snapshot {id}"));
+        text.push_str(&format!("  by {}{snapshot}\n", report.by));
+    }
     text.push_str(&tables(report));
     text.push_str(&controls(report));
     text.push_str(&changes(report));
@@ -30,7 +34,7 @@ pub fn run(report: &RunReport, folder: &str) -> String {
     if let Some(delivery) = &report.delivery {
         text.push_str(&format!("\n{}", self::delivery(delivery)));
     }
-    if report.snapshot.is_some() {
+    if report.snapshot.is_some() && report.is_run() {
         text.push_str(&whereabouts(report, folder));
     }
     for warning in &report.warnings {
@@ -44,7 +48,10 @@ fn headline(report: &RunReport) -> String {
         (Outcome::Published | Outcome::DeliveryPending, _) => "published",
         (Outcome::Rehearsed, _) => "dry run, nothing published",
         (Outcome::Refused, _) => "REFUSED by the audit, nothing published",
-        (Outcome::Failed, Mode::DryRun | Mode::Run) => "FAILED, nothing published",
+        (Outcome::Delivered, _) => "delivered by command",
+        (Outcome::RolledBack, _) => "rolled back by command",
+        (Outcome::Failed, Mode::Delivery) => "FAILED, nothing delivered",
+        (Outcome::Failed, _) => "FAILED, nothing published",
         (Outcome::AlreadyDone, _) => "nothing to do: another run has had this night",
     };
     format!("{} · run {} · {what} · {:.2} s", report.pipeline, report.run, report.seconds)

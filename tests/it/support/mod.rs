@@ -4,6 +4,7 @@ mod cluster;
 mod peer;
 mod proxy;
 mod receiver;
+pub mod scheduler;
 mod terminal;
 
 use std::fmt::Write as _;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 pub struct Receiver {
     port: u16,
     bodies: Arc<Mutex<Vec<serde_json::Value>>>,
+    /// What was fetched rather than posted.
+    fetched: Arc<Mutex<Vec<String>>>,
     /// Status codes of the next answers; then 200.
     answers: Arc<Mutex<Vec<u16>>>,
 }
@@ -15,17 +17,22 @@ impl Receiver {
     pub fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let receiver = Receiver { port, bodies: Arc::default(), answers: Arc::default() };
+        let receiver =
+            Receiver { port, bodies: Arc::default(), fetched: Arc::default(), answers: Arc::default() };
         let (bodies, answers) = (Arc::clone(&receiver.bodies), Arc::clone(&receiver.answers));
+        let fetched = Arc::clone(&receiver.fetched);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let mut length = 0;
+                let (mut length, mut path) = (0, None);
                 loop {
                     let mut line = String::new();
                     if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
                         break;
+                    }
+                    if let Some(rest) = line.strip_prefix("GET ") {
+                        path = rest.split(' ').next().map(str::to_owned);
                     }
                     if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
                         length = value.trim().parse().unwrap();
@@ -37,7 +44,10 @@ impl Receiver {
                     let mut answers = answers.lock().unwrap();
                     if answers.is_empty() { 200 } else { answers.remove(0) }
                 };
-                bodies.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+                match path {
+                    Some(path) => fetched.lock().unwrap().push(path),
+                    None => bodies.lock().unwrap().push(serde_json::from_slice(&body).unwrap()),
+                }
                 let _ =
                     write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             }
@@ -51,6 +61,11 @@ impl Receiver {
 
     pub fn answer(&self, statuses: &[u16]) {
         *self.answers.lock().unwrap() = statuses.to_vec();
+    }
+
+    /// The paths that were fetched so far.
+    pub fn fetched(&self) -> Vec<String> {
+        self.fetched.lock().unwrap().clone()
     }
 
     /// What has come so far.
