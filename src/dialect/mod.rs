@@ -6,6 +6,7 @@
 //! `refuse` walks the plan as it will run, where every implicit cast is visible.
 
 pub mod functions;
+mod lists;
 pub mod refuse;
 pub mod rewrite;
 pub mod words;

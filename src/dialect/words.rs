@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::lists::{as_in_list, as_like, is_padded, is_text};
 use super::refuse::Purpose;
 
 /// An unquoted identifier folds to lower case, as in Postgres.
@@ -41,29 +42,45 @@ pub fn reworded(query: &mut Query) {
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             flatten_coalesce(expr);
+            if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)) {
+                *expr = said;
+            }
             if let Expr::AtTimeZone { timestamp, time_zone } = expr {
-                let span = timestamp.span();
-                let unnamed = |expr: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr.clone()));
-                let args = vec![unnamed(time_zone), unnamed(timestamp)];
-                *expr = Expr::Function(Function {
-                    name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, "timezone"))]),
-                    uses_odbc_syntax: false,
-                    parameters: FunctionArguments::None,
-                    args: FunctionArguments::List(FunctionArgumentList {
-                        duplicate_treatment: None,
-                        args,
-                        clauses: Vec::new(),
-                    }),
-                    filter: None,
-                    null_treatment: None,
-                    over: None,
-                    within_group: Vec::new(),
-                });
+                *expr = call("timezone", timestamp.span(), &[time_zone, timestamp]);
+            }
+            if let Expr::Cast { expr: inner, data_type, .. } = expr {
+                if is_text(data_type) {
+                    *data_type = DataType::Text;
+                } else if is_padded(data_type) {
+                    *data_type = DataType::Text;
+                    let (span, blank) =
+                        (inner.span(), Expr::value(Value::SingleQuotedString(" ".to_owned())));
+                    *expr = call("rtrim", span, &[&expr.clone(), &blank]);
+                }
             }
             ControlFlow::Continue(())
         }
     }
     let _ = VisitMut::visit(query, &mut Reworded);
+}
+
+/// A call of a function by its bare name.
+fn call(name: &str, span: Span, args: &[&Expr]) -> Expr {
+    let unnamed = |expr: &&Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr((*expr).clone()));
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.iter().map(unnamed).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 /// Operators in a row, `a || b || c`: the engine's time grows with the square of their number. Conditions
@@ -274,6 +291,7 @@ impl Visitor for Refusals {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
+            Expr::AnyOp { .. } | Expr::AllOp { .. } if as_in_list(expr).is_some() => {}
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }
                 if matches!(right.as_ref(), Expr::Subquery(_)) =>
             {
@@ -286,7 +304,7 @@ impl Visitor for Refusals {
             Expr::AnyOp { .. } | Expr::AllOp { .. } => self.refuse(
                 expr.span(),
                 "ANY and ALL over an array take NULL for false here",
-                "list the values: x IN (1, 2); or unnest the array in a FROM",
+                "list the values: x IN (1, 2) or x = ANY (ARRAY[1, 2]); or unnest the array in a FROM",
             ),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner }
                 if matches!(inner.as_ref(), Expr::BinaryOp { op: BinaryOperator::PGExp, .. }) =>

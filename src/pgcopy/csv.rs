@@ -28,6 +28,8 @@ pub enum CsvError {
     OpenQuote(u64),
     /// The record at this line is not UTF-8.
     NotUtf8(u64),
+    /// The record at this line has a NUL byte.
+    Nul(u64),
 }
 
 impl<R: BufRead> CsvReader<R> {
@@ -53,6 +55,9 @@ impl<R: BufRead> CsvReader<R> {
         let bytes = &self.record[bounds.start..bounds.end];
         if bytes.is_empty() && !bounds.quoted {
             return Ok(None);
+        }
+        if bytes.contains(&0) {
+            return Err(CsvError::Nul(self.line));
         }
         std::str::from_utf8(bytes).map(Some).map_err(|_| CsvError::NotUtf8(self.line))
     }

@@ -85,6 +85,7 @@ pub async fn plan(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
         }
     };
     not_denied(&source, &design).await?;
+    source.require_judgeable(&pipeline, &design, &session).await?;
     let mut refused = refused_filters(&source, &pipeline, &catalog, &design).await?;
     // A wrong condition stands in every total, and would be told again for each.
     if refused.is_empty() {

@@ -1,9 +1,8 @@
 //! Where the rows come from: Postgres as of one instant, or a folder of CSV files.
 
 mod catalog;
-mod ddl;
 mod extract;
-mod files;
+mod folder;
 mod privilege;
 mod snapshot;
 mod storage;
@@ -21,7 +20,7 @@ use crate::star::session::Session;
 use crate::star::staged::Stage;
 
 pub use extract::{Taken, ZONE, folder_name, look_through, take};
-use files::Folder;
+use folder::Folder;
 pub use snapshot::{PostgresSource, SourceSnapshot as PostgresSnapshot};
 
 /// A source that answers, before any snapshot is taken.
@@ -73,6 +72,19 @@ impl Source {
         }
     }
 
+    /// Whether all that the source's rows are held against here can be judged here.
+    pub async fn require_judgeable(
+        &self,
+        pipeline: &Pipeline,
+        design: &Design,
+        session: &Session,
+    ) -> Result<()> {
+        match self {
+            Source::Postgres(_) => Ok(()),
+            Source::Folder(folder) => folder.require_judgeable(pipeline, design, session).await,
+        }
+    }
+
     /// Locks what the design reads, then takes the snapshot, then confirms the catalog inside it.
     pub async fn snapshot(self, pipeline: &Pipeline, design: &Design) -> Result<SourceSnapshot> {
         match self {
@@ -89,7 +101,7 @@ impl SourceSnapshot {
     pub async fn extract(self, order: Order<'_>) -> Result<Extracted> {
         match self {
             SourceSnapshot::Postgres(snapshot) => extract::extract(*snapshot, order).await,
-            SourceSnapshot::Folder(folder) => files::extract(folder, order).await,
+            SourceSnapshot::Folder(folder) => folder::extract(folder, order).await,
         }
     }
 }

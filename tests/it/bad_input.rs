@@ -204,7 +204,7 @@ fn a_csv_that_is_broken_names_file_line_and_remedy() {
     broken(
         &|p| p.edit("data/shop/schema.sql", "CREATE TABLE orders (", "CREATE TABLE orders"),
         5,
-        &["schema.sql does not parse"],
+        &["this statement does not parse"],
     );
 }
 

@@ -133,7 +133,8 @@ fn subqueries_know_null_and_the_empty_set() {
             "SELECT q.id FROM (SELECT id FROM v ORDER BY id DESC LIMIT NULL OFFSET 2) AS q",
             "OFFSET without LIMIT",
         ),
-        ("SELECT id FROM visit WHERE id = ANY (ARRAY[1, NULL])", "ANY and ALL over an array"),
+        ("SELECT id FROM v WHERE i = ANY (tags)", "ANY and ALL over an array"),
+        ("SELECT id FROM v WHERE i > ALL (ARRAY[1, NULL])", "ANY and ALL over an array"),
         ("SELECT -2 ^ 2 AS x FROM visit", "-a ^ b"),
     ]);
     assert_refused(&[
@@ -396,5 +397,18 @@ fn text_json_and_arrays_answer_as_in_postgres() {
         ("SELECT id, cardinality(array_remove(string_to_array(t, '_'), 'a')) AS x FROM v", "array_remove"),
         ("SELECT id, '\\x6162'::bytea AS x FROM v", "bytea"),
         ("SELECT id, concat(ok, 'x') AS x FROM v", "of a boolean"),
+    ]);
+}
+
+#[test]
+fn what_postgres_prints_for_in_and_like_is_answered_like_them() {
+    assert_answered(&[
+        "SELECT id FROM visit WHERE id = ANY (ARRAY[1, NULL])",
+        "SELECT id, id <> ALL (ARRAY[1, NULL]) AS x FROM visit",
+        "SELECT id, i = ANY ((ARRAY['1', '6'])::int[]) AS x FROM v",
+        "SELECT id, t = ANY ((ARRAY['ab'::character varying, 'a_b'::character varying])::text[]) AS x FROM v",
+        "SELECT id, t ~~ 'a%'::text AS a, t !~~ 'a\\_%' AS b, t ~~* 'A%' AS c, t !~~* 'L%' AS d FROM v",
+        "SELECT id, t::varchar AS x, CAST(i AS character varying) AS y FROM v",
+        "SELECT id, 'ab  '::bpchar = t::bpchar AS x FROM v",
     ]);
 }

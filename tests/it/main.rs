@@ -7,6 +7,7 @@ mod delivery;
 mod dialect;
 mod encoding;
 mod first_night;
+mod folder;
 mod house;
 mod instant;
 mod judge;

@@ -188,7 +188,8 @@ fn a_pending_delivery_is_repeated_without_another_run() {
     let (_, log) = scheduler.stops();
     assert_eq!(log.matches("the night begins").count(), 1, "{log}");
     assert_eq!(source.sql("SELECT snapshot FROM mart.starmill_delivery"), project.latest().unwrap());
-    assert_eq!(reports(&project).len(), 1);
+    let ran = reports(&project).iter().filter(|report| report["mode"] == "run").count();
+    assert_eq!(ran, 1);
     // One that was killed in its delivery is made good by the next scheduler, before any night.
     source.sql("INSERT INTO customers VALUES (5000, 'New', NULL)");
     project.starmill_with_fault(&["run", SHOP], "load.merged=kill");

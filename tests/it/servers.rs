@@ -50,3 +50,8 @@ fn a_truncated_partition_is_no_smaller_table_on_any_version() {
         crate::relations::a_partition_truncated_meanwhile_is_no_smaller_table(&cluster);
     }
 }
+
+#[test]
+fn what_pg_dump_of_every_version_prints_types_a_folder() {
+    crate::folder::other_dumps();
+}

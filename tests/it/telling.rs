@@ -100,6 +100,7 @@ fn deliveries_and_rollbacks_leave_a_line_with_who_and_metrics_follow_them() {
     let target = cluster().database();
     let mut project = Project::shop_on(&source);
     project.set("SHOP_TARGET", &target.url());
+    project.set("STARMILL_CLOCK", "2026-11-21T11:00:00Z*1");
     project.starmill_with_fault(&["run", SHOP], "load.merged=fail").exits(11);
     let scheduler =
         Scheduler::start(&project, "2026-11-21T12:00:00Z*1", None, &["--listen", "127.0.0.1:0", SHOP]);
@@ -110,7 +111,9 @@ fn deliveries_and_rollbacks_leave_a_line_with_who_and_metrics_follow_them() {
     assert!(metrics.contains("starmill_last_run_exit_code{pipeline=\"shop\"} 0"), "{metrics}");
     let first = project.latest().unwrap();
     source.sql("DELETE FROM order_items WHERE item_id = 7");
+    project.set("STARMILL_CLOCK", "2026-11-21T13:00:00Z*1");
     project.night();
+    project.set("STARMILL_CLOCK", "2026-11-21T14:00:00Z*1");
     project.starmill(&["snapshots", "rollback", SHOP, "--yes"]).exits(0);
     assert_eq!(project.latest().unwrap(), first);
     let who = format!("by {}@", nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name);
@@ -124,7 +127,7 @@ fn deliveries_and_rollbacks_leave_a_line_with_who_and_metrics_follow_them() {
     assert_eq!(sorted, ["delivered", "delivery_pending", "published", "rolled_back"], "{outcomes:?}");
     let rolled = json["runs"].as_array().unwrap().iter().find(|run| run["outcome"] == "rolled_back").unwrap();
     assert_eq!(rolled["snapshot"], first.as_str());
-    let shown = project.starmill(&["runs", SHOP, "--run", rolled["run"].as_str().unwrap()]).exits(0);
+    let shown = project.starmill(&["runs", SHOP, rolled["run"].as_str().unwrap()]).exits(0);
     shown.says("rolled back by command").says("Delivered into schema mart").says(&first);
     // A delivery that fails is a line, too.
     project.starmill_with_fault(&["deliver", SHOP], "load.merged=fail");
@@ -158,8 +161,13 @@ fn sighup_reads_the_pipelines_again_and_disturbs_no_night() {
     scheduler.waits_for("cannot be read again, and goes on as it was");
     std::fs::remove_file(&pause).unwrap();
     scheduler.waits_for("the night is over");
-    let (_, status) = fetch(&scheduler.address(), "/status");
-    assert!(status.contains("2026-11-21T11:00:00Z"), "{status}");
+    let (_, status) = fetch(&scheduler.address(), "/metrics");
+    // Noon in Berlin.
+    let next = chrono::DateTime::parse_from_rfc3339("2026-11-21T11:00:00Z").unwrap().timestamp();
+    assert!(
+        status.contains(&format!("starmill_next_run_timestamp_seconds{{pipeline=\"shop\"}} {next}")),
+        "{status}"
+    );
     let (code, _) = scheduler.stops();
     assert_eq!(code, Some(0));
     assert_eq!(nights(&project), ["2026-11-21T02:30:00Z"]);

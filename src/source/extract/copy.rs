@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 
-use super::super::files::value_error;
+use super::super::folder::value_error;
 use super::task::Range;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{SourceTable, quote_identifier};

@@ -8,7 +8,7 @@ mod task;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::files::table_read;
+use super::folder::table_read;
 use super::snapshot::SourceSnapshot;
 use super::storage;
 use super::{Extracted, Order};

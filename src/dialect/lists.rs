@@ -1,0 +1,80 @@
+//! What Postgres prints where somebody wrote something plainer: `= ANY (ARRAY[…])` for `IN (…)`, `~~` for `LIKE`,
+//! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
+
+use datafusion::sql::sqlparser::ast::{Array, BinaryOperator, CastKind, DataType, Expr};
+
+/// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
+pub fn as_in_list(expr: &Expr) -> Option<Expr> {
+    let (left, right, negated) = match expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
+        _ => return None,
+    };
+    let list = elements(right).filter(|list| !list.is_empty())?;
+    Some(Expr::InList { expr: left.clone(), list, negated })
+}
+
+/// The elements of an array that is written out, each cast as the whole is.
+fn elements(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Nested(inner) => elements(inner),
+        Expr::Array(Array { elem, .. }) => Some(elem.clone()),
+        Expr::Cast {
+            kind: CastKind::DoubleColon | CastKind::Cast,
+            expr: inner,
+            data_type,
+            format: None,
+            ..
+        } => {
+            let DataType::Array(element) = data_type else { return None };
+            let datafusion::sql::sqlparser::ast::ArrayElemTypeDef::SquareBracket(element, None) = element
+            else {
+                return None;
+            };
+            let cast = |inner: Expr| Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(inner),
+                data_type: element.as_ref().clone(),
+                array: false,
+                format: None,
+            };
+            Some(elements(inner)?.into_iter().map(cast).collect())
+        }
+        _ => None,
+    }
+}
+
+/// `x ~~ p` as `x LIKE p`, and its family.
+pub fn as_like(expr: &Expr) -> Option<Expr> {
+    let Expr::BinaryOp { left, op, right } = expr else { return None };
+    let (negated, folds) = match op {
+        BinaryOperator::PGLikeMatch => (false, false),
+        BinaryOperator::PGNotLikeMatch => (true, false),
+        BinaryOperator::PGILikeMatch => (false, true),
+        BinaryOperator::PGNotILikeMatch => (true, true),
+        _ => return None,
+    };
+    let (expr, pattern) = (left.clone(), right.clone());
+    Some(match folds {
+        false => Expr::Like { negated, any: false, expr, pattern, escape_char: None },
+        true => Expr::ILike { negated, any: false, expr, pattern, escape_char: None },
+    })
+}
+
+/// A cast to a varchar of no length is one to text.
+pub fn is_text(data_type: &DataType) -> bool {
+    let name = match data_type {
+        DataType::CharacterVarying(None) | DataType::CharVarying(None) | DataType::Varchar(None) => {
+            return true;
+        }
+        DataType::Custom(name, arguments) if arguments.is_empty() => name,
+        _ => return false,
+    };
+    name.to_string().eq_ignore_ascii_case("varchar")
+}
+
+/// Blanks at the end of a `char(n)` of any length are none, and it travels without them.
+pub fn is_padded(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Custom(name, arguments)
+        if arguments.is_empty() && name.0.last().is_some_and(|name| name.to_string().eq_ignore_ascii_case("bpchar")))
+}

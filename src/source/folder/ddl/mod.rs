@@ -1,0 +1,272 @@
+//! `schema.sql`: Postgres DDL that gives a folder of CSV its types, and what its rows are held against. It may be
+//! what `pg_dump --schema-only` prints.
+
+mod statements;
+mod types;
+
+use std::collections::BTreeMap;
+
+use datafusion::sql::sqlparser::ast::{
+    AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, Expr, IndexColumn,
+    NullsDistinctOption, ObjectName, ObjectNamePart, Statement, TableConstraint,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::SourceTable;
+use crate::pipeline::sql::folded;
+use statements::{Piece, split};
+pub use types::Rule;
+use types::Types;
+
+#[derive(Debug)]
+pub struct DdlTable {
+    pub name: SourceTable,
+    pub columns: Vec<DdlColumn>,
+    pub keys: Vec<Key>,
+    pub checks: Vec<Check>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DdlColumn {
+    pub name: String,
+    pub type_name: String,
+    pub not_null: bool,
+    /// Computed by Postgres from the others: an export may leave it out.
+    pub generated: bool,
+    /// What the type asks of a value beyond what its Arrow type does.
+    pub rule: Option<Rule>,
+}
+
+/// Columns whose values no two rows share.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub name: String,
+    pub columns: Vec<String>,
+    /// Whether rows with a NULL among them are different.
+    pub nulls_distinct: bool,
+}
+
+/// A condition that holds, or is NULL, for every row.
+#[derive(Debug, Clone)]
+pub struct Check {
+    pub name: String,
+    pub condition: Expr,
+}
+
+/// The tables of the CREATE TABLE statements, with the types and keys that other statements give them. What says
+/// nothing of either, such as views and functions, is passed over.
+pub fn parse(text: &str, path: &str) -> Result<Vec<DdlTable>> {
+    let mut schema =
+        Schema { path, search: "public".to_owned(), types: Types::default(), tables: BTreeMap::new() };
+    for piece in split(text) {
+        schema.take(&piece)?;
+    }
+    Ok(schema.tables.into_values().collect())
+}
+
+struct Schema<'a> {
+    path: &'a str,
+    /// The schema of names without one.
+    search: String,
+    types: Types,
+    tables: BTreeMap<SourceTable, DdlTable>,
+}
+
+impl Schema<'_> {
+    fn take(&mut self, piece: &Piece) -> Result<()> {
+        let words: Vec<String> = piece.text.split_whitespace().take(6).map(str::to_ascii_uppercase).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["CREATE", "DOMAIN", ..] => {
+                self.types.domain(piece.text, &self.search).map_err(|error| self.unread(piece, error))
+            }
+            ["SET", "SEARCH_PATH", ..] => {
+                let listed = piece.text.split_once('=').map_or("", |(_, list)| list);
+                let first = listed.split(',').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+                if !first.is_empty() && first != "pg_catalog" {
+                    self.search = first.to_owned();
+                }
+                Ok(())
+            }
+            ["CREATE", "TYPE", ..] if piece.text.to_ascii_uppercase().contains(" AS ENUM") => {
+                self.statement(piece)
+            }
+            ["CREATE", "TABLE" | "UNLOGGED", ..] | ["CREATE", "UNIQUE", "INDEX", ..] => self.statement(piece),
+            ["ALTER", "TABLE", ..] if is_of_a_key(piece.text) => self.statement(piece),
+            _ => Ok(()),
+        }
+    }
+
+    fn statement(&mut self, piece: &Piece) -> Result<()> {
+        // The engine's parser doesn't know that a table can be unlogged, which says nothing of its rows.
+        let text = piece.text.trim_start();
+        let unlogged = text.to_ascii_uppercase().starts_with("CREATE UNLOGGED");
+        let text =
+            if unlogged { format!("CREATE{}", &text["CREATE UNLOGGED".len()..]) } else { text.to_owned() };
+        let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &text);
+        for statement in parsed.map_err(|error| self.unread(piece, error.to_string()))? {
+            match statement {
+                Statement::CreateTable(table) => self.table(&table, piece)?,
+                Statement::CreateType { name, representation } => {
+                    self.types.labels(&qualified(&name, &self.search), representation);
+                }
+                Statement::CreateIndex(index) => self.index(&index),
+                Statement::AlterTable(altered) => {
+                    for operation in altered.operations {
+                        self.altered(&altered.name, operation);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn unread(&self, piece: &Piece, error: String) -> Error {
+        Error::new(ErrorKind::Fit, format!("{}:{}: this statement does not parse", self.path, piece.line))
+            .caused_by(error)
+            .hint("it holds Postgres DDL: CREATE TABLE with types and keys, by hand or from pg_dump --schema-only")
+    }
+
+    fn table(&mut self, table: &CreateTable, piece: &Piece) -> Result<()> {
+        let name = qualified(&table.name, &self.search);
+        let mut made =
+            DdlTable { name: name.clone(), columns: Vec::new(), keys: Vec::new(), checks: Vec::new() };
+        let parents = table.inherits.iter().flatten().chain(&table.partition_of);
+        for parent in parents {
+            let parent = qualified(parent, &self.search);
+            made.columns
+                .extend(self.tables.get(&parent).map(|parent| parent.columns.clone()).unwrap_or_default());
+        }
+        for column in &table.columns {
+            let made_column = self.column(column, &mut made);
+            match made.columns.iter_mut().find(|known| known.name == made_column.name) {
+                Some(known) => *known = made_column,
+                None => made.columns.push(made_column),
+            }
+        }
+        for constraint in &table.constraints {
+            constrain(&mut made, constraint.clone());
+        }
+        if self.tables.contains_key(&name) {
+            let message = format!("{}:{}: {name} is declared a second time", self.path, piece.line);
+            return Err(Error::new(ErrorKind::Fit, message).hint("leave one of them"));
+        }
+        self.tables.insert(name, made);
+        Ok(())
+    }
+
+    fn column(&self, column: &ColumnDef, table: &mut DdlTable) -> DdlColumn {
+        let name = folded(&column.name);
+        let known = self.types.known(&column.data_type, &self.search);
+        let mut made = DdlColumn {
+            name: name.clone(),
+            type_name: known.type_name,
+            not_null: known.not_null,
+            generated: false,
+            rule: known.rule,
+        };
+        for check in known.checks {
+            let condition = types::about(check.condition, &column.name);
+            table.checks.push(Check { name: check.name, condition });
+        }
+        for option in &column.options {
+            let named = |kind: &str| {
+                option.name.as_ref().map_or_else(|| format!("{}_{name}_{kind}", table.name.table), folded)
+            };
+            match &option.option {
+                ColumnOption::NotNull => made.not_null = true,
+                ColumnOption::PrimaryKey(_) => {
+                    made.not_null = true;
+                    let key = format!("{}_pkey", table.name.table);
+                    table.keys.push(Key { name: key, columns: vec![name.clone()], nulls_distinct: true });
+                }
+                ColumnOption::Unique(unique) => table.keys.push(Key {
+                    name: named("key"),
+                    columns: vec![name.clone()],
+                    nulls_distinct: unique.nulls_distinct != NullsDistinctOption::NotDistinct,
+                }),
+                ColumnOption::Check(check) => {
+                    table.checks.push(Check { name: named("check"), condition: (*check.expr).clone() });
+                }
+                ColumnOption::Generated { generation_expr: Some(_), .. } => made.generated = true,
+                ColumnOption::Identity(_) | ColumnOption::Generated { .. } => made.not_null = true,
+                _ => {}
+            }
+        }
+        made
+    }
+
+    fn index(&mut self, index: &CreateIndex) {
+        let Some(table) = self.tables.get_mut(&qualified(&index.table_name, &self.search)) else { return };
+        // One over expressions or some of the rows is no key of the table.
+        if let (true, None, Some(columns)) = (index.unique, &index.predicate, plain(&index.columns)) {
+            let name = index.name.as_ref().map_or("a unique index".to_owned(), ToString::to_string);
+            let nulls_distinct = index.nulls_distinct != Some(false);
+            table.keys.push(Key { name, columns, nulls_distinct });
+        }
+    }
+
+    fn altered(&mut self, table: &ObjectName, operation: AlterTableOperation) {
+        let Some(table) = self.tables.get_mut(&qualified(table, &self.search)) else { return };
+        if let AlterTableOperation::AddConstraint { constraint, .. } = operation {
+            constrain(table, constraint);
+        }
+    }
+}
+
+/// Whether an ALTER TABLE says something of keys or checks. Its other forms are not parsed: a parser need not know
+/// all of them.
+fn is_of_a_key(text: &str) -> bool {
+    let upper = text.to_ascii_uppercase();
+    let adds = upper.contains(" ADD CONSTRAINT ")
+        || upper.contains(" ADD PRIMARY ")
+        || upper.contains(" ADD UNIQUE");
+    let kinds = ["PRIMARY KEY (", "UNIQUE (", "UNIQUE NULLS", "CHECK ("];
+    adds && kinds.iter().any(|kind| upper.contains(kind)) && !upper.contains(" FOREIGN KEY ")
+}
+
+fn constrain(table: &mut DdlTable, constraint: TableConstraint) {
+    let name = |name: &Option<_>, kind: &str| {
+        name.as_ref().map_or_else(|| format!("{}_{kind}", table.name.table), folded)
+    };
+    match constraint {
+        TableConstraint::PrimaryKey(key) => {
+            let Some(columns) = plain(&key.columns) else { return };
+            let name = name(&key.name, "pkey");
+            for column in table.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
+                column.not_null = true;
+            }
+            table.keys.push(Key { name, columns, nulls_distinct: true });
+        }
+        TableConstraint::Unique(key) => {
+            let Some(columns) = plain(&key.columns) else { return };
+            let nulls_distinct = key.nulls_distinct != NullsDistinctOption::NotDistinct;
+            table.keys.push(Key { name: name(&key.name, "key"), columns, nulls_distinct });
+        }
+        TableConstraint::Check(check) => {
+            table.checks.push(Check { name: name(&check.name, "check"), condition: *check.expr });
+        }
+        _ => {}
+    }
+}
+
+/// The names of an index's columns, when they are nothing else.
+fn plain(columns: &[IndexColumn]) -> Option<Vec<String>> {
+    let name = |column: &IndexColumn| match &column.column.expr {
+        Expr::Identifier(name) => Some(folded(name)),
+        _ => None,
+    };
+    columns.iter().map(name).collect()
+}
+
+fn qualified(name: &ObjectName, search: &str) -> SourceTable {
+    let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(folded).collect();
+    match parts.as_slice() {
+        [.., schema, name] => SourceTable::new(schema.as_str(), name.as_str()),
+        [name] => SourceTable::new(search, name.as_str()),
+        [] => SourceTable::new(search, ""),
+    }
+}

@@ -1,0 +1,184 @@
+//! The types that a `schema.sql` declares and uses: enums, domains, and lengths.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Ident, UserDefinedTypeRepresentation, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::{Check, qualified};
+use crate::name::{SourceTable, list, nearest};
+use crate::pipeline::sql::folded;
+
+/// What a type asks of a value's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// At most so many characters, not counting blanks at the end of more.
+    Length(usize),
+    /// One of these.
+    Labels(Vec<String>),
+    Json,
+}
+
+/// A type as a column has it.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    pub type_name: String,
+    pub not_null: bool,
+    pub rule: Option<Rule>,
+    /// A domain's, about `VALUE`.
+    pub checks: Vec<Check>,
+}
+
+#[derive(Debug, Default)]
+pub struct Types(BTreeMap<SourceTable, Known>);
+
+impl Types {
+    /// Notes an enum.
+    pub fn labels(&mut self, name: &SourceTable, representation: Option<UserDefinedTypeRepresentation>) {
+        let Some(UserDefinedTypeRepresentation::Enum { labels }) = representation else { return };
+        let labels = labels.into_iter().map(|label| label.value).collect();
+        let known =
+            Known { type_name: name.table.clone(), rule: Some(Rule::Labels(labels)), ..Known::default() };
+        self.0.insert(name.clone(), known);
+    }
+
+    /// Notes a domain: `CREATE DOMAIN name AS type` and its constraints, in any order.
+    pub fn domain(&mut self, text: &str, search: &str) -> Result<(), String> {
+        let told = |error: ParserError| error.to_string();
+        let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).map_err(told)?;
+        let begun = parser.expect_keywords(&[Keyword::CREATE, Keyword::DOMAIN]);
+        begun.map_err(told)?;
+        let name = qualified(&parser.parse_object_name(false).map_err(told)?, search);
+        let _ = parser.parse_keyword(Keyword::AS);
+        let mut known = self.known(&parser.parse_data_type().map_err(told)?, search);
+        let mut label = None;
+        while parser.peek_token().token != Token::EOF {
+            if parser.parse_keyword(Keyword::CONSTRAINT) {
+                label = Some(folded(&parser.parse_identifier().map_err(told)?));
+            } else if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
+                known.not_null = true;
+            } else if parser.parse_keyword(Keyword::COLLATE) {
+                parser.parse_object_name(false).map_err(told)?;
+            } else if parser.parse_keyword(Keyword::DEFAULT) {
+                parser.parse_expr().map_err(told)?;
+            } else if parser.parse_keyword(Keyword::CHECK) {
+                parser.expect_token(&Token::LParen).map_err(told)?;
+                let condition = parser.parse_expr().map_err(told)?;
+                parser.expect_token(&Token::RParen).map_err(told)?;
+                let name = label.take().unwrap_or_else(|| format!("{}_check", name.table));
+                known.checks.push(Check { name, condition });
+            } else if !parser.parse_keyword(Keyword::NULL) {
+                return Err(format!("unexpected {}", parser.peek_token()));
+            }
+        }
+        self.0.insert(name, known);
+        Ok(())
+    }
+
+    /// What a column's type is, whether Postgres's own or declared here.
+    pub fn known(&self, data_type: &DataType, search: &str) -> Known {
+        if let DataType::Custom(name, arguments) = data_type {
+            let name = qualified(name, search);
+            if let (Some(known), true) = (self.0.get(&name), arguments.is_empty()) {
+                return known.clone();
+            }
+            let serial = |type_name: &str| Known {
+                type_name: type_name.to_owned(),
+                not_null: true,
+                ..Known::default()
+            };
+            match name.table.as_str() {
+                "serial" | "serial4" => return serial("integer"),
+                "bigserial" | "serial8" => return serial("bigint"),
+                "smallserial" | "serial2" => return serial("smallint"),
+                _ => {}
+            }
+            // An extension's type is known by its own name, wherever it was installed.
+            let arguments =
+                if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(",")) };
+            return Known { type_name: format!("{}{arguments}", name.table), ..Known::default() };
+        }
+        let type_name = data_type.to_string().to_lowercase();
+        let (base, length) = type_name.split_once('(').map_or((type_name.as_str(), None), |(base, rest)| {
+            (base.trim_end(), rest.split([')', ' ']).next().and_then(|length| length.parse().ok()))
+        });
+        let is_list = type_name.ends_with(']');
+        let rule = match base {
+            _ if is_list => None,
+            "character varying" | "varchar" | "char varying" => length.map(Rule::Length),
+            "character" | "char" | "bpchar" => Some(Rule::Length(length.unwrap_or(1))),
+            "json" | "jsonb" => Some(Rule::Json),
+            _ => None,
+        };
+        Known { type_name, rule, ..Known::default() }
+    }
+}
+
+impl Rule {
+    /// The value as Postgres takes it, or what is wrong with it and what helps.
+    pub fn hold<'a>(&self, value: &'a str) -> Result<&'a str, (String, String)> {
+        match self {
+            Rule::Length(most) => match value.char_indices().nth(*most) {
+                None => Ok(value),
+                Some((end, _)) if value[end..].bytes().all(|byte| byte == b' ') => Ok(&value[..end]),
+                Some(_) => {
+                    let message = format!("has {} characters, and the type {most}", value.chars().count());
+                    Err((message, "declare it wider in schema.sql, or correct the value".to_owned()))
+                }
+            },
+            Rule::Labels(labels) if labels.iter().any(|label| label == value) => Ok(value),
+            Rule::Labels(labels) => {
+                let near = nearest(value, labels.iter().map(String::as_str));
+                let help = near.map_or(format!("its labels: {}", list(labels)), |near| {
+                    format!("did you mean `{near}`?")
+                });
+                Err(("is no label of its type".to_owned(), help))
+            }
+            Rule::Json => match serde_json::from_str::<serde::de::IgnoredAny>(value) {
+                Ok(_) => Ok(value),
+                Err(error) => Err((format!("is not JSON: {error}"), "correct the value".to_owned())),
+            },
+        }
+    }
+}
+
+/// A domain's condition about a column.
+pub fn about(mut condition: Expr, column: &Ident) -> Expr {
+    struct Value<'a>(&'a Ident);
+    impl VisitorMut for Value<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Identifier(name) = expr
+                && name.quote_style.is_none()
+                && name.value.eq_ignore_ascii_case("value")
+            {
+                *expr = Expr::Identifier(self.0.clone());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(&mut condition, &mut Value(column));
+    condition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_held_against_its_type_as_postgres_holds_it() {
+        assert_eq!(Rule::Length(3).hold("äöü"), Ok("äöü"));
+        assert_eq!(Rule::Length(3).hold("abc  "), Ok("abc"), "blanks that are too many are cut");
+        assert!(Rule::Length(3).hold("abcd").unwrap_err().0.contains("4 characters"));
+        let labels = Rule::Labels(vec!["paid".to_owned(), "open".to_owned()]);
+        assert_eq!(labels.hold("paid"), Ok("paid"));
+        assert_eq!(labels.hold("payd").unwrap_err().1, "did you mean `paid`?");
+        assert!(Rule::Json.hold("{\"a\": 1}").is_ok() && Rule::Json.hold("{a: 1}").is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! A folder of CSV files is what Postgres would have made of them: the DDL that `pg_dump` prints types it, and what
+//! Postgres would not have taken is refused.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Cluster, Database, Project, cluster, cluster_of, other_servers, program};
+
+const RICH: &str = "CREATE SCHEMA \"Sales\"; CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'happy'); \
+    CREATE DOMAIN email AS varchar(40) NOT NULL CONSTRAINT has_at CHECK (VALUE LIKE '%_@_%') CHECK (VALUE <> 'a@b'); \
+    CREATE DOMAIN small AS integer CHECK (VALUE >= 0 AND VALUE < 1000) DEFAULT 3; \
+    CREATE FUNCTION loud(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RETURN upper($1); -- ; ' \nEND;$$; \
+    CREATE TABLE people (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name varchar(5), mail email, feels mood DEFAULT 'sad', code char(3), size small, \
+      doubled int GENERATED ALWAYS AS (id * 2) STORED, facts jsonb, CHECK (name <> code OR name IS NULL)); \
+    CREATE TABLE \"Sales\".people (id bigserial, region text, part int, UNIQUE (region, part), CONSTRAINT known CHECK (region IN ('eu', 'us'))); \
+    ALTER TABLE \"Sales\".people ADD CONSTRAINT pk PRIMARY KEY (id); CREATE UNIQUE INDEX ON \"Sales\".people (lower(region)) WHERE part = 0; \
+    CREATE TABLE \"Sales\".old (more text) INHERITS (\"Sales\".people); CREATE UNLOGGED TABLE \"Sales\".quick (id int UNIQUE, \"Order\" text[]); \
+    CREATE TABLE parts (id int, at date) PARTITION BY RANGE (at); CREATE TABLE parts_24 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); \
+    CREATE VIEW happy AS SELECT * FROM people WHERE feels = 'happy'; CREATE INDEX ON people (name); \
+    CREATE TRIGGER t BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); \
+    COMMENT ON TABLE people IS 'who; \'; ALTER TABLE people ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON people USING (true); \
+    INSERT INTO people (name, mail, feels, code, size, facts) VALUES ('Ann', 'ann@x', 'it''s ok', 'a', 7, '{\"a\": 1}'), (NULL, 'b@yy', 'happy', NULL, NULL, NULL); \
+    INSERT INTO \"Sales\".people (region, part) VALUES ('eu', 1), ('us', NULL), ('us', NULL); INSERT INTO \"Sales\".quick VALUES (1, '{x,\"y,z\"}'); INSERT INTO parts VALUES (1, '2024-05-05')";
+
+const MODEL: &str = "SELECT p.id, p.name, p.mail, p.feels, p.code, p.size, s.region, s.part, CAST(q.\"Order\" AS text) AS orders, t.at \
+    FROM people p LEFT JOIN \"Sales\".people s ON s.id = p.id LEFT JOIN \"Sales\".quick q ON q.id = p.id LEFT JOIN parts t ON t.id = p.id";
+
+/// The database as `pg_dump` prints it and COPY writes it.
+fn dumped(database: &Database, dump: &mut Command, folder: &Path) {
+    let printed = dump.args(["--schema-only", "--dbname", &database.url()]).output().unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("schema.sql"), printed.stdout).unwrap();
+    for (file, from) in [
+        ("people.csv", "people"),
+        ("Sales.people.csv", "\"Sales\".people"),
+        ("Sales.quick.csv", "\"Sales\".quick"),
+        ("parts.csv", "(SELECT * FROM parts)"),
+    ] {
+        let rows = database.sql(&format!("COPY {from} TO STDOUT (FORMAT csv, HEADER)"));
+        std::fs::write(folder.join(file), rows + "\n").unwrap();
+    }
+}
+
+fn same_star(server: &Cluster, dump: &mut Command) {
+    let database = server.database();
+    database.sql(RICH);
+    let live = Project::over(&database.url(), "", MODEL);
+    let question = ["query", "pipelines/p.toml", "SELECT * FROM s ORDER BY id", "--format", "csv"];
+    live.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    let answer = live.starmill(&question).exits(0).stdout;
+    let folder = Project::over("data", "", MODEL);
+    dumped(&database, dump, &folder.path("data"));
+    folder.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    assert_eq!(
+        folder.starmill(&question).exits(0).stdout,
+        answer,
+        "as version {} dumps it",
+        server.version()
+    );
+    assert!(answer.contains("Ann") && answer.lines().count() == 3, "{answer}");
+}
+
+#[test]
+fn what_pg_dump_prints_types_a_folder_and_gives_the_same_star_as_its_server() {
+    same_star(cluster(), &mut program("pg_dump"));
+}
+
+pub fn other_dumps() {
+    for programs in other_servers() {
+        same_star(&cluster_of(&programs), &mut Command::new(programs.join("pg_dump")));
+    }
+}
+
+#[test]
+fn what_postgres_would_not_take_is_refused_with_its_line() {
+    let before = "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE DOMAIN year AS integer CHECK (VALUE BETWEEN 1901 AND 2155); \
+        CREATE DOMAIN mail AS text NOT NULL CONSTRAINT has_at CHECK (VALUE ~~ '%@%'::text);";
+    // The column, values that are taken, one that is not and what is told of it.
+    let cases: &[(&str, &[&str], &str, &[&str])] = &[
+        (
+            "v varchar(3)",
+            &["abc", "äöü", "ab ", "abc  "],
+            "abcd",
+            &["t.csv:{line}: public.t.v: `abcd` has 4 characters, and the type 3"],
+        ),
+        ("v char(2)", &["a", "ab", "ab "], "abc", &["has 3 characters"]),
+        ("v character varying(2) NOT NULL", &["ab"], "abc", &["has 3 characters"]),
+        ("v mood", &["sad", ""], "hapy", &["`hapy` is no label of its type", "did you mean `happy`?"]),
+        (
+            "v year",
+            &["1901", "2155", ""],
+            "1900",
+            &["t.csv:{line}: this row breaks the check year_check of public.t", "correct the row"],
+        ),
+        ("v mail", &["a@b"], "nobody", &["breaks the check has_at"]),
+        ("v mail", &["a@b"], "", &["v is NULL, but declared NOT NULL"]),
+        ("v int CHECK (v > 0)", &["1", ""], "0", &["breaks the check t_v_check", "CHECK (v > 0)"]),
+        ("v int, CHECK (v <> id)", &["7", ""], "0", &["breaks the check t_check"]),
+        ("v text CONSTRAINT few CHECK (v IN ('a', 'b'))", &["a", ""], "c", &["breaks the check few"]),
+        (
+            "v text CHECK ((v)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))",
+            &["a"],
+            "c",
+            &["t_v_check"],
+        ),
+        (
+            "v int UNIQUE",
+            &["1", "2", "", ""],
+            "2",
+            &["t.csv:{line}: the same v stands in line 3, and it is unique (t_v_key)"],
+        ),
+        ("v numeric(5,2) UNIQUE", &["1.5", "2"], "1.50", &["stands in line 2"]),
+        ("v int, UNIQUE NULLS NOT DISTINCT (v)", &["1", ""], "", &["stands in line 3"]),
+        ("v json", &["{}", "[1]"], "{a}", &["is not JSON"]),
+    ];
+    for (declared, good, bad, told) in cases {
+        let table = format!("CREATE TABLE t (id int PRIMARY KEY, {declared})");
+        let mut csv = "id,v\n".to_owned();
+        for (id, value) in good.iter().enumerate() {
+            csv.push_str(&format!(
+                "{id},{}\n",
+                if value.is_empty() { String::new() } else { format!("\"{}\"", value.replace('"', "\"\"")) }
+            ));
+        }
+        let project = Project::of(
+            "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.s]\n",
+            &[("s", "SELECT id, v FROM t")],
+            &format!("{before}\n{table};\n"),
+            &[("t", &csv)],
+        );
+        let database = cluster().database();
+        database.sql(&format!("{before} {table}"));
+        let load = |csv: &str| {
+            let path = project.path("judge.csv");
+            std::fs::write(&path, csv).unwrap();
+            let copied = database
+                .psql()
+                .args(["-c", &format!("\\copy t FROM '{}' (FORMAT csv, HEADER)", path.display())])
+                .output()
+                .unwrap();
+            database.sql("TRUNCATE t");
+            copied.status.success()
+        };
+        assert!(load(&csv), "Postgres takes {good:?} for {declared}");
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+        // A condition over both columns wants a row of its own before the one that breaks it.
+        let over_both = declared.contains("<> id");
+        let mut broken = if over_both { "id,v\n7,8\n".to_owned() } else { csv.clone() };
+        let (line, id) = (broken.lines().count() + 1, if over_both { 0 } else { good.len() });
+        let field = if bad.is_empty() { String::new() } else { format!("\"{bad}\"") };
+        broken.push_str(&format!("{id},{field}\n"));
+        assert!(!load(&broken), "Postgres refuses {bad:?} for {declared}");
+        project.write("data/t.csv", &broken);
+        let mut refused = project.starmill(&["run", "pipelines/p.toml"]).exits(5);
+        for text in *told {
+            refused = refused.warns(&text.replace("{line}", &line.to_string()));
+        }
+    }
+}
+
+#[test]
+fn keys_of_several_columns_nul_bytes_and_checks_that_cannot_be_judged_are_told() {
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.s]\n";
+    let project = Project::of(
+        toml,
+        &[("s", "SELECT a, n FROM t")],
+        "CREATE TABLE t (a int, b text, n int);\nALTER TABLE ONLY public.t\n    ADD CONSTRAINT whole PRIMARY KEY (a, b);",
+        &[("t", "a,b,n\n1,x,1\n1,y,2\n")],
+    );
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    // Also where the models don't read all of the key.
+    project.write("data/t.csv", "a,b,n\n1,x,1\n2,x,1\n1,x,2\n");
+    let twice = project.starmill(&["run", "pipelines/p.toml"]).exits(5);
+    twice.warns("t.csv:4: the same a and b stands in line 2, and their combination is unique (whole)");
+    project.write("data/t.csv", "a,b,n\n1,x,1\n2,,1\n");
+    project
+        .starmill(&["run", "pipelines/p.toml"])
+        .exits(5)
+        .warns("t.csv:3: b is NULL, but declared NOT NULL");
+    project.write("data/t.csv", "a,b,n\n1,x\0y,1\n");
+    project.starmill(&["run", "pipelines/p.toml"]).exits(5).warns("t.csv:2: a NUL byte");
+    project.write("data/t.csv", "a,b,n\n1,x,1\n");
+    project.write("data/schema.sql", "CREATE FUNCTION f(int) RETURNS boolean LANGUAGE sql AS 'SELECT true';\nCREATE TABLE t (a int, b text, n int, CONSTRAINT odd CHECK (f(n)));");
+    for command in ["check", "run"] {
+        let refused = project.starmill(&[command, "pipelines/p.toml"]).exits(5);
+        refused
+            .warns("schema.sql: the check odd of public.t cannot be judged here")
+            .warns("leave it out of schema.sql");
+    }
+    project.write("data/schema.sql", "CREATE TABLE t (a int);\nCREATE TABLE public.t (a int);");
+    project
+        .starmill(&["check", "pipelines/p.toml"])
+        .exits(5)
+        .warns("schema.sql:2: public.t is declared a second time");
+}
