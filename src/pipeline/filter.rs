@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, Value, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::catalog::{Catalog, Relation, SourceColumn};
 use super::file::Text;
 use super::section::Notes;
 use super::sql::folded;
 use super::{SourceSettings, Special};
+use crate::diagnostic::Document;
 use crate::name::{SourceTable, quote_identifier};
 use crate::pgcopy::mapping::Mapping;
 
@@ -80,7 +81,7 @@ impl SourceSettings {
         let filters = self.filters_of(catalog, table);
         // A comment at its end must not take the parenthesis along.
         let conditions: Vec<String> =
-            filters.map(|filter| format!("({}\n)", filter.condition.value)).collect();
+            filters.map(|filter| format!("({}\n)", by_table(&filter.condition.value, table))).collect();
         (!conditions.is_empty()).then(|| conditions.join(" AND "))
     }
 
@@ -109,6 +110,37 @@ impl SourceSettings {
             false => declared.map(|_| format!("SELECT * FROM {}{kept}", table.quoted())),
         }
     }
+}
+
+/// A condition whose columns go by the table's bare name: which of its partitions is read, it doesn't know.
+fn by_table(condition: &str, table: &SourceTable) -> String {
+    struct Schemas<'a>(&'a SourceTable, Vec<(Location, Location)>);
+    impl Visitor for Schemas<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if let Expr::CompoundIdentifier(names) = expr
+                && let [schema, name, _] = names.as_slice()
+                && folded(schema) == self.0.schema
+                && folded(name) == self.0.table
+            {
+                self.1.push((schema.span.start, name.span.start));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let parsed =
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(condition).and_then(|mut parser| parser.parse_expr());
+    let Ok(parsed) = parsed else { return condition.to_owned() };
+    let mut schemas = Schemas(table, Vec::new());
+    let _ = parsed.visit(&mut schemas);
+    let document = Document::new("", condition);
+    let offset = |at: Location| document.offset(at.line, at.column);
+    let mut text = condition.to_owned();
+    schemas.1.sort_by_key(|(from, _)| std::cmp::Reverse((from.line, from.column)));
+    for (from, to) in schemas.1 {
+        text.replace_range(offset(from)..offset(to), "");
+    }
+    text
 }
 
 /// The relations and functions that an expression names.

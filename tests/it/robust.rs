@@ -474,3 +474,42 @@ fn tables_are_extracted_before_there_is_any_model_or_a_right_one() {
     project.starmill(&extract).exits(0).says("public.t");
     project.starmill(&["extract", "pipelines/p.toml", "--dry-run"]).exits(3);
 }
+
+#[test]
+fn a_condition_that_check_takes_is_one_that_the_night_takes() {
+    let source = cluster().database();
+    source.sql(
+        "CREATE TABLE part (id int, at date, region text) PARTITION BY RANGE (at); \
+         CREATE TABLE part_24 PARTITION OF part FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); \
+         CREATE TABLE part_25 PARTITION OF part FOR VALUES FROM ('2025-01-01') TO ('2026-01-01'); \
+         CREATE TABLE wanted (id int); INSERT INTO wanted VALUES (1), (3); \
+         INSERT INTO part SELECT n, date '2024-01-01' + n * 10, 'eu' FROM generate_series(1, 60) AS n",
+    );
+    let taken = [
+        "id < 40 -- so many",
+        "part.id < 40",
+        "public.part.id < 40",
+        "\\\"public\\\".part.id < 40 AND public.part.region = 'eu' /* both */",
+        "EXISTS (SELECT 1 FROM wanted WHERE wanted.id = public.part.id)",
+        "part.id IN (SELECT w.id FROM public.wanted AS w) -- a comment",
+    ];
+    for condition in taken {
+        let toml = format!(
+            "name = \"p\"\n[source]\nurl = \"{}\"\n[source.where]\npart = \"{condition}\"\n[store]\nurl = \"out\"\n[fact.s]\nkey = [\"id\"]\n\
+             grain = {{ table = \"part\", where = \"id > 0 -- all\" }}\nmeasures = [\"id\"]\n",
+            source.url()
+        );
+        let project = Project::of(&toml, &[("s", "SELECT id FROM part")], "", &[]);
+        project.starmill(&["check", "pipelines/p.toml"]).exits(0);
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+        let kept =
+            source.sql(&format!("SELECT count(*) FROM part WHERE {}\n", condition.replace("\\\"", "\"")));
+        project.starmill(&["query", "pipelines/p.toml", "SELECT count(*) AS n FROM s"]).exits(0).says(&kept);
+    }
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{}\"\n[source.where]\npart = \"other.part.id < 40\"\n[store]\nurl = \"out\"\n[summary.s]\n",
+        source.url()
+    );
+    let project = Project::of(&toml, &[("s", "SELECT id FROM part")], "", &[]);
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("the condition of public.part");
+}

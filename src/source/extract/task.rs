@@ -151,7 +151,8 @@ fn shared(pipeline: &Pipeline, table: &SourceTable, read: &Read, controls: &[(us
         let SourceSide::Aggregate { expression, filter, .. } = &control.source else { continue };
         let expression = &in_double(expression, read);
         let number = match filter {
-            Some(filter) => format!("{expression} FILTER (WHERE {filter})"),
+            // A comment at its end must not take the parenthesis along.
+            Some(filter) => format!("{expression} FILTER (WHERE {filter}\n)"),
             None => expression.clone(),
         };
         // Several controls often ask for the same number.
