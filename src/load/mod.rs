@@ -7,6 +7,7 @@ mod merge;
 mod receipt;
 mod shape;
 mod verify;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::star::PublishedStar;
 
 use receipt::Receipt;
 pub use verify::{HeldTable, Verification};
+pub use watch::watched;
 
 /// How long a delivery waits for a lock that readers or others hold, and a question for its answer.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -82,7 +82,9 @@ impl Resolver<'_> {
             );
         }
         let schema = target.schema.as_ref().map_or("mart".to_owned(), |schema| schema.value.clone());
-        Some(TargetSettings { url: PostgresUrl::new(url.value.clone()), schema })
+        let silent = target.silent_max.as_ref();
+        let silent_max = silent.map_or(Some(Duration::from_secs(120)), |text| self.duration(text))?;
+        Some(TargetSettings { url: PostgresUrl::new(url.value.clone()), schema, silent_max })
     }
 
     fn schedule(&self, schedule: &ScheduleFile, pipeline_zone: Option<Tz>) -> Option<Schedule> {

@@ -60,6 +60,7 @@ pub struct RunFile {
 pub struct TargetFile {
     pub url: Option<Text>,
     pub schema: Option<Text>,
+    pub silent_max: Option<Text>,
 }
 
 #[derive(Debug)]
@@ -222,8 +223,11 @@ fn run(section: Section) -> RunFile {
 }
 
 fn target(section: Section) -> TargetFile {
-    let file =
-        TargetFile { url: section.required("url", "\"postgres://…\""), schema: section.string("schema") };
+    let file = TargetFile {
+        url: section.required("url", "\"postgres://…\""),
+        schema: section.string("schema"),
+        silent_max: section.string("silent_max"),
+    };
     section.finish();
     file
 }

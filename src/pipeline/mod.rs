@@ -116,6 +116,8 @@ pub struct RunSettings {
 pub struct TargetSettings {
     pub url: PostgresUrl,
     pub schema: String,
+    /// How long its server may not answer at all.
+    pub silent_max: Duration,
 }
 
 /// Where a source is.

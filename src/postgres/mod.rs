@@ -191,7 +191,7 @@ impl Server {
     pub async fn connect(&self) -> Result<Session> {
         let waits =
             ExponentialBuilder::default().with_min_delay(FIRST_WAIT).with_factor(2.0).with_max_times(RETRIES);
-        let attempt = || self.attempt();
+        let attempt = || self.connect_once();
         let attempts = attempt.retry(waits).when(|failure| failure.passes).notify(|failure, wait| {
             tracing::info!(error = %failure.error, ?wait, "cannot connect to the {}; trying again", self.side.word());
         });

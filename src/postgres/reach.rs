@@ -13,19 +13,28 @@ use super::{CONNECT_TIMEOUT, Server, Session};
 use crate::error::{Error, Result};
 
 /// A connection that did not come about.
-pub(super) struct Unconnected {
+pub struct Unconnected {
     /// Whether another attempt may find it otherwise.
-    pub passes: bool,
-    pub error: Error,
+    pub(super) passes: bool,
+    pub(super) error: Error,
+    silent: bool,
+}
+
+impl Unconnected {
+    /// Whether nobody answered at all.
+    pub fn is_silence(&self) -> bool {
+        self.silent
+    }
 }
 
 impl Server {
-    pub(super) async fn attempt(&self) -> Result<Session, Unconnected> {
+    /// Opens a session, in one attempt.
+    pub async fn connect_once(&self) -> Result<Session, Unconnected> {
         // The configured timeout ends with the TCP handshake; a host may swallow what comes after.
         let most = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         match tokio::time::timeout(most * 2, self.reach_wanted()).await {
             Ok(reached) => reached,
-            Err(_) => Err(Unconnected { passes: false, error: self.silent() }),
+            Err(_) => Err(Unconnected { passes: false, error: self.silent(), silent: true }),
         }
     }
 
@@ -55,7 +64,11 @@ impl Server {
         Err(failure.unwrap_or_else(|| {
             let message = format!("none of the {}'s servers is a {what}: {}", self.side.word(), self.shown);
             let error = Error::new(self.side.unreachable(), message);
-            Unconnected { passes: false, error: error.hint("see target_session_attrs in its URL") }
+            Unconnected {
+                passes: false,
+                error: error.hint("see target_session_attrs in its URL"),
+                silent: false,
+            }
         }))
     }
 
@@ -64,7 +77,7 @@ impl Server {
     }
 
     fn unconnected(&self, error: tokio_postgres::Error) -> Unconnected {
-        Unconnected { passes: passes_by_itself(&error), error: self.connect_error(error) }
+        Unconnected { passes: passes_by_itself(&error), error: self.connect_error(error), silent: false }
     }
 
     /// Connects as `sslmode` says; `allow` and `prefer` try the other way when the first is refused.

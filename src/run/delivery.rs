@@ -50,7 +50,8 @@ pub async fn require_known(
     if beginning == Beginning::New {
         return Ok(());
     }
-    let received = match load::received(target, deployment).await {
+    let received = load::received(target, deployment);
+    let received = match load::watched(target, &deployment.name, received).await {
         Ok(Some(received)) => received,
         Ok(None) => return Ok(()),
         Err(error) => {
@@ -154,7 +155,8 @@ pub async fn verify(path: &Path) -> Result<Verification> {
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
     let shipment = shipment(&deployment, &latest, &published.star, Vec::new());
-    load::verify(shipment, target, deployment.timezone).await
+    let verified = load::verify(shipment, target, deployment.timezone);
+    load::watched(target, &deployment.name, verified).await
 }
 
 fn target_of(deployment: &Deployment) -> Result<&TargetSettings> {
@@ -201,9 +203,12 @@ async fn ship(
     if !store.note::<DeliveryNote>().is_some_and(|known| is_of(&known, target)) {
         store.keep_note(&note)?;
     }
-    let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
-    let shipment = Shipment { trust, lock_timeout, ..shipment(deployment, &latest, star, sources) };
-    let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
+    let loaded = async {
+        let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
+        let shipment = Shipment { trust, lock_timeout, ..shipment(deployment, &latest, star, sources) };
+        load::load(shipment, target, deployment.timezone, adopt).await
+    };
+    let delivery = load::watched(target, &deployment.name, loaded).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();
     // The target has its own receipt; without this note the next run only asks it once more.
@@ -220,9 +225,12 @@ pub async fn takeover(path: &Path) -> Result<Vec<TakenOver>> {
     let store = Store::new(&deployment.store.folder);
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
-    let sources = sources(&published.manifest, target).await?;
-    let shipment = shipment(&deployment, &latest, &published.star, sources);
-    load::takeover(shipment, target, deployment.timezone).await
+    let planned = async {
+        let sources = sources(&published.manifest, target).await?;
+        let shipment = shipment(&deployment, &latest, &published.star, sources);
+        load::takeover(shipment, target, deployment.timezone).await
+    };
+    load::watched(target, &deployment.name, planned).await
 }
 
 /// The source's own tables, when the target's schema is the one that they are in: the same cluster, and,

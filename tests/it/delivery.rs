@@ -1,6 +1,9 @@
 //! The star in Postgres: only changed rows are touched, and everything around them lives on.
 
-use crate::support::{Project, Ran, cluster, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Project, Ran, cluster, cluster_with, wait_until};
 
 #[test]
 fn later_nights_touch_only_the_rows_that_changed_and_views_grants_and_readers_live_on() {
@@ -85,6 +88,41 @@ fn a_target_that_does_not_answer_leaves_the_star_published() {
     let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(11);
     ran.warns("cannot connect to the target postgres://me@127.0.0.1:1/nowhere").never_shows("hunter2");
     project.assert_store_is_whole();
+}
+
+#[test]
+fn a_target_that_falls_silent_is_given_up_and_delivered_later() {
+    let server = cluster_with("", |_| {});
+    let target = server.database();
+    let mut project = Project::shop();
+    project.edit("pipelines/shop.toml", "schema = \"mart\"", "schema = \"mart\"\nsilent_max = \"2s\"");
+    project.set("SHOP_TARGET", &target.url());
+    let postmaster = target.sql("SELECT pg_read_file('postmaster.pid')");
+    let postmaster: i32 = postmaster.lines().next().unwrap().parse().unwrap();
+    let all = |signal| {
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
+        for pid in children.split_whitespace().map(|pid| pid.parse().unwrap()).chain([postmaster]) {
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    };
+    let pause = project.path("paused");
+    let fault = format!("load.merged=pause:{}", pause.display());
+    let run = project.start(&["run", "pipelines/shop.toml"], Some(&fault));
+    wait_until("the delivery", || pause.exists());
+    all(Signal::SIGSTOP);
+    std::fs::remove_file(&pause).unwrap();
+    // The other sessions of the server still hold what they hold; this one is over.
+    let ran = Ran::of(run);
+    all(Signal::SIGCONT);
+    ran.exits(11).warns("has not answered for 2s").warns("`silent_max` in [target]");
+    project.starmill(&["deliver", "pipelines/shop.toml"]).exits(0);
+    // A night before which the target falls silent says so, and is not held up.
+    all(Signal::SIGSTOP);
+    let ran = project.starmill(&["run", "pipelines/shop.toml"]);
+    all(Signal::SIGCONT);
+    ran.exits(11).warns("has not answered for 2s");
+    project.starmill(&["deliver", "pipelines/shop.toml", "--verify"]).exits(0);
 }
 
 #[test]
