@@ -1,7 +1,9 @@
 //! What Postgres prints where somebody wrote something plainer: `= ANY (ARRAY[…])` for `IN (…)`, `~~` for `LIKE`,
 //! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
 
-use datafusion::sql::sqlparser::ast::{Array, BinaryOperator, CastKind, DataType, Expr};
+use datafusion::sql::sqlparser::ast::{
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Value, ValueWithSpan,
+};
 
 /// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
 pub fn as_in_list(expr: &Expr) -> Option<Expr> {
@@ -27,8 +29,7 @@ fn elements(expr: &Expr) -> Option<Vec<Expr>> {
             ..
         } => {
             let DataType::Array(element) = data_type else { return None };
-            let datafusion::sql::sqlparser::ast::ArrayElemTypeDef::SquareBracket(element, None) = element
-            else {
+            let ArrayElemTypeDef::SquareBracket(element, None) = element else {
                 return None;
             };
             let cast = |inner: Expr| Expr::Cast {
@@ -59,6 +60,44 @@ pub fn as_like(expr: &Expr) -> Option<Expr> {
         false => Expr::Like { negated, any: false, expr, pattern, escape_char: None },
         true => Expr::ILike { negated, any: false, expr, pattern, escape_char: None },
     })
+}
+
+/// `LIKE 'a#_%' ESCAPE '#'` with the backslash, which is the engine's only escape.
+pub fn with_backslash(expr: &mut Expr) {
+    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr else {
+        return;
+    };
+    let Some(escape) = escape_char.as_ref().and_then(text_of) else { return };
+    let Expr::Value(written) = pattern.as_mut() else { return };
+    let Some(text) = text_of(written) else { return };
+    let mut said = String::new();
+    let mut chars = text.chars();
+    let mut escapes = escape.chars();
+    let (escape, more) = (escapes.next(), escapes.next());
+    if escape == Some('\\') || more.is_some() {
+        return;
+    }
+    while let Some(c) = chars.next() {
+        match c {
+            c if Some(c) == escape => {
+                // Postgres refuses one at the end.
+                let Some(next) = chars.next() else { return };
+                said.push('\\');
+                said.push(next);
+            }
+            '\\' => said.push_str("\\\\"),
+            c => said.push(c),
+        }
+    }
+    written.value = Value::SingleQuotedString(said);
+    *escape_char = None;
+}
+
+fn text_of(value: &ValueWithSpan) -> Option<String> {
+    match &value.value {
+        Value::SingleQuotedString(text) => Some(text.clone()),
+        _ => None,
+    }
 }
 
 /// A cast to a varchar of no length is one to text.

@@ -9,6 +9,7 @@ pub mod functions;
 mod lists;
 pub mod refuse;
 pub mod rewrite;
+pub mod told;
 pub mod words;
 
 pub use refuse::{Finding, Harm, Purpose};

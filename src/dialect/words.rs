@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::lists::{as_in_list, as_like, is_padded, is_text};
+use super::lists::{as_in_list, as_like, is_padded, is_text, with_backslash};
 use super::refuse::Purpose;
 
 /// An unquoted identifier folds to lower case, as in Postgres.
@@ -42,6 +42,7 @@ pub fn reworded(query: &mut Query) {
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             flatten_coalesce(expr);
+            with_backslash(expr);
             if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)) {
                 *expr = said;
             }

@@ -44,6 +44,8 @@ pub struct Pipeline {
     pub models: Vec<Model>,
     pub controls: Vec<Control>,
     pub warnings: Vec<Diagnostic>,
+    /// Models that are declared and could not be read. A pipeline that is run has none.
+    pub unread: Vec<String>,
 }
 
 /// Where a pipeline runs, where its star goes, who is told. Whoever operates a published star needs

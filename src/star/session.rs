@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::string_agg::string_agg;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::refuse::{self, Finding, Setting};
+use crate::dialect::told::{in_sql, told};
 use crate::dialect::{functions, rewrite};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SourceTable};
@@ -251,7 +252,13 @@ pub fn plan_diagnostics(error: &DataFusionError, sql: &SelectSql) -> Vec<Diagnos
                 .iter()
                 .fold(line, |line, prefix| line.strip_prefix(prefix).unwrap_or(line));
             let line = line.split(" No function matches").next().unwrap_or(line);
-            found.push(Diagnostic::error(line).at(&sql.document, sql.whole()));
+            let line = line.strip_prefix("Execution error: ").unwrap_or(line);
+            let told = told(line);
+            let ours = Diagnostic::error(told.message).at(&sql.document, sql.whole());
+            found.push(match told.help {
+                Some(help) => ours.help(help),
+                None => ours,
+            });
             continue;
         };
         let span = diagnostic.span.map_or(sql.whole(), |span| {
@@ -266,9 +273,13 @@ pub fn plan_diagnostics(error: &DataFusionError, sql: &SelectSql) -> Vec<Diagnos
                 },
             })
         });
-        let mut ours = Diagnostic::error(diagnostic.message.clone()).at(&sql.document, span);
-        let mut help: Vec<String> = diagnostic.notes.iter().map(|note| note.message.clone()).collect();
-        help.extend(diagnostic.helps.iter().map(|help| help.message.clone()));
+        let told = told(&diagnostic.message);
+        let mut ours = Diagnostic::error(told.message).at(&sql.document, span);
+        let notes = diagnostic.notes.iter().map(|note| note.message.as_str());
+        let helps = notes.chain(diagnostic.helps.iter().map(|help| help.message.as_str()));
+        // The engine's guesses at functions change from run to run.
+        let steady = helps.filter(|help| !help.starts_with("Possible function"));
+        let mut help: Vec<String> = steady.map(in_sql).chain(told.help).collect();
         if let DataFusionError::SchemaError(schema, _) = error.find_root()
             && let datafusion::common::SchemaError::FieldNotFound { valid_fields, .. } = schema.as_ref()
         {

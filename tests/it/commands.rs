@@ -157,3 +157,52 @@ fn a_run_that_fails_is_kept_among_the_runs_with_its_reason() {
         (&"failed".into(), &5.into(), &"fit".into())
     );
 }
+
+#[test]
+fn every_layers_mistakes_are_told_in_one_round_in_the_words_of_sql() {
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.a]\n[summary.b]\n[summary.c]\n[summary.d]\n[summary.e]\n[summary.f]\n[summary.g]\n[summary.h]\n";
+    let project = Project::of(
+        toml,
+        &[
+            ("a", "SELECT id, mod(n, 2) AS x, frobnicate(s) AS y FROM t"),
+            (
+                "b",
+                "SELECT t.id, x.n FROM t, LATERAL (SELECT n FROM t AS u WHERE u.id <= t.id ORDER BY n LIMIT 1) AS x",
+            ),
+            ("c", "SELECT id, id IN (SELECT id FROM t) AS x FROM t"),
+            ("d", "SELECT id, s + n AS x FROM t"),
+            ("e", "SELECT id FROM t WHERE"),
+            ("f", "SELECT id FROM nowhere"),
+            // It reads one that could not be read, and says nothing wrong itself.
+            ("g", "SELECT id FROM e"),
+            ("h", "SELECT id, coalesc(s, '') AS x FROM t"),
+        ],
+        "CREATE TABLE t (id int, n numeric(12,2), s text)",
+        &[("t", "id,n,s\n1,1.5,a\n")],
+    );
+    let first = project
+        .starmill(&["check", "pipelines/p.toml"])
+        .exits(3)
+        .warns("there is no function `mod` here")
+        .warns("help: write a % b")
+        .warns("there is no function `frobnicate` here")
+        .warns("this subquery reads the row around it in a way that cannot be planned here")
+        .warns("row_number() OVER (PARTITION BY")
+        .warns("id IN (SELECT …) would be answered here as if NULL were false")
+        .warns("text")
+        .warns("numeric(12,2)")
+        .warns("sql/p/e.sql")
+        .warns("there is no model and no source table `nowhere`")
+        .warns("did you mean `coalesce`?")
+        .warns("8 mistakes in pipelines/p.toml");
+    for word in ["Utf8", "Decimal128", "Physical plan", "Possible function", "InSubquery", "sql/p/g.sql"] {
+        assert!(!first.stderr.contains(word), "{word} in {}", first.stderr);
+    }
+    for _ in 0..3 {
+        assert_eq!(
+            project.starmill(&["check", "pipelines/p.toml"]).exits(3).stderr,
+            first.stderr,
+            "the same each time"
+        );
+    }
+}

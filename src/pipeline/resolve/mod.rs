@@ -25,15 +25,20 @@ pub fn read(path: &Path) -> Result<Pipeline> {
     checked(resolved(path, Extent::Whole, |resolver, file| resolver.pipeline(file, path))?)
 }
 
-/// The same with its mistakes beside it: where all of its models could be parsed, it can be held against
-/// the source for more of them.
+/// The same with its mistakes beside it: what of its models could be read is held against the source for more
+/// of them.
 pub fn read_with_mistakes(path: &Path) -> Result<(Option<Pipeline>, Vec<Diagnostic>)> {
-    let mut declared = 0;
+    let mut declared = Vec::new();
     let (pipeline, _, found) = resolved(path, Extent::Whole, |resolver, file| {
-        declared = file.models.len();
+        declared = file.models.iter().map(|model| model.name.value.clone()).collect();
         resolver.pipeline(file, path)
     })?;
-    Ok((pipeline.filter(|pipeline| pipeline.models.len() == declared), found))
+    let pipeline = pipeline.map(|mut pipeline| {
+        let read = |name: &String| pipeline.models.iter().any(|model| model.name.as_str() == name);
+        pipeline.unread = declared.into_iter().filter(|name| !read(name)).collect();
+        pipeline
+    });
+    Ok((pipeline, found))
 }
 
 /// The same without its models, which need not be right, nor be there, where none of them is built.
@@ -41,7 +46,8 @@ pub fn read_source(path: &Path) -> Result<Pipeline> {
     checked(resolved(path, Extent::Whole, |resolver, file| {
         let (deployment, source) = (resolver.deployment(&file, path), resolver.source(&file));
         let (models, controls, warnings) = (Vec::new(), Vec::new(), Vec::new());
-        Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings })
+        let unread = Vec::new();
+        Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings, unread })
     })?)
 }
 
@@ -120,7 +126,8 @@ impl Resolver<'_> {
         let models = self.models(&file.models, &stem);
         let controls = self.controls(&file.models, &models);
         let (models, controls) = (self.in_build_order(models)?, controls);
-        Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings: Vec::new() })
+        let (warnings, unread) = (Vec::new(), Vec::new());
+        Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings, unread })
     }
 
     fn models(&self, files: &[ModelFile], stem: &str) -> Vec<Model> {

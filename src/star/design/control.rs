@@ -89,7 +89,11 @@ impl Designer<'_> {
         });
         for relation in &unknown {
             // A model with mistakes of its own is not known here, and they have been noted.
-            if self.pipeline.models.iter().any(|model| model.name.as_str() == relation.table) {
+            let declared = self.pipeline.models.iter().map(|model| model.name.as_str());
+            if declared
+                .chain(self.pipeline.unread.iter().map(String::as_str))
+                .any(|name| name == relation.table)
+            {
                 continue;
             }
             let names = list(self.pipeline.models.iter().map(|model| &model.name));

@@ -128,7 +128,8 @@ impl Designer<'_> {
             return Ok(Some(ModelDesign { statement: None, raw: Arc::clone(&schema), published: schema }));
         };
         // A model that reads one with mistakes would only repeat them.
-        if model.reads.iter().any(|read| !self.published.contains_key(read)) {
+        if model.reads.iter().any(|read| !self.published.contains_key(read)) || self.reads_unread(model, sql)
+        {
             return Ok(None);
         }
         let Some(statement) = self.model_statement(model, sql)? else { return Ok(None) };
@@ -141,8 +142,14 @@ impl Designer<'_> {
                 return Ok(None);
             }
         };
+        let before = self.found.len();
         self.refuse(&plan, sql);
+        let told = self.found.len();
         if !self.note_usage(&plan, model, sql).await {
+            // What is refused for its answer may be what cannot be planned, and is told in better words.
+            if told > before {
+                self.found.truncate(told);
+            }
             return Ok(None);
         }
         let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
@@ -156,6 +163,16 @@ impl Designer<'_> {
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
         self.session.add(star_reference(&model.name), schema_only(zoned))?;
         Ok(Some(ModelDesign { statement: Some(statement), raw, published }))
+    }
+
+    /// Whether a model reads, or looks up, one that could not be read itself.
+    fn reads_unread(&self, model: &Model, sql: &SelectSql) -> bool {
+        let unread = |name: &str| self.pipeline.unread.iter().any(|unread| unread == name);
+        let own = |name: &str| model.name.as_str() == name;
+        let read = sql.relations();
+        let mut named = read.iter().filter(|relation| relation.schema.is_none() && !own(&relation.table));
+        named.any(|relation| unread(&relation.table))
+            || model.lookups().iter().any(|lookup| unread(lookup.dimension.as_str()))
     }
 
     /// Notes what of a query is not answered as by Postgres.

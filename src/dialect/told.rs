@@ -1,0 +1,195 @@
+//! The engine's refusals in the words of SQL: its types, its functions, its plans are nothing that a user has met.
+
+use std::sync::LazyLock;
+
+use datafusion::execution::SessionStateDefaults;
+
+use crate::name::nearest;
+
+/// What the engine lacks, and what says the same here.
+const INSTEAD: [(&str, &str); 20] = [
+    ("mod", "write a % b"),
+    ("div", "write trunc(a / b) over doubles, or a / b over integers"),
+    ("age", "write later - earlier"),
+    ("format", "join texts with ||"),
+    ("to_number", "cast the text: CAST(x AS numeric(12, 2))"),
+    ("variance", "write var_samp(x)"),
+    ("every", "write bool_and(x)"),
+    (
+        "percentile_disc",
+        "number the rows with row_number() and count(*) OVER (…), and keep the one in the middle",
+    ),
+    ("mode", "count the values in a subquery, and keep the first by the count and the value"),
+    ("jsonb_array_elements", "extract the elements in a view of the source"),
+    ("jsonb_object_keys", "extract the keys in a view of the source"),
+    ("json_agg", "build it where the star is read"),
+    ("jsonb_agg", "build it where the star is read"),
+    ("quote_literal", "join the quotes on: '''' || x || ''''"),
+    ("justify_days", "count months and days apart with extract"),
+    ("justify_hours", "count days and hours apart with extract"),
+    ("make_interval", "multiply: n * INTERVAL '1 day'"),
+    ("gen_random_uuid", "a star is the same in every run: give a key with `surrogate`"),
+    ("pg_typeof", "cast to the type that is meant"),
+    ("string_to_table", "write unnest(string_to_array(x, ',')) in a subquery's SELECT"),
+];
+
+static FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let scalar = SessionStateDefaults::default_scalar_functions().into_iter().map(|f| f.name().to_owned());
+    let aggregate =
+        SessionStateDefaults::default_aggregate_functions().into_iter().map(|f| f.name().to_owned());
+    let window = SessionStateDefaults::default_window_functions().into_iter().map(|f| f.name().to_owned());
+    let mut names: Vec<String> = scalar.chain(aggregate).chain(window).collect();
+    names.sort();
+    names
+});
+
+/// A refusal as it is told, and what helps, where something does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// The engine's words for a refusal, in SQL's.
+pub fn told(engine: &str) -> Told {
+    let plain = |message: String| Told { message, help: None };
+    if let Some(name) = engine.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next()) {
+        let known = INSTEAD.iter().find(|(known, _)| *known == name).map(|(_, help)| (*help).to_owned());
+        let near = || {
+            nearest(name, FUNCTIONS.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+        };
+        return Told { message: format!("there is no function `{name}` here"), help: known.or_else(near) };
+    }
+    for (part, message, help) in UNPLANNED {
+        if engine.contains(part) {
+            return Told { message: message.to_owned(), help: Some(help.to_owned()) };
+        }
+    }
+    plain(in_sql(engine))
+}
+
+const UNPLANNED: [(&str, &str, &str); 5] = [
+    (
+        "OuterReferenceColumn",
+        "this subquery reads the row around it in a way that cannot be planned here",
+        "join instead of LATERAL with LIMIT: number the rows with row_number() OVER (PARTITION BY … ORDER BY …) in a subquery, and join the first of them",
+    ),
+    (
+        "logical expression InSubquery",
+        "IN (SELECT …) is answered here as a condition of WHERE only",
+        "LEFT JOIN (SELECT DISTINCT x FROM …) AS s ON s.x = y, and ask s.x IS NOT NULL",
+    ),
+    (
+        "logical expression Exists",
+        "EXISTS (SELECT …) is answered here as a condition of WHERE only",
+        "LEFT JOIN (SELECT DISTINCT x FROM …) AS s ON s.x = y, and ask s.x IS NOT NULL",
+    ),
+    (
+        "logical expression ScalarSubquery",
+        "this subquery cannot be planned here",
+        "group it by what it is compared with in a subquery of FROM, and join that",
+    ),
+    (
+        "LIKE does not support escape_char",
+        "LIKE knows no other escape than the backslash here",
+        "write the pattern with backslashes: x LIKE 'a\\_%'",
+    ),
+];
+
+/// Types of the engine's in a text, as SQL names them.
+pub fn in_sql(text: &str) -> String {
+    let mut told = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let word = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(word);
+        match (type_of(name), name, inside(after)) {
+            (_, "Decimal128" | "Decimal256", Some((arguments, after))) => {
+                told.push_str(&format!("numeric({})", arguments.replace(", ", ",")));
+                rest = after;
+            }
+            (_, "Timestamp", Some((arguments, after))) => {
+                told.push_str(if arguments.contains('"') { "timestamptz" } else { "timestamp" });
+                rest = after;
+            }
+            (_, "Interval", Some((_, after))) => {
+                told.push_str("interval");
+                rest = after;
+            }
+            (_, "Time64" | "Time32", Some((_, after))) => {
+                told.push_str("time");
+                rest = after;
+            }
+            (_, "List" | "LargeList", Some((element, after))) => {
+                told.push_str(&format!("{}[]", in_sql(element)));
+                rest = after;
+            }
+            (Some(known), ..) => {
+                told.push_str(known);
+                rest = after;
+            }
+            (None, ..) => {
+                let next = after.chars().next();
+                told.push_str(name);
+                told.extend(next);
+                rest = &after[next.map_or(0, char::len_utf8)..];
+            }
+        }
+    }
+    told
+}
+
+fn type_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text",
+        "Int8" | "Int16" => "smallint",
+        "Int32" => "integer",
+        "Int64" | "UInt64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Date32" | "Date64" => "date",
+        "Binary" | "BinaryView" | "LargeBinary" => "bytea",
+        _ => return None,
+    })
+}
+
+/// What stands in the parentheses at the front, and what follows them.
+fn inside(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('(')?;
+    let mut depth = 1;
+    for (at, c) in inner.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some((&inner[..at], &inner[at + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_types_are_told_as_sql_names_them() {
+        for (engine, sql) in [
+            ("has type Decimal128(12, 2) and Utf8", "has type numeric(12,2) and text"),
+            ("List(Utf8), List(Timestamp(µs, \"UTC\"))", "text[], timestamptz[]"),
+            ("Timestamp(Microsecond, None) - Interval(MonthDayNano)", "timestamp - interval"),
+            ("Int64ish, Boolean (x)", "Int64ish, Boolean (x)"),
+        ] {
+            assert_eq!(in_sql(engine), sql);
+        }
+    }
+
+    #[test]
+    fn a_function_that_is_not_there_has_a_stable_remedy_or_none() {
+        assert_eq!(told("Invalid function 'mod'").help.as_deref(), Some("write a % b"));
+        assert_eq!(told("Invalid function 'coalesc'").help.as_deref(), Some("did you mean `coalesce`?"));
+        assert_eq!(told("Invalid function 'frobnicate'").help, None);
+    }
+}
