@@ -49,6 +49,11 @@ impl<R: BufRead> CsvReader<R> {
         self.fields.is_empty()
     }
 
+    /// Whether the current record is an empty line.
+    pub fn is_blank(&self) -> bool {
+        matches!(self.fields.as_slice(), [FieldBounds { start: 0, end: 0, quoted: false }])
+    }
+
     /// The field of the current record, or none when it is NULL.
     pub fn field(&self, index: usize) -> Result<Option<&str>, CsvError> {
         let bounds = &self.fields[index];

@@ -13,6 +13,8 @@ use super::settings::is_postgres;
 use super::{Deployment, Encodings, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
 use crate::name::{list, nearest};
 
+/// Below that not even the shop's models, sorted on disk, have room for their merges.
+const LEAST_MEMORY: usize = 32_000_000;
 /// How long reports of runs are kept unless the pipeline says otherwise.
 const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
 
@@ -198,9 +200,9 @@ impl Resolver<'_> {
     pub(super) fn bytes(&self, text: &Text) -> Option<usize> {
         let parsed = text.value.parse::<bytesize::ByteSize>().ok();
         let bytes = parsed.and_then(|size| usize::try_from(size.as_u64()).ok());
-        bytes.filter(|bytes| *bytes >= 16_000_000).or_else(|| {
+        bytes.filter(|bytes| *bytes >= LEAST_MEMORY).or_else(|| {
             let message = format!("`{}` is not an amount of memory", text.value);
-            self.notes.error(text.span.clone(), message, "write 400MB or 2GB; at least 16MB");
+            self.notes.error(text.span.clone(), message, "write 400MB or 2GB; at least 32MB");
             None
         })
     }

@@ -204,7 +204,10 @@ pub fn model_error(error: DataFusionError, what: String) -> Error {
             .caused_by(error)
             .hint("free space there, or point `scratch` in [run] to a larger disk");
     }
-    let ours = Error::new(ErrorKind::Model, what).caused_by(strip(error));
+    let text = strip(error);
+    // The engine advises its own settings, which nobody can set here.
+    let cause = if exhausted { text.split(" Consider increasing").next().unwrap_or_default() } else { &text };
+    let ours = Error::new(ErrorKind::Model, what).caused_by(cause.to_owned());
     match exhausted {
         true => ours.hint("raise `memory` in [run], or let the model join and sort less at once"),
         false => ours,

@@ -88,6 +88,7 @@ fn the_json_report_has_the_documented_shape() {
     assert_eq!(
         keys,
         [
+            "by",
             "controls",
             "coverage",
             "delivery",

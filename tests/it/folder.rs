@@ -194,3 +194,19 @@ fn keys_of_several_columns_nul_bytes_and_checks_that_cannot_be_judged_are_told()
         .exits(5)
         .warns("schema.sql:2: public.t is declared a second time");
 }
+
+#[test]
+fn a_table_without_columns_keeps_its_rows() {
+    let database = cluster().database();
+    database.sql("CREATE TABLE z (); INSERT INTO z DEFAULT VALUES; INSERT INTO z DEFAULT VALUES; INSERT INTO z DEFAULT VALUES; CREATE TABLE o (id int); INSERT INTO o VALUES (1), (2)");
+    let toml = "name = \"p\"\n[source]\nurl = \"${S}\"\n[store]\nurl = \"out\"\n[summary.s]\ntotals = { n = \"SELECT count(*) FROM z\" }\n[summary.t]\n";
+    let models = [("s", "SELECT count(*) AS n FROM z"), ("t", "SELECT o.id FROM o CROSS JOIN z")];
+    let schema = "CREATE TABLE z ();\nCREATE TABLE o (id int);";
+    let mut project = Project::of(toml, &models, schema, &[("z", "\n\n\n\n"), ("o", "id\n1\n2\n")]);
+    for source in ["data".to_owned(), database.url()] {
+        project.set("S", &source);
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+        let asked = "SELECT (SELECT n FROM s) AS z, count(*) AS crossed FROM t";
+        project.starmill(&["query", "pipelines/p.toml", asked, "--format", "csv"]).exits(0).says("3,6");
+    }
+}

@@ -43,10 +43,17 @@ fn with_little_memory_the_night_spills_and_gives_the_same_bytes() {
 
 #[test]
 fn a_model_that_no_memory_suffices_for_says_so() {
-    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[run]\nmemory = \"16MB\"\n[summary.huge]\n";
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[run]\nmemory = \"32MB\"\n[summary.huge]\n";
     let sql = "SELECT a.n FROM t CROSS JOIN (SELECT string_agg(CAST(x.value AS text) || repeat('x', 1000), ',' ORDER BY x.value) AS n FROM generate_series(1, 200000) AS x) AS a";
     let project = Project::of(toml, &[("huge", sql)], "CREATE TABLE t (a int)", &[("t", "a\n1\n")]);
-    project.starmill(&["run", "pipelines/p.toml"]).exits(6).warns("the model huge failed").warns("memory");
+    project
+        .starmill(&["run", "pipelines/p.toml"])
+        .exits(6)
+        .warns("the model huge failed")
+        .warns("raise `memory` in [run]")
+        .never_shows("datafusion");
+    project.edit("pipelines/p.toml", "32MB", "31MB");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("at least 32MB");
 }
 
 /// The same command in a process that may have so many kilobytes of data.

@@ -81,7 +81,8 @@ pub fn csv_error(error: CsvError, path: &Path) -> Error {
 }
 
 pub fn check_width(csv: &CsvReader<BufReader<File>>, expected: usize, path: &Path) -> Result<()> {
-    if csv.len() == expected {
+    // A table may have rows and no columns; each is an empty line.
+    if csv.len() == expected || (expected == 0 && csv.is_blank()) {
         return Ok(());
     }
     Err(Error::new(
@@ -98,7 +99,7 @@ pub fn header(csv: &mut CsvReader<BufReader<File>>, path: &Path, declared: &[Str
             .hint(format!("its first line names the columns: {}", declared.join(","))));
     }
     let mut names = Vec::new();
-    for index in 0..csv.len() {
+    for index in 0..(if csv.is_blank() { 0 } else { csv.len() }) {
         let name = csv.field(index).map_err(|error| csv_error(error, path))?.unwrap_or_default();
         names.push(name.trim_start_matches('\u{feff}').to_owned());
     }
