@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Project, Ran, cluster};
+use crate::support::{Project, Ran, cluster, rounds};
 
 /// Keys and a lookup alone: no total would notice a table that is read as empty.
 const KEYS: &str = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"${STORE:-out}\"\n\
@@ -282,21 +282,39 @@ fn a_registry_of_many_nights_stays_in_few_files_and_gives_what_it_gave() {
     let mut project = keys();
     project.edit("pipelines/p.toml", "[store]", "[store]\nkeep = 2\ngrace = \"0s\"\nkeep_runs = \"20d\"");
     let mut rows = "id,name\n".to_owned();
-    for night in 0..40 {
-        rows.push_str(&format!("{},member {night}\n", 1_000 - night));
+    // Ten years in the long form.
+    let nights = rounds(40);
+    let mut seconds = Vec::new();
+    for night in 0..nights {
+        rows.push_str(&format!("{},member {night}\n", 100_000 - night));
         project.write("data/a.csv", &rows);
-        project.write("data/t.csv", &format!("id,a\n1,{}\n", 1_000 - night));
-        let day = 1 + night % 28;
-        let month = 1 + night / 28;
-        project.set("STARMILL_CLOCK", &format!("2026-{month:02}-{day:02}T03:00:00Z*1"));
+        project.write("data/t.csv", &format!("id,a\n1,{}\n", 100_000 - night));
+        let at = chrono::NaiveDate::from_ymd_opt(2026, 1, 1).unwrap() + chrono::Days::new(night as u64);
+        project.set("STARMILL_CLOCK", &format!("{at}T03:00:00Z*1"));
+        let began = std::time::Instant::now();
         project.starmill(&RUN).exits(0);
+        seconds.push(began.elapsed().as_secs_f64());
     }
-    assert!(project.entries("out/keys/dim_a").len() < 12, "{:?}", project.entries("out/keys/dim_a"));
+    assert!(project.entries("out/keys/dim_a").len() <= 33, "{:?}", project.entries("out/keys/dim_a"));
     assert!(project.entries("out/runs").len() <= 21, "{:?}", project.entries("out/runs"));
+    assert!(project.read("out/latest.json").len() < 8_192, "{}", project.read("out/latest.json"));
+    let of_hundred = |seconds: &[f64]| seconds.iter().take(100).sum::<f64>() / seconds.len().min(100) as f64;
+    let last = &seconds[seconds.len().saturating_sub(100)..];
+    eprintln!(
+        "{nights} nights: {:.3} s a night at first, {:.3} s at last",
+        of_hundred(&seconds),
+        of_hundred(last)
+    );
     let given = project
-        .starmill(&["query", "pipelines/p.toml", "SELECT count(*) AS n FROM dim_a WHERE a_key = 1001 - id"])
+        .starmill(&[
+            "query",
+            "pipelines/p.toml",
+            "SELECT count(*) AS n FROM dim_a WHERE a_key = 100001 - id",
+            "--format",
+            "csv",
+        ])
         .exits(0);
-    assert!(given.stdout.contains(" 40\n"), "{}", given.stdout);
+    assert_eq!(given.stdout.lines().last(), Some(nights.to_string().as_str()));
     project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
 }
 
@@ -335,4 +353,24 @@ fn a_manifest_that_was_changed_is_not_believed() {
     ] {
         project.starmill(&args).exits(8).warns("manifest.json is damaged");
     }
+}
+
+#[test]
+fn a_file_that_nobody_published_is_found_and_a_store_without_a_folder_is_none() {
+    let project = Project::shop();
+    project.night();
+    let id = project.latest().unwrap();
+    project.write(&format!("out/shop/snapshots/{id}/dim_customer/part-7.parquet"), "somebody's");
+    let verified = project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(8);
+    verified.says("part-7.parquet").says("nobody published it");
+    let mut project = Project::shop();
+    project.set("SHOP_STORE", "");
+    project.edit("pipelines/shop.toml", "${SHOP_STORE:-out/shop}", "${SHOP_STORE}");
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(3).warns("a store needs a folder of its own");
+    assert!(!project.path("latest.json").exists());
+    // Also a dry run knows that there was a first one.
+    let project = Project::shop();
+    project.night();
+    std::fs::remove_file(project.path("out/shop/latest.json")).unwrap();
+    project.starmill(&["run", "--dry-run", "pipelines/shop.toml"]).exits(8).warns("latest.json");
 }

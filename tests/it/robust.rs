@@ -513,3 +513,29 @@ fn a_condition_that_check_takes_is_one_that_the_night_takes() {
     let project = Project::of(&toml, &[("s", "SELECT id FROM part")], "", &[]);
     project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("the condition of public.part");
 }
+
+#[test]
+fn special_values_that_become_null_are_none_to_measures_and_totals_either() {
+    let source = cluster().database();
+    source.sql("CREATE TABLE pay (id int PRIMARY KEY, amount numeric(12,2), free numeric); INSERT INTO pay VALUES (1, 1.25, 'NaN'), (2, 'NaN', 2.5), (3, NULL, 1)");
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{}\"\nspecial = \"null\"\n[store]\nurl = \"out\"\n[fact.s]\nkey = [\"id\"]\ngrain = \"pay\"\nmeasures = [\"amount\", \"free\"]\n\
+         [summary.t]\ntotals = {{ n = \"SELECT count(amount) FROM pay\", f = \"SELECT sum(free) FROM pay WHERE amount IS NULL\" }}\n",
+        source.url()
+    );
+    let models = [
+        ("s", "SELECT id, amount, free FROM pay"),
+        ("t", "SELECT count(amount) AS n, sum(free) FILTER (WHERE amount IS NULL) AS f FROM pay"),
+    ];
+    let project = Project::of(&toml, &models, "", &[]);
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    let asked = [
+        "query",
+        "pipelines/p.toml",
+        "SELECT n, f, (SELECT sum(amount) FROM s) AS a FROM t",
+        "--format",
+        "csv",
+    ];
+    let told = project.starmill(&asked).exits(0).stdout;
+    assert!(told.contains("1,3.5") && told.contains("1.25"), "{told}");
+}

@@ -3,6 +3,7 @@
 
 mod control;
 mod filter;
+mod patience;
 mod read;
 mod target;
 
@@ -65,6 +66,7 @@ pub struct ControlDesign {
     pub star: Option<Statement>,
 }
 
+use patience::Planning;
 pub use read::Read;
 use read::Usage;
 
@@ -133,6 +135,7 @@ impl Designer<'_> {
             return Ok(None);
         }
         let Some(statement) = self.model_statement(model, sql)? else { return Ok(None) };
+        let _planning = Planning::begins(&model.name);
         let plan = match self.session.plan(statement.clone()).await {
             Ok(plan) => plan,
             Err(error) => {
