@@ -211,7 +211,10 @@ fn idle_connections_hold_up_neither_nights_nor_answers() {
         Scheduler::start(&project, "2026-11-21T02:29:40Z*5", None, &["--listen", "127.0.0.1:0", SHOP]);
     scheduler.waits_for("address=");
     let address = scheduler.address();
-    let idle: Vec<_> = (0..600).filter_map(|_| std::net::TcpStream::connect(&address).ok()).collect();
+    // So many files as it may have, and more who only hold the line.
+    let limits = ["--pid", &scheduler.child.id().to_string(), "--nofile=256:256"];
+    assert!(std::process::Command::new("prlimit").args(limits).status().unwrap().success());
+    let idle: Vec<_> = (0..400).filter_map(|_| std::net::TcpStream::connect(&address).ok()).collect();
     assert!(idle.len() > 100);
     scheduler.waits_for("the night is over");
     wait_until("an answer", || {
