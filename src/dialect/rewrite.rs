@@ -96,6 +96,13 @@ const MEET: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
 /// Times subtract to intervals; a double meets a numeric as a double.
 fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
+        // `'a%'::text`, as Postgres prints every text: what asks for a literal shall see it.
+        Expr::Cast(Cast { expr, field })
+            if matches!(&*expr, Expr::Literal(ScalarValue::Utf8(_), _))
+                && *field.data_type() == DataType::Utf8 =>
+        {
+            Ok(Transformed::yes(*expr))
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (Ok(of_left), Ok(of_right)) = (left.get_type(schema), right.get_type(schema)) else {
                 return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));

@@ -254,6 +254,9 @@ impl Column {
             }
         }
         let wrong = |type_name: &str| ValueError::new(value, format!("is not a valid {type_name}"));
+        // As Postgres prints it where nothing is said of the currency: $1,234.50.
+        let plain = (self.mapping == Mapping::Money).then(|| value.replace(['$', ','], ""));
+        let value = plain.as_deref().unwrap_or(value);
         match &mut self.builder {
             Builder::Boolean(builder) => {
                 builder.append_value(text::boolean(value).ok_or_else(|| wrong("boolean"))?);

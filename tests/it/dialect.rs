@@ -409,6 +409,7 @@ fn what_postgres_prints_for_in_and_like_is_answered_like_them() {
         "SELECT id, t = ANY ((ARRAY['ab'::character varying, 'a_b'::character varying])::text[]) AS x FROM v",
         "SELECT id, t ~~ 'a%'::text AS a, t !~~ 'a\\_%' AS b, t ~~* 'A%' AS c, t !~~* 'L%' AS d FROM v",
         "SELECT id, t LIKE 'a#_%' ESCAPE '#' AS a, t LIKE 'a\\_b' ESCAPE '' AS b, t NOT ILIKE 'A!_B' ESCAPE '!' AS c FROM v",
+        "SELECT id, t ~ '^a.*$'::text AS a, t !~* 'LINE.one'::text AS b, regexp_replace(t, 'a|b'::text, 'x'::text, 'g'::text) AS c FROM v",
         "SELECT id, t::varchar AS x, CAST(i AS character varying) AS y FROM v",
         "SELECT id, 'ab  '::bpchar = t::bpchar AS x FROM v",
     ]);
