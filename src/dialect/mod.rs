@@ -5,6 +5,7 @@
 //! operations into `functions` with Postgres's meaning, once before and once after it has settled the types.
 //! `refuse` walks the plan as it will run, where every implicit cast is visible.
 
+pub mod distinct;
 pub mod functions;
 mod lists;
 pub mod refuse;

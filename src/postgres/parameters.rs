@@ -186,9 +186,7 @@ fn read_url(url: &str) -> Result<Said> {
         said.fill(name, &value)?;
     }
     let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
-    if said.get("host").is_none() && said.get("hostaddr").is_none() {
-        hosts_of(hosts, &mut said)?;
-    }
+    hosts_of(hosts, &mut said)?;
     let (user, password) = user.map_or(("", None), |user| match user.split_once(':') {
         Some((user, password)) => (user, Some(password)),
         None => (user, None),
@@ -365,6 +363,9 @@ mod tests {
         assert_eq!(found.config.get_dbname(), Some("e"));
         assert_eq!(found.config.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
         assert_eq!(found.config.get_keepalives_retries(), Some(4));
+        let both = read("postgres://db.example:6003/d?hostaddr=127.0.0.1", &[]);
+        assert_eq!(both.config.get_hosts(), [Host::Tcp("db.example".to_owned())]);
+        assert_eq!((both.config.get_hostaddrs().len(), both.config.get_ports()), (1, [6003].as_slice()));
         assert_eq!(read("postgres://h/d?target_session_attrs=standby", &[]).wanted, Wanted::Standby);
         assert_eq!(read("postgres://h/d?ssl=true", &[]).tls.mode, SslMode::Require);
         assert_eq!(read("postgres://h/d?port=6001", &[]).config.get_ports(), [6001]);

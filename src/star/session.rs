@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::string_agg::string_agg;
 use crate::diagnostic::Diagnostic;
+use crate::dialect::distinct::TwoGroupings;
 use crate::dialect::refuse::{self, Finding, Setting};
 use crate::dialect::told::{in_sql, told};
 use crate::dialect::{functions, rewrite};
@@ -87,6 +88,7 @@ impl Session {
                 Arc::new(TypeCoercion::new()),
                 Arc::new(rewrite::Exactness),
             ])
+            .with_optimizer_rule(Arc::new(TwoGroupings))
             .build();
         datafusion_functions_json::register_all(&mut state)
             .or_error(ErrorKind::Bug, || "cannot register the JSON functions".to_owned())?;

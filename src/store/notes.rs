@@ -11,9 +11,6 @@ use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::{RunId, SnapshotId};
 use crate::pipeline::notify::AlertKind;
 
-/// Its lock is whoever's holds the notes.
-const HELD: &str = ".notes.lock";
-
 /// A kind of note, with the file that holds the one of its kind.
 pub trait Note: Serialize + DeserializeOwned {
     const FILE: &'static str;
@@ -67,8 +64,8 @@ pub struct NotesHeld(#[allow(dead_code, reason = "the lock goes with it")] Optio
 impl Store {
     /// Waits until nobody else holds the notes. Where no store is, nobody does.
     pub fn hold_notes(&self) -> NotesHeld {
-        let open = std::fs::File::options().create(true).append(true).open(self.folder().join(HELD));
-        NotesHeld(open.ok().filter(|file| file.lock().is_ok()))
+        let folder = std::fs::File::open(self.folder());
+        NotesHeld(folder.ok().filter(|folder| folder.lock().is_ok()))
     }
 
     pub fn note<N: Note>(&self) -> Option<N> {

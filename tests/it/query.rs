@@ -127,7 +127,7 @@ fn which_nights_were_slow_is_a_query() {
     let columns = ["runs", "tables", "controls"]
         .map(|table| ask(&project, &format!("SELECT * FROM starmill.{table} WHERE false")));
     assert!(
-        columns[0].starts_with("run,started_at,scheduled_for,seconds,outcome,exit_code,snapshot,rows"),
+        columns[0].starts_with("run,started_at,scheduled_for,seconds,outcome,by,exit_code,snapshot,rows"),
         "{columns:?}"
     );
     // No column is empty in every run of this history, but for those that these runs cannot have.
