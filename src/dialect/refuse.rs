@@ -7,6 +7,7 @@
 mod before;
 mod expressions;
 pub mod kinds;
+mod padding;
 mod patterns;
 mod subqueries;
 
@@ -80,9 +81,11 @@ pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting)
         subqueries::node(node, &mut found);
         expressions::node(node, &mut found);
         kinds::node(node, &mut found);
+        padding::node(node, &mut found);
         let mut refused = |expr: &Expr, schema: &DFSchema| {
             let mut refused = expressions::refused(expr, schema, setting);
             refused.extend(kinds::refused(expr, schema));
+            refused.extend(padding::refused(expr, schema));
             refused
         };
         walk(node, &mut refused, &mut found)

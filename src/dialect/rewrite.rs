@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::functions::padded::is_bpchar;
 use super::functions::{arithmetic, convert, interval, zone};
 
 /// What runs before the types are settled.
@@ -110,6 +111,10 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             if op == Operator::Minus && is_timestamp(&of_left) && is_timestamp(&of_right) {
                 return Ok(call(interval::difference(), vec![*left, *right]));
             }
+            if is_comparison(op) && (is_bpchar(&left) || is_bpchar(&right)) {
+                let (left, right) = (Box::new(without_blanks(*left)), Box::new(without_blanks(*right)));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
             if is_comparison(op)
                 && let Some(instant) = instant_among([&*left, &*right].into_iter(), schema)
             {
@@ -150,6 +155,11 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Ok(Transformed::yes(Expr::Between(between)))
         }
         Expr::InList(mut list) => {
+            if std::iter::once(&*list.expr).chain(&list.list).any(is_bpchar) {
+                list.expr = Box::new(without_blanks(*list.expr));
+                list.list = list.list.into_iter().map(without_blanks).collect();
+                return Ok(Transformed::yes(Expr::InList(list)));
+            }
             let all = std::iter::once(&*list.expr).chain(&list.list);
             if let Some(instant) = instant_among(all, schema) {
                 list.expr = Box::new(as_instant(*list.expr, &instant, schema));
@@ -354,6 +364,16 @@ fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
         }
         other => Ok(Transformed::no(other)),
+    }
+}
+
+/// A literal beside a `x::bpchar`: blanks at its end are nothing, either.
+fn without_blanks(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) => {
+            Expr::Literal(ScalarValue::Utf8(Some(text.trim_end_matches(' ').to_owned())), metadata)
+        }
+        other => other,
     }
 }
 

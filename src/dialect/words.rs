@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CharacterLength, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned as _, UnaryOperator, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned as _, TableFactor,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::functions::padded::BPCHAR;
 use super::lists::{as_in_list, as_like, is_padded, is_text, with_backslash};
 use super::refuse::Purpose;
 
@@ -54,9 +55,8 @@ pub fn reworded(query: &mut Query) {
                     *data_type = DataType::Text;
                 } else if is_padded(data_type) {
                     *data_type = DataType::Text;
-                    let (span, blank) =
-                        (inner.span(), Expr::value(Value::SingleQuotedString(" ".to_owned())));
-                    *expr = call("rtrim", span, &[&expr.clone(), &blank]);
+                    let span = inner.span();
+                    *expr = call(BPCHAR, span, &[&expr.clone()]);
                 }
             }
             ControlFlow::Continue(())
@@ -290,6 +290,20 @@ impl Visitor for Refusals {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(_), .. } = factor
+            && let [ObjectNamePart::Identifier(word)] = name.0.as_slice()
+            && folded(word) == "only"
+        {
+            self.refuse(
+                factor.span(),
+                "ONLY is not read here",
+                "name the table without it, or a view of those rows",
+            );
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
             Expr::AnyOp { .. } | Expr::AllOp { .. } if as_in_list(expr).is_some() => {}
@@ -345,12 +359,12 @@ impl Visitor for Refusals {
 }
 
 fn has_length(data_type: &DataType) -> bool {
-    let length = match data_type {
-        DataType::Varchar(length)
-        | DataType::CharacterVarying(length)
-        | DataType::Char(length)
-        | DataType::Character(length) => length,
-        _ => return matches!(data_type, DataType::Char(None) | DataType::Character(None)),
-    };
-    matches!(length, Some(CharacterLength::IntegerLength { .. }))
+    match data_type {
+        DataType::Varchar(length) | DataType::CharacterVarying(length) => {
+            matches!(length, Some(CharacterLength::IntegerLength { .. }))
+        }
+        // Of no stated length it is one character long.
+        DataType::Char(_) | DataType::Character(_) => true,
+        _ => false,
+    }
 }

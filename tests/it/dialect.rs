@@ -332,8 +332,8 @@ fn what_travels_as_text_and_is_none_is_not_compared_as_text() {
     let database = database();
     database.sql(
         "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); \
-         CREATE TABLE k (id int PRIMARY KEY, c char(4), m mood, l interval, a inet); \
-         INSERT INTO k VALUES (1, 'ab', 'happy', '24 hours', '10.0.0.9'), (2, 'abcd', 'ok', '1 day', '9.0.0.1'), (3, NULL, 'sad', NULL, NULL)",
+         CREATE TABLE k (id int PRIMARY KEY, c char(4), m mood, l interval, a inet, w varchar(9)); \
+         INSERT INTO k VALUES (1, 'ab', 'happy', '24 hours', '10.0.0.9', 'ab  '), (2, 'abcd', 'ok', '1 day', '9.0.0.1', 'abcd'), (3, NULL, 'sad', NULL, NULL, '')",
     );
     for (sql, words) in [
         ("SELECT id FROM k WHERE c = 'ab '", "is a char(n)"),
@@ -346,6 +346,31 @@ fn what_travels_as_text_and_is_none_is_not_compared_as_text() {
         ("SELECT id, row_number() OVER (ORDER BY m) AS x FROM k", "ordered as text"),
         ("SELECT id FROM k WHERE l = '1 day'", "ordered as text"),
         ("SELECT min(a) AS x FROM k", "ordered as text"),
+        ("SELECT id FROM k WHERE w = c", "a char(n) and a varchar"),
+        ("SELECT k.id FROM k JOIN k AS o ON k.c < o.w", "a char(n) and a varchar"),
+        ("SELECT id FROM k WHERE c IN (w, 'x')", "a char(n) and a varchar"),
+        ("SELECT id FROM k WHERE w IN (SELECT c FROM k)", "a char(n) and a varchar"),
+        ("SELECT id FROM k WHERE EXISTS (SELECT 1 FROM k AS o WHERE o.c = k.w)", "a char(n) and a varchar"),
+        ("SELECT id, CASE w WHEN c THEN 1 END AS x FROM k", "a char(n) and a varchar"),
+        ("SELECT id, nullif(w, c) AS x FROM k", "a char(n) and a varchar"),
+        ("SELECT id, coalesce(c, w) AS x FROM k", "a char(n) and a varchar"),
+        ("SELECT id, greatest(c, w) AS x FROM k", "a char(n) and a varchar"),
+        ("SELECT id, CASE WHEN id = 1 THEN c ELSE w END AS x FROM k", "a char(n) and a varchar"),
+        ("SELECT c AS x FROM k UNION SELECT w FROM k", "a char(n) and a varchar"),
+        ("SELECT id, octet_length(c) AS x FROM k", "whose padding counts"),
+        ("SELECT id, concat(c, '!') AS x FROM k", "whose padding counts"),
+        ("SELECT id FROM k WHERE c ~ '^ab +$'", "whose padding"),
+        ("SELECT id FROM k WHERE coalesce(c, 'x') = 'x '", "is a char(n)"),
+        ("SELECT id FROM k WHERE coalesce(c, 'x') LIKE 'x%'", "whose padding"),
+        ("SELECT id FROM k WHERE CASE WHEN id > 1 THEN c END IN ('ab ', 'x')", "is a char(n)"),
+        ("SELECT id, w::bpchar AS x FROM k", "whose padding is not here"),
+        ("SELECT id, length(w::bpchar) AS x FROM k", "whose padding is not here"),
+        ("SELECT w::bpchar AS x, count(*) AS n FROM k GROUP BY 1", "whose padding is not here"),
+        ("SELECT id FROM k WHERE w::bpchar = w", "whose padding is not here"),
+        ("SELECT max(w::bpchar) AS x FROM k", "whose padding is not here"),
+        ("SELECT id, id::char AS x FROM k", "limited length"),
+        ("SELECT id, w::character AS x FROM k", "limited length"),
+        ("SELECT id FROM ONLY (k)", "ONLY"),
     ] {
         let project = project(&database, &[sql], false);
         let ran = project.starmill(&["check", "pipelines/p.toml"]);
@@ -356,6 +381,7 @@ fn what_travels_as_text_and_is_none_is_not_compared_as_text() {
         "SELECT k.id FROM k JOIN k AS o ON k.c = o.c AND k.m = o.m",
         "SELECT m, count(*) AS n FROM k GROUP BY m",
         "SELECT id, rtrim(c) || '!' AS x, length(c) AS n FROM k WHERE c = 'ab'",
+        "SELECT id FROM k WHERE c = rtrim(w) AND octet_length(CAST(c AS text)) > 1 AND CAST(c AS text) ~ '^ab$'",
     ] {
         project(&database, &[sql], false).starmill(&["run", "pipelines/p.toml"]).exits(0);
     }
@@ -425,5 +451,6 @@ fn what_postgres_prints_for_in_and_like_is_answered_like_them() {
         "SELECT id, t ~ '^a.*$'::text AS a, t !~* 'LINE.one'::text AS b, regexp_replace(t, 'a.b'::text, 'x'::text, 'g'::text) AS c FROM v",
         "SELECT id, t::varchar AS x, CAST(i AS character varying) AS y FROM v",
         "SELECT id, 'ab  '::bpchar = t::bpchar AS x FROM v",
+        "SELECT id FROM v WHERE 'x ' = 'x'::bpchar AND t::bpchar IN ('ab ', 'a_b  ') AND t::bpchar IS NOT NULL",
     ]);
 }

@@ -3,6 +3,7 @@
 pub mod arithmetic;
 pub mod convert;
 pub mod interval;
+pub mod padded;
 mod sum;
 pub mod zone;
 
@@ -15,6 +16,7 @@ use datafusion::prelude::SessionContext;
 pub fn register(context: &SessionContext, zone: Tz) {
     context.register_udf(zone::timezone(zone));
     context.register_udf(zone::to_timestamp(zone));
+    context.register_udf(padded::bpchar());
     context.register_udaf(sum::sum());
 }
 

@@ -11,13 +11,19 @@ use crate::dialect::rewrite::is_comparison;
 /// How a column of the source travels, as its field's metadata says it to the planner alone.
 const TRAVELS: &str = "starmill: travels";
 const TYPE: &str = "starmill: type";
-const PADDED: &str = "padded";
+pub(super) const PADDED: &str = "padded";
+pub(super) const VARYING: &str = "varying";
 const AS_TEXT: &str = "as text";
 const JSON: &str = "json";
 
 /// Marks a column of type char(n), which comes without its padding.
 pub fn padded(field: Field, type_name: &str) -> Field {
     marked(field, PADDED, type_name)
+}
+
+/// Marks a column of type varchar, which Postgres compares with a char(n) as one.
+pub fn varying(field: Field, type_name: &str) -> Field {
+    marked(field, VARYING, type_name)
 }
 
 /// Marks a column that the server casts to text.
@@ -35,28 +41,20 @@ fn marked(field: Field, travels: &str, type_name: &str) -> Field {
     field.with_metadata(marks.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
 }
 
-fn mark<'a>(expr: &Expr, schema: &'a DFSchema, travels: &str) -> Option<&'a str> {
+pub(super) fn mark<'a>(expr: &'a Expr, schema: &'a DFSchema, travels: &str) -> Option<&'a str> {
     let column = match expr {
+        Expr::OuterReferenceColumn(field, _) => return marked_as(field, travels),
         Expr::Column(column) => column,
         Expr::Alias(alias) => return mark(&alias.expr, schema, travels),
         _ => return None,
     };
-    let metadata = schema.field_from_column(column).ok()?.metadata();
-    (metadata.get(TRAVELS).map(String::as_str) == Some(travels))
-        .then(|| metadata.get(TYPE).map(String::as_str))?
+    marked_as(schema.field_from_column(column).ok()?, travels)
 }
 
-/// A char(n) and a literal that ends in blanks: they are nothing in Postgres, and a difference here, where
-/// the column comes without its own.
-fn blanks(column: &Expr, literal: &Expr, schema: &DFSchema) -> Option<Refusal> {
-    mark(column, schema, PADDED)?;
-    let Expr::Literal(value, _) = literal else { return None };
-    let ends_in_blanks = value.try_as_str().flatten().is_some_and(|text| text.ends_with(' '));
-    ends_in_blanks.then(|| {
-        let message =
-            format!("{} is a char(n), to which blanks at the end are nothing in Postgres", shown(column));
-        Refusal::new(message, "leave the blanks out of the literal")
-    })
+pub(super) fn marked_as<'a>(field: &'a Field, travels: &str) -> Option<&'a str> {
+    let metadata = field.metadata();
+    (metadata.get(TRAVELS).map(String::as_str) == Some(travels))
+        .then(|| metadata.get(TYPE).map(String::as_str))?
 }
 
 pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
@@ -67,10 +65,6 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
                 binary.op,
                 Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
             );
-            let blank = blanks(&binary.left, &binary.right, schema);
-            if let Some(refusal) = blank.or_else(|| blanks(&binary.right, &binary.left, schema)) {
-                return Some(refusal);
-            }
             if let Some(side) = sides.iter().find(|side| mark(side, schema, JSON).is_some()) {
                 return Some(super::expressions::json(side));
             }
@@ -87,8 +81,6 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             let side = sides.iter().find(|side| mark(side, schema, JSON).is_some())?;
             Some(super::expressions::json(side))
         }
-        Expr::Like(like) => mark(&like.expr, schema, PADDED).map(|_| padding(&like.expr)),
-        Expr::InList(list) => list.list.iter().find_map(|item| blanks(&list.expr, item, schema)),
         Expr::Between(between) => mark(&between.expr, schema, AS_TEXT).map(|name| order(&between.expr, name)),
         Expr::ScalarFunction(function) => {
             let name = function.func.name();
@@ -132,12 +124,6 @@ fn sorted<'a>(mut keys: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Op
 fn is_spelled_freely(type_name: &str) -> bool {
     let names = ["inet", "cidr", "macaddr", "macaddr8", "bit", "bit varying", "time with time zone"];
     type_name.ends_with("[]") || type_name.ends_with("range") || names.contains(&type_name)
-}
-
-fn padding(expr: &Expr) -> Refusal {
-    let column = shown(expr);
-    let message = format!("{column} is a char(n), whose padding counts for LIKE in Postgres and is not here");
-    Refusal::new(message, "compare it whole: x = 'ab'; or its beginning: left(x, 2) = 'ab'")
 }
 
 fn order(expr: &Expr, type_name: &str) -> Refusal {

@@ -18,10 +18,9 @@ use datafusion::sql::sqlparser::ast::Statement;
 
 use crate::diagnostic::Diagnostic;
 use crate::dialect::Purpose;
-use crate::dialect::refuse::{Setting, kinds};
+use crate::dialect::refuse::Setting;
 use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
-use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
@@ -67,8 +66,8 @@ pub struct ControlDesign {
 }
 
 use patience::Planning;
-pub use read::Read;
 use read::Usage;
+pub use read::{Read, told};
 
 struct Designer<'a> {
     pipeline: &'a Pipeline,
@@ -271,9 +270,7 @@ impl Designer<'_> {
         let told = schema.fields().iter().map(|field| {
             let (plain, column) = (field.as_ref().clone(), relation.column(field.name()));
             match column.map(|column| (&column.mapping, column.type_name.as_str())) {
-                Some((Ok(Mapping::PaddedText), type_name)) => kinds::padded(plain, type_name),
-                Some((Ok(Mapping::TextForm), type_name)) => kinds::as_text(plain, type_name),
-                Some((Ok(Mapping::Jsonb), type_name)) => kinds::json(plain, type_name),
+                Some((Ok(mapping), type_name)) => read::told(plain, *mapping, type_name),
                 _ => plain,
             }
         });

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::{Designer, filter};
+use crate::dialect::refuse::kinds;
 use crate::name::{ModelName, SourceTable};
+use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::catalog::Relation;
 use crate::pipeline::model::Model;
 use crate::pipeline::sql::SelectSql;
@@ -97,5 +99,17 @@ impl Designer<'_> {
             Ok(TreeNodeRecursion::Continue)
         });
         true
+    }
+}
+
+/// A column as the planner hears of it: what it is in Postgres, where its Arrow type doesn't say so.
+pub fn told(field: Field, mapping: Mapping, type_name: &str) -> Field {
+    let is_varying = ["character varying", "varchar"].iter().any(|name| type_name.starts_with(name));
+    match mapping {
+        Mapping::PaddedText => kinds::padded(field, type_name),
+        Mapping::Text if is_varying => kinds::varying(field, type_name),
+        Mapping::TextForm => kinds::as_text(field, type_name),
+        Mapping::Jsonb => kinds::json(field, type_name),
+        _ => field,
     }
 }
