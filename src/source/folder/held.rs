@@ -14,6 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{Expr, Visit, Visitor};
 
 use super::ddl::{Check, DdlTable, Key};
+use super::records::is_wide;
 use crate::diagnostic::Document;
 use crate::dialect::refuse::{Purpose, Setting};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -25,6 +26,7 @@ use crate::pgcopy::mapping::Mapping;
 use crate::pgcopy::policy::{Decimal, Extremes};
 use crate::pipeline::catalog::Relation;
 use crate::pipeline::sql::{SelectSql, folded};
+use crate::star::design::told;
 use crate::star::session::{SOURCE, Session, model_error};
 use crate::star::staged::{PartWriter, Stage, StagedTable};
 
@@ -62,14 +64,16 @@ impl Held {
         }
         let of = |name: &String| {
             let column = relation.column(name)?;
-            Some((name.clone(), *column.mapping.as_ref().unwrap_or(&Mapping::TextForm)))
+            let mapping = *column.mapping.as_ref().unwrap_or(&Mapping::TextForm);
+            let field = Field::new(name, mapping.arrow_type(zone), true);
+            Some(((name.clone(), mapping), told(field, mapping, &column.type_name)))
         };
-        let columns: Vec<(String, Mapping)> = names.iter().filter_map(of).collect();
+        let (columns, fields): (Vec<(String, Mapping)>, Vec<Field>) = names.iter().filter_map(of).unzip();
         if keys.is_empty() && checks.is_empty() {
             return None;
         }
-        let fields = columns.iter().map(|(name, mapping)| Field::new(name, mapping.arrow_type(zone), true));
-        let fields: Vec<Field> = fields.chain([Field::new(LINE, DataType::Int64, false)]).collect();
+        let line = Field::new(LINE, DataType::Int64, false);
+        let fields: Vec<Field> = fields.into_iter().chain([line]).collect();
         Some(Held {
             table: table.name.clone(),
             keys,
@@ -180,12 +184,12 @@ impl Held {
         let text =
             format!("SELECT min({}) FROM held WHERE NOT ({})", quote_identifier(LINE), check.condition);
         let document = Document::new("schema.sql", text);
-        let told = |found: Vec<crate::diagnostic::Diagnostic>| {
+        let in_words = |found: Vec<crate::diagnostic::Diagnostic>| {
             let help = found.first().and_then(|first| first.help.clone());
             let first = found.first().map(|first| first.message.clone()).unwrap_or_default();
             help.map_or(first.clone(), |help| format!("{first}: {help}"))
         };
-        let sql = SelectSql::question(document).map_err(|found| unjudged(told(found)))?;
+        let sql = SelectSql::question(document).map_err(|found| unjudged(in_words(found)))?;
         let reference = self.reference();
         let statement = sql
             .rewritten(&mut |_| Some(vec![SOURCE.to_owned(), HELD.to_owned(), reference.table().to_owned()]));
@@ -265,7 +269,7 @@ impl HeldRows {
             }
         }
         self.lines.push(i64::try_from(line).unwrap_or(i64::MAX));
-        if self.lines.len() == BATCH_ROWS {
+        if self.lines.len() == BATCH_ROWS || is_wide(&self.columns) {
             self.cut()?;
         }
         Ok(())

@@ -57,7 +57,17 @@ impl Folder {
             })?;
         let tables = ddl::parse(&text, &schema.display().to_string())?;
         let tables = tables.into_iter().map(|table| (table.name.clone(), table)).collect();
-        Ok(Folder { path: path.to_owned(), tables })
+        let folder = Folder { path: path.to_owned(), tables };
+        let mut files: BTreeMap<PathBuf, &SourceTable> = BTreeMap::new();
+        for table in folder.tables.keys() {
+            if let Some(other) = files.insert(folder.file(table), table) {
+                let message = format!("{} could hold {other} or {table}", folder.file(table).display());
+                return Err(
+                    Error::new(ErrorKind::Fit, message).hint("leave one of the tables out of schema.sql")
+                );
+            }
+        }
+        Ok(folder)
     }
 
     pub fn catalog(&self, policy: &TypePolicy) -> Result<Catalog> {

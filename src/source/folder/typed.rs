@@ -67,11 +67,14 @@ impl TypedTable {
         let header = header(&mut csv, path, &declared)?;
         let place = |name: &String| header.iter().position(|known| known == name);
         let fields: Vec<usize> = self.columns.iter().filter_map(|(name, _)| place(name)).collect();
-        let asked: Vec<(usize, &str, bool)> = self
+        // What is read is held against its type where it is read.
+        let is_read = |name: &String| self.columns.iter().any(|(read, _)| read == name);
+        let asked: Vec<(usize, &str, bool, bool)> = self
             .declared
             .iter()
-            .filter(|(name, not_null)| *not_null || self.rules.contains_key(name))
-            .filter_map(|(name, not_null)| Some((place(name)?, name.as_str(), *not_null)))
+            .map(|(name, not_null)| (name, *not_null, self.rules.contains_key(name) && !is_read(name)))
+            .filter(|(_, not_null, ruled)| *not_null || *ruled)
+            .filter_map(|(name, not_null, ruled)| Some((place(name)?, name.as_str(), not_null, ruled)))
             .collect();
         let schema =
             Arc::new(self.whole.project(&self.positions).or_error(ErrorKind::Bug, || table.to_string())?);
@@ -87,39 +90,30 @@ impl TypedTable {
         while advance(&mut csv, path)? {
             check_width(&csv, header.len(), path)?;
             let field = |index: usize| csv.field(index).map_err(|error| csv_error(error, path));
-            for (index, name, not_null) in &asked {
-                match field(*index)? {
-                    None if *not_null => {
-                        let message = format!(
-                            "{}:{}: {name} is NULL, but declared NOT NULL",
-                            path.display(),
-                            csv.line()
-                        );
-                        return Err(Error::new(ErrorKind::Fit, message)
-                            .hint("an unquoted empty field is NULL; write \"\" for the empty string"));
-                    }
-                    None => {}
-                    Some(text) => drop(self.held_value(text, name, table, path, csv.line())?),
+            let taken = |index: usize, name: &str| match field(index)? {
+                Some(text) => self.held_value(text, name, table, path, csv.line()).map(Some),
+                None => Ok(None),
+            };
+            for (index, name, not_null, ruled) in &asked {
+                let value = if *ruled { taken(*index, name)? } else { field(*index)? };
+                if *not_null && value.is_none() {
+                    let message =
+                        format!("{}:{}: {name} is NULL, but declared NOT NULL", path.display(), csv.line());
+                    return Err(Error::new(ErrorKind::Fit, message)
+                        .hint("an unquoted empty field is NULL; write \"\" for the empty string"));
                 }
             }
             for ((column, index), (name, _)) in columns.iter_mut().zip(&fields).zip(&self.columns) {
-                match field(*index)? {
+                match taken(*index, name)? {
                     None => column.push_null(),
-                    Some(text) => {
-                        let text = self.held_value(text, name, table, path, csv.line())?;
-                        column
-                            .push_text(text)
-                            .map_err(|error| value_error(error, table, name, Some((path, csv.line()))))?;
-                    }
+                    Some(text) => column
+                        .push_text(text)
+                        .map_err(|error| value_error(error, table, name, Some((path, csv.line()))))?,
                 }
             }
             if let Some(held) = &mut held {
-                let value = |index: usize, name: &str| match field(index)? {
-                    Some(text) => self.held_value(text, name, table, path, csv.line()).map(Some),
-                    None => Ok(None),
-                };
                 let wrong = |error, name: &str| value_error(error, table, name, Some((path, csv.line())));
-                held.push(csv.line(), value, wrong)?;
+                held.push(csv.line(), taken, wrong)?;
             }
             rows += 1;
             if rows == BATCH_ROWS || is_wide(&columns) {

@@ -7,8 +7,8 @@ mod types;
 use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{
-    AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, Expr, IndexColumn,
-    NullsDistinctOption, ObjectName, ObjectNamePart, Statement, TableConstraint,
+    AlterColumnOperation, AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, Expr,
+    IndexColumn, NullsDistinctOption, ObjectName, ObjectNamePart, Statement, TableConstraint,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -94,7 +94,15 @@ impl Schema<'_> {
                 self.statement(piece)
             }
             ["CREATE", "TABLE" | "UNLOGGED", ..] | ["CREATE", "UNIQUE", "INDEX", ..] => self.statement(piece),
-            ["ALTER", "TABLE", ..] if is_of_a_key(piece.text) => self.statement(piece),
+            ["ALTER", "TABLE", ..] if is_of_a_key(piece.text) || sets_not_null(piece.text) => {
+                self.statement(piece)
+            }
+            ["ALTER", "DOMAIN" | "TYPE", ..] if changes_a_type(piece.text) => {
+                let message = format!("{}:{}: a type is changed after it was made", self.path, piece.line);
+                Err(Error::new(ErrorKind::Fit, message).hint(
+                    "write it as it is now, in its CREATE TYPE or CREATE DOMAIN, and leave the ALTER out",
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -136,9 +144,10 @@ impl Schema<'_> {
             DdlTable { name: name.clone(), columns: Vec::new(), keys: Vec::new(), checks: Vec::new() };
         let parents = table.inherits.iter().flatten().chain(&table.partition_of);
         for parent in parents {
-            let parent = qualified(parent, &self.search);
-            made.columns
-                .extend(self.tables.get(&parent).map(|parent| parent.columns.clone()).unwrap_or_default());
+            // Its columns and conditions are inherited; its keys are not.
+            let Some(parent) = self.tables.get(&qualified(parent, &self.search)) else { continue };
+            made.columns.extend(parent.columns.iter().cloned());
+            made.checks.extend(parent.checks.iter().cloned());
         }
         for column in &table.columns {
             let made_column = self.column(column, &mut made);
@@ -211,10 +220,27 @@ impl Schema<'_> {
 
     fn altered(&mut self, table: &ObjectName, operation: AlterTableOperation) {
         let Some(table) = self.tables.get_mut(&qualified(table, &self.search)) else { return };
-        if let AlterTableOperation::AddConstraint { constraint, .. } = operation {
-            constrain(table, constraint);
+        match operation {
+            AlterTableOperation::AddConstraint { constraint, .. } => constrain(table, constraint),
+            AlterTableOperation::AlterColumn { column_name, op: AlterColumnOperation::SetNotNull } => {
+                let name = folded(&column_name);
+                for column in table.columns.iter_mut().filter(|column| column.name == name) {
+                    column.not_null = true;
+                }
+            }
+            _ => {}
         }
     }
+}
+
+fn sets_not_null(text: &str) -> bool {
+    text.to_ascii_uppercase().contains(" SET NOT NULL")
+}
+
+/// Whether an ALTER of a type changes what a value may be. Whose it is changes nothing.
+fn changes_a_type(text: &str) -> bool {
+    let upper = text.to_ascii_uppercase();
+    [" ADD ", " RENAME VALUE ", " SET NOT NULL", " DROP "].iter().any(|word| upper.contains(word))
 }
 
 /// Whether an ALTER TABLE says something of keys or checks. Its other forms are not parsed: a parser need not know
