@@ -117,6 +117,10 @@ pub fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
     KNOWN.iter().filter_map(|parameter| Some((parameter.variable?, parameter.name)))
 }
 
+pub fn is_known(name: &str) -> bool {
+    KNOWN.iter().any(|parameter| parameter.name == name)
+}
+
 /// Whether a connection can be what is asked of it. The value may be a secret, and is not shown unless the valid
 /// ones are known.
 pub fn require_possible(name: &str, value: &str) -> Result<()> {

@@ -165,14 +165,23 @@ fn config(said: &Said) -> Result<Config> {
 fn read_url(url: &str) -> Result<Said> {
     let mut said = Said::default();
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (user, rest) = match rest.split_once('@') {
-        Some((user, rest)) => (Some(user), rest),
-        None => (None, rest),
-    };
+    // As libpq looks for it: what follows a `/` is no user, so that a value in the query can name no host. A
+    // password's own slash is seen where what stands before it can be no host.
+    let place = rest.split('?').next().unwrap_or_default();
+    let hosts = rest.split('/').next().unwrap_or_default();
+    let is_host = hosts_of(hosts, &mut Said::default()).is_ok();
+    let at = hosts.find('@').or_else(|| place.find('@').filter(|_| !is_host));
+    let (user, rest) = at.map_or((None, rest), |at| (Some(&rest[..at]), &rest[at + 1..]));
     // What follows the first `@` is the host. A password's own would send half of it to a name server.
-    if rest.split(['/', '?']).next().is_some_and(|host| host.contains('@')) {
+    if rest.split('?').next().is_some_and(|place| place.contains('@')) {
         return Err(Error::new(ErrorKind::Pipeline, "an `@` stands in its user or password")
             .hint("write it as %40 there, a `/` as %2F, a `%` as %25"));
+    }
+    // Without a `/` before it, a query would be taken for the password of whatever follows its `@`.
+    let query_name = |user: &str| Some(user.split_once('?')?.1.split_once('=')?.0.to_owned());
+    if user.and_then(query_name).is_some_and(|name| known::is_known(&name)) {
+        return Err(Error::new(ErrorKind::Pipeline, "an `@` stands in its parameters")
+            .hint("write it as %40 there, and a `/` before the `?`"));
     }
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     // What the query says counts before what stands in its place.
@@ -344,6 +353,22 @@ mod tests {
         assert!(refused("postgres://h/d?sslcrl=/x").message().contains("revocation"));
         assert!(refused("postgres://h/d?keepalives_idle=soon").message().contains("`keepalives_idle`"));
         assert!(refused("postgres://h:p4rt/d").help().unwrap().contains("%3A"));
+    }
+
+    #[test]
+    fn an_at_in_the_query_names_no_host() {
+        let found = read("postgres://127.0.0.1:6543/d?user=ann&password=x@y&application_name=me@host", &[]);
+        assert_eq!(found.config.get_hosts(), [Host::Tcp("127.0.0.1".to_owned())]);
+        assert_eq!(found.config.get_password(), Some(b"x@y".as_slice()));
+        let found = read("postgres:///d?user=ann&host=a.invalid&password=a:b@127.0.0.1:6543/postgres", &[]);
+        assert_eq!(found.config.get_hosts(), [Host::Tcp("a.invalid".to_owned())]);
+        assert_eq!(found.config.get_user(), Some("ann"));
+        let refused = parameters("postgres://h:6543?user=ann&password=x@y", &|_| None).err().unwrap();
+        assert!(refused.help().unwrap().contains("%40"));
+        // A password's own slash: it could be meant either way, and nobody is asked by either.
+        let refused = parameters("postgres://me:12/secret@db.example/d", &|_| None).err().unwrap();
+        assert!(refused.help().unwrap().contains("%2F"), "{refused}");
+        assert!(!format!("{refused} {:?}", refused.causes()).contains("secret"));
     }
 
     #[test]
