@@ -45,11 +45,13 @@ async fn silence(server: &Server, most: Duration) {
 async fn ask(server: &Server, session: Option<Session>) -> Option<Session> {
     let session = match session {
         Some(session) => session,
-        None => match server.connect_once().await {
-            Ok(session) => session,
-            // Not answering within its own timeout is no answer, either.
-            Err(error) if error.is_silence() => std::future::pending().await,
-            Err(_) => return None,
+        None => loop {
+            match server.connect_once().await {
+                Ok(session) => break session,
+                // Not answering within its own timeout is no answer, either.
+                Err(error) if error.is_silence() => {}
+                Err(_) => return None,
+            }
         },
     };
     session.simple_query("").await.is_ok().then_some(session)

@@ -28,18 +28,24 @@ pub async fn run(command: &[String], alert: &Alert) -> Result<()> {
         .kill_on_drop(true)
         .spawn()
         .or_error(ErrorKind::Store, || format!("cannot start `{program}`"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that doesn't read what it is told has been told all the same.
-        let _ = stdin.write_all(&body).await;
-    }
-    let mut stderr = child.stderr.take();
+    let (stdin, mut stderr) = (child.stdin.take(), child.stderr.take());
     let mut said = Vec::new();
-    let end = async {
+    let tell = async {
+        // A program that doesn't read what it is told has been told all the same.
+        if let Some(mut stdin) = stdin {
+            let _ = stdin.write_all(&body).await;
+        }
+    };
+    let listen = async {
         if let Some(stderr) = &mut stderr {
             // All of it is read, lest the program wait for a reader, and little of it is kept.
             let _ = (&mut *stderr).take(KEPT).read_to_end(&mut said).await;
             let _ = tokio::io::copy(stderr, &mut tokio::io::sink()).await;
         }
+    };
+    // Telling and listening at once: a pipe holds less than an alert may say.
+    let end = async {
+        futures::join!(tell, listen);
         child.wait().await
     };
     let ended = tokio::time::timeout(PATIENCE, end).await.map_err(|_| {

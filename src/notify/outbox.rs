@@ -116,13 +116,12 @@ impl Outbox {
     /// The alerts that are owed, the oldest first; those beyond the most are given up.
     fn kept(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| {
-                let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-                name.ends_with(".json") && !name.starts_with('.')
-            })
-            .collect();
+        // Plain files of our own naming: what others laid there is neither read, nor counted, nor removed.
+        let ours = |entry: std::fs::DirEntry| {
+            let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
+            (plain && entry.file_name().to_str().is_some_and(is_alert)).then(|| entry.path())
+        };
+        let mut found: Vec<PathBuf> = entries.filter_map(|entry| ours(entry.ok()?)).collect();
         found.sort();
         let surplus = found.len().saturating_sub(MOST);
         for path in found.drain(..surplus) {
@@ -131,6 +130,18 @@ impl Outbox {
         }
         found
     }
+}
+
+/// `20261126T033000123Z-0f3a12bc.json`
+fn is_alert(name: &str) -> bool {
+    let Some((at, id)) = name.strip_suffix(".json").and_then(|name| name.split_once('-')) else {
+        return false;
+    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let at = at.strip_suffix('Z').and_then(|at| at.split_once('T'));
+    at.is_some_and(|(day, time)| day.len() == 8 && time.len() == 9 && digits(day) && digits(time))
+        && id.len() == 8
+        && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Held while an alert is on its way, so that no two processes send it.

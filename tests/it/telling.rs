@@ -52,6 +52,24 @@ fn an_alert_whose_process_is_killed_while_it_is_sent_is_told_by_the_next() {
 }
 
 #[test]
+fn a_program_that_reads_nothing_and_what_others_laid_among_the_alerts_hold_up_no_night() {
+    let project = shop(
+        "[notify]\ncommand = [\"sh\", \"-c\", \"exec 0<&-; head -c 300000 /dev/zero >&2; echo $STARMILL_EVENT >> told\"]\n",
+    );
+    project.starmill(&["run", SHOP]).exits(0);
+    std::fs::create_dir_all(project.path("out/shop/alerts")).unwrap();
+    let fifo = project.path("out/shop/alerts/20260101T000000000Z-00000000.json");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for number in 0..200 {
+        project.write(&format!("out/shop/alerts/zz{number}.json"), "{}");
+    }
+    failing(&project);
+    project.starmill(&["run", SHOP]).exits(0);
+    assert_eq!(project.read("told"), "failure\nrecovery\n");
+    assert_eq!(project.entries("out/shop/alerts").len(), 201, "what is not ours stays");
+}
+
+#[test]
 fn a_scheduler_sends_again_what_was_not_accepted_and_says_that_it_is_late() {
     let receiver = Receiver::start();
     let project = shop(&format!("[notify]\nwebhook = \"{}\"\n", receiver.url()));
