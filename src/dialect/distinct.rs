@@ -1,9 +1,9 @@
-//! `count(DISTINCT text)` beside other aggregates, as two groupings: first by the text too, then without it. The
-//! engine would keep a set of texts for every group, which it neither counts as memory in full nor spills.
+//! `count(DISTINCT text)` beside other aggregates, as two groupings: first by the text too, then without it; and where
+//! an aggregate has no second step, as a set of our own. The engine would keep a set of texts for every group, which it
+//! neither counts as memory in full nor spills in time.
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, Result};
 use datafusion::functions::core::expr_fn::coalesce;
@@ -13,6 +13,8 @@ use datafusion::logical_expr::{
     Aggregate, AggregateUDF, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::functions::distinct::{count_distinct, counts};
 
 #[derive(Debug)]
 pub struct TwoGroupings;
@@ -37,7 +39,7 @@ impl OptimizerRule for TwoGroupings {
         match plan {
             LogicalPlan::Aggregate(aggregate) => match two_groupings(&aggregate)? {
                 Some(plan) => Ok(Transformed::yes(plan)),
-                None => Ok(Transformed::no(LogicalPlan::Aggregate(aggregate))),
+                None => in_one_set(aggregate).map(|found| found.update_data(LogicalPlan::Aggregate)),
             },
             plan => Ok(Transformed::no(plan)),
         }
@@ -54,6 +56,34 @@ fn plain(expr: &Expr) -> Option<(&Arc<AggregateUDF>, &[Expr], bool)> {
     order_by.is_empty().then_some((func, args.as_slice(), *distinct))
 }
 
+/// The same with our own set in the place of the engine's.
+fn in_one_set(mut aggregate: Aggregate) -> Result<Transformed<Aggregate>> {
+    let input = Arc::clone(aggregate.input.schema());
+    let mut changed = false;
+    for expr in &mut aggregate.aggr_expr {
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = &*expr else { continue };
+        let AggregateFunctionParams { args, distinct: true, filter, .. } = params else { continue };
+        let [text] = args.as_slice() else { continue };
+        if func.name() != "count" || !counts(&text.get_type(&input)?) {
+            continue;
+        }
+        let name = expr.schema_name().to_string();
+        let own = AggregateFunction::new_udf(
+            Arc::new(count_distinct()),
+            args.clone(),
+            false,
+            filter.clone(),
+            vec![],
+            None,
+        );
+        *expr = Expr::AggregateFunction(own).alias(name);
+        changed = true;
+    }
+    let Aggregate { input, group_expr, aggr_expr, schema, .. } = aggregate;
+    let made = Aggregate::try_new_with_schema(input, group_expr, aggr_expr, schema)?;
+    Ok(if changed { Transformed::yes(made) } else { Transformed::no(made) })
+}
+
 /// The same in two steps, where each aggregate has its second step.
 fn two_groupings(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
@@ -65,10 +95,10 @@ fn two_groupings(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     let mut texts = calls.iter().filter(|(_, _, distinct)| *distinct).map(|(func, args, _)| (func, *args));
     let Some((_, [text])) = texts.next() else { return Ok(None) };
     let same = texts.all(|(_, args)| args == std::slice::from_ref(text));
-    let counts = calls.iter().all(|(func, _, distinct)| !distinct || func.name() == "count");
+    let counted = calls.iter().all(|(func, _, distinct)| !distinct || func.name() == "count");
     let input = aggregate.input.schema();
-    let is_text = matches!(text.get_type(input)?, DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary);
-    if !same || !counts || !is_text || calls.iter().all(|(_, _, distinct)| *distinct) {
+    if !same || !counted || !counts(&text.get_type(input)?) || calls.iter().all(|(_, _, distinct)| *distinct)
+    {
         return Ok(None);
     }
     let of = |name: String| Expr::Column(Column::new_unqualified(name));

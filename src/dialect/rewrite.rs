@@ -59,10 +59,15 @@ fn over_expressions(plan: LogicalPlan, rewrite: Rewrite) -> Result<LogicalPlan> 
                 .merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
         }
         let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
+        let mut named = |expr: Expr| {
             let name = names.save(&expr);
             let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
+        };
+        node.map_expressions(|expr| match expr {
+            // Each of its parts is a column of what is grouped.
+            Expr::GroupingSet(set) => Expr::GroupingSet(set).map_children(&mut named),
+            expr => named(expr),
         })?
         .map_data(LogicalPlan::recompute_schema)
     })?;

@@ -436,6 +436,10 @@ fn distinct_texts_are_counted_beside_other_aggregates() {
         "SELECT q.d, q.n FROM (SELECT ok, count(DISTINCT t) AS d, count(*) AS n FROM v GROUP BY ok) AS q WHERE q.n > 1",
         "SELECT ok, t, count(DISTINCT t) AS d, count(*) AS n FROM v GROUP BY ok, t",
         "SELECT ok, count(DISTINCT t) AS a, count(DISTINCT i) AS b, count(*) FILTER (WHERE i > 0) AS c FROM v GROUP BY ok",
+        "SELECT ok, count(DISTINCT t) AS a, count(DISTINCT left(t, 1)) AS b, avg(d) > 1 AS c FROM v GROUP BY ok",
+        "SELECT ok, count(DISTINCT t) FILTER (WHERE i > 0) AS a, count(DISTINCT decode('61', 'hex')) AS b, count(*) AS n FROM v GROUP BY ok",
+        "SELECT count(DISTINCT t) FILTER (WHERE i > 0) AS a, count(DISTINCT left(t, 1)) AS b FROM v WHERE id < 0",
+        "SELECT ok, id % 2 AS odd, count(DISTINCT t) AS a, count(DISTINCT left(t, 1)) AS b, count(DISTINCT i) AS c FROM v GROUP BY GROUPING SETS ((ok), (id % 2), ())",
     ]);
 }
 

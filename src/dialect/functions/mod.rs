@@ -2,6 +2,7 @@
 
 pub mod arithmetic;
 pub mod convert;
+pub mod distinct;
 pub mod interval;
 pub mod padded;
 mod sum;
