@@ -86,11 +86,6 @@ impl Diagnostic {
         self
     }
 
-    /// Makes it a warning.
-    pub fn soften(&mut self) {
-        self.severity = Severity::Warning;
-    }
-
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }

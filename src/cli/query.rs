@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 
 use super::args::{Format, QueryArgs, RowFormat};
 use super::command::{fail, stoppable};
+use super::prompt;
 use super::rows::Aligned;
-use super::{prompt, render};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::query::statements::split;
 use crate::query::write::{Csv, Json, Parquet, Sink};
@@ -108,7 +108,6 @@ pub async fn write_answer<W: Write + Send + 'static>(
     format: RowFormat,
     out: W,
 ) -> Result<()> {
-    render::diagnostics(&answer.warnings.iter().collect::<Vec<_>>());
     // The engine works in a task of its own, so that whoever gives up waiting for it is free at once,
     // however deep it is in a join.
     let mut work = JoinSet::new();

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use unicode_width::UnicodeWidthStr;
 
-use crate::query::write::{Sink, formatters, is_null};
+use crate::query::write::{Sink, formatters, is_null, text};
 use crate::shown;
 
 /// Rows whose widths are looked at before the first of them is printed.
@@ -74,10 +74,10 @@ impl<W: Write + Send> Sink for Aligned<W> {
             let cells = batch.columns().iter().zip(&formatters).map(|(column, formatter)| {
                 match is_null(column, row) {
                     true => Ok("NULL".to_owned()),
-                    false => formatter.value(row).try_to_string().map(|text| shown::line(&text).into_owned()),
+                    false => text(column, formatter, row).map(|text| shown::line(&text).into_owned()),
                 }
             });
-            self.waiting.push(cells.collect::<Result<_, _>>().map_err(io::Error::other)?);
+            self.waiting.push(cells.collect::<Result<_, _>>()?);
             self.rows += 1;
             if self.waiting.len() >= WINDOW {
                 self.flush_window()?;

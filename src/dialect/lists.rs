@@ -2,7 +2,7 @@
 //! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Value, ValueWithSpan,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Value, ValueWithSpan,
 };
 
 /// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
@@ -116,4 +116,12 @@ pub fn is_text(data_type: &DataType) -> bool {
 pub fn is_padded(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Custom(name, arguments)
         if arguments.is_empty() && name.0.last().is_some_and(|name| name.to_string().eq_ignore_ascii_case("bpchar")))
+}
+
+/// A cast to a numeric of no stated digits is none, where it is one.
+pub fn is_bare_numeric(data_type: &DataType) -> bool {
+    let (DataType::Numeric(digits) | DataType::Decimal(digits) | DataType::Dec(digits)) = data_type else {
+        return false;
+    };
+    matches!(digits, ExactNumberInfo::None)
 }

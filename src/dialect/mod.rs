@@ -5,12 +5,14 @@
 //! operations into `functions` with Postgres's meaning, once before and once after it has settled the types.
 //! `refuse` walks the plan as it will run, where every implicit cast is visible.
 
+mod average;
 pub mod distinct;
 pub mod functions;
 mod lists;
+mod numerics;
 pub mod refuse;
 pub mod rewrite;
 pub mod told;
 pub mod words;
 
-pub use refuse::{Finding, Harm, Purpose};
+pub use refuse::{Finding, Purpose};

@@ -20,6 +20,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::unparser::Unparser;
 use datafusion::sql::unparser::dialect::PostgreSqlDialect;
 
+use crate::dialect::functions::quotient;
+
 /// What a SELECT is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -34,7 +36,6 @@ pub enum Purpose {
 pub struct Finding {
     pub message: String,
     pub help: String,
-    pub harm: Harm,
     /// From the first column that it names to the last.
     pub span: Option<Span>,
 }
@@ -44,22 +45,12 @@ pub struct Finding {
 struct Refusal {
     message: String,
     help: String,
-    harm: Harm,
 }
 
 impl Refusal {
     fn new(message: String, help: impl Into<String>) -> Refusal {
-        Refusal { message, help: help.into(), harm: Harm::Answer }
+        Refusal { message, help: help.into() }
     }
-}
-
-/// How far an answer would be from Postgres's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Harm {
-    /// In its last digits only.
-    Digits,
-    /// Another answer.
-    Answer,
 }
 
 /// What is known of a query besides its plan.
@@ -98,9 +89,9 @@ struct Found(BTreeMap<String, Finding>);
 
 impl Found {
     fn add(&mut self, expr: &Expr, refusal: Refusal) {
-        let Refusal { message, help, harm } = refusal;
+        let Refusal { message, help } = refusal;
         let span = span_of(expr);
-        self.0.entry(message.clone()).or_insert(Finding { message, help, harm, span });
+        self.0.entry(message.clone()).or_insert(Finding { message, help, span });
     }
 
     fn in_order(self) -> Vec<Finding> {
@@ -174,6 +165,13 @@ fn shown(expr: &Expr) -> String {
                 Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
             }
             Expr::Alias(alias) => Transformed::yes(*alias.expr),
+            Expr::ScalarSubquery(_) => Transformed::yes(Expr::Column(Column::new_unqualified("(SELECT …)"))),
+            Expr::ScalarFunction(function)
+                if quotient::of(&Expr::ScalarFunction(function.clone())).is_some() =>
+            {
+                let whole = Expr::ScalarFunction(function.clone());
+                Transformed::yes(quotient::of(&whole).map_or(whole.clone(), |of| of.shown(&function.args)))
+            }
             Expr::ScalarFunction(mut function) if function.func.name().starts_with("starmill ") => {
                 match operands(&function.args, function.func.name()) {
                     Some(plain) => Transformed::yes(plain),

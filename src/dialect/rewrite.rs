@@ -18,7 +18,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::padded::is_bpchar;
-use super::functions::{arithmetic, convert, interval, zone};
+use super::functions::{arithmetic, convert, interval, numeric, quotient, zone};
+use super::{average, numerics};
 
 /// What runs before the types are settled.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct Exactness;
 
 impl AnalyzerRule for Meaning {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &meaning)
+        over_expressions(plan, &meaning, &average::as_quotients)
     }
 
     fn name(&self) -> &str {
@@ -40,7 +41,7 @@ impl AnalyzerRule for Meaning {
 
 impl AnalyzerRule for Exactness {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &exactness)
+        over_expressions(plan, &exactness, &Ok)
     }
 
     fn name(&self) -> &str {
@@ -51,7 +52,11 @@ impl AnalyzerRule for Exactness {
 type Rewrite<'a> = &'a dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
 
 /// Rewrites every expression of a plan and of its subqueries, bottom up; names stay as they were.
-fn over_expressions(plan: LogicalPlan, rewrite: Rewrite) -> Result<LogicalPlan> {
+fn over_expressions(
+    plan: LogicalPlan,
+    rewrite: Rewrite,
+    finish: &dyn Fn(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let mut schema = merge_schema(&node.inputs());
         if let LogicalPlan::TableScan(scan) = &node {
@@ -69,7 +74,8 @@ fn over_expressions(plan: LogicalPlan, rewrite: Rewrite) -> Result<LogicalPlan> 
             Expr::GroupingSet(set) => Expr::GroupingSet(set).map_children(&mut named),
             expr => named(expr),
         })?
-        .map_data(LogicalPlan::recompute_schema)
+        .map_data(LogicalPlan::recompute_schema)?
+        .map_data(finish)
     })?;
     Ok(rewritten.data)
 }
@@ -109,6 +115,13 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         {
             Ok(Transformed::yes(*expr))
         }
+        Expr::Negative(inner) if quotient::of(&inner).is_some_and(|of| !of.is_rounded()) => {
+            Ok(Transformed::yes(quotient::negative(*inner)))
+        }
+        Expr::Cast(Cast { expr, field }) => match numerics::rounded(&expr, field.data_type()) {
+            Some(rounded) => Ok(Transformed::yes(rounded)),
+            None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
+        },
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (Ok(of_left), Ok(of_right)) = (left.get_type(schema), right.get_type(schema)) else {
                 return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
@@ -126,6 +139,9 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 let left = Box::new(as_instant(*left, &instant, schema));
                 let right = Box::new(as_instant(*right, &instant, schema));
                 return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            if let Some(divided) = numerics::operation(&left, op, &right, schema) {
+                return Ok(Transformed::yes(divided));
             }
             let real = |of: &DataType, other: &DataType| *of == DataType::Float32 && other.is_integer();
             if is_arithmetic(op) && (real(&of_left, &of_right) || real(&of_right, &of_left)) {
@@ -226,6 +242,19 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             };
             function.args = function.args.into_iter().map(|arg| as_instant(arg, &instant, schema)).collect();
             Ok(Transformed::yes(Expr::ScalarFunction(function)))
+        }
+        Expr::ScalarFunction(function) if function.func.name() == numeric::NUMERIC => {
+            let value = function.args.first();
+            match value.and_then(|value| numeric::exact(value, &value.get_type(schema).ok()?)) {
+                Some(value) => Ok(Transformed::yes(value)),
+                None => Ok(Transformed::no(Expr::ScalarFunction(function))),
+            }
+        }
+        Expr::ScalarFunction(function) if function.func.name() == "round" => {
+            match numerics::round(&function.args, schema) {
+                Some(rounded) => Ok(Transformed::yes(rounded)),
+                None => Ok(Transformed::no(Expr::ScalarFunction(function))),
+            }
         }
         Expr::ScalarFunction(function) if ["date_part", "extract"].contains(&function.func.name()) => {
             Ok(call(interval::date_part(), function.args))

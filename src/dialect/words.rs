@@ -11,8 +11,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::functions::numeric::NUMERIC;
 use super::functions::padded::BPCHAR;
-use super::lists::{as_in_list, as_like, is_padded, is_text, with_backslash};
+use super::lists::{as_in_list, as_like, is_bare_numeric, is_padded, is_text, with_backslash};
 use super::refuse::Purpose;
 
 /// An unquoted identifier folds to lower case, as in Postgres.
@@ -53,6 +54,9 @@ pub fn reworded(query: &mut Query) {
             if let Expr::Cast { expr: inner, data_type, .. } = expr {
                 if is_text(data_type) {
                     *data_type = DataType::Text;
+                } else if is_bare_numeric(data_type) {
+                    let span = inner.span();
+                    *expr = call(NUMERIC, span, &[inner]);
                 } else if is_padded(data_type) {
                     *data_type = DataType::Text;
                     let span = inner.span();

@@ -18,8 +18,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use crate::diagnostic::{Diagnostic, Document};
+use crate::dialect::Purpose;
 use crate::dialect::refuse::Setting;
-use crate::dialect::{Harm, Purpose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{SnapshotId, nearest};
 use crate::pipeline::sql::{Relation, SelectSql};
@@ -50,8 +50,6 @@ pub struct Reading {
 /// The rows that answer a question, as they come.
 pub struct Answer {
     pub schema: SchemaRef,
-    /// Where the engine's arithmetic is not quite Postgres's.
-    pub warnings: Vec<Diagnostic>,
     pub rows: SendableRecordBatchStream,
 }
 
@@ -138,19 +136,14 @@ impl Reading {
         let setting = Setting { purpose: Purpose::Question, numeric: UNDECLARED };
         let found = self.session.refused(&plan, setting);
         let found = found.map_err(|error| refused(plan_diagnostics(&error, &sql)))?;
-        let (digits, otherwise): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|finding| finding.harm == Harm::Digits);
-        if !otherwise.is_empty() {
-            return Err(refused(otherwise.into_iter().map(|finding| sql.refused(finding)).collect()));
+        if !found.is_empty() {
+            return Err(refused(found.into_iter().map(|finding| sql.refused(finding)).collect()));
         }
-        // Who asks sees the answer, and hears that its last digits are not Postgres's.
-        let mut warnings: Vec<Diagnostic> = digits.into_iter().map(|finding| sql.refused(finding)).collect();
-        warnings.iter_mut().for_each(Diagnostic::soften);
         let failed = |error| model_error(error, "the query failed".to_owned());
         let frame = self.session.context().execute_logical_plan(plan).await.map_err(failed)?;
         let rows = frame.execute_stream().await.map_err(failed)?;
         let rows = named(rows);
-        Ok(Answer { schema: rows.schema(), warnings, rows })
+        Ok(Answer { schema: rows.schema(), rows })
     }
 
     /// The engine's name of a table that a question names.

@@ -31,6 +31,16 @@ pub fn formatters(batch: &RecordBatch) -> io::Result<Vec<ArrayFormatter<'_>>> {
     columns.map(|column| ArrayFormatter::try_new(column, &options).map_err(io::Error::other)).collect()
 }
 
+/// A value as text. A quotient has the digits that it has: the zeros behind them are its column's.
+pub fn text(column: &dyn Array, formatter: &ArrayFormatter, row: usize) -> io::Result<String> {
+    let mut text = formatter.value(row).try_to_string().map_err(io::Error::other)?;
+    if matches!(column.data_type(), DataType::Decimal256(_, 1..)) {
+        let kept = text.trim_end_matches('0').trim_end_matches('.').len();
+        text.truncate(kept);
+    }
+    Ok(text)
+}
+
 /// Whether a value is NULL; a column of nothing else has no type.
 pub fn is_null(column: &dyn Array, row: usize) -> bool {
     column.is_null(row) || column.data_type() == &DataType::Null
@@ -60,7 +70,7 @@ impl<W: Write + Send> Sink for Csv<W> {
                 if is_null(column, row) {
                     continue;
                 }
-                let mut text = formatter.value(row).try_to_string().map_err(io::Error::other)?;
+                let mut text = text(column, formatter, row)?;
                 if matches!(column.data_type(), DataType::Binary | DataType::LargeBinary) {
                     text.insert_str(0, "\\x");
                 }
@@ -126,6 +136,12 @@ pub struct Parquet<W: Write + Send>(ArrowWriter<W>, SchemaRef);
 
 impl<W: Write + Send> Parquet<W> {
     pub fn new(out: W, schema: &SchemaRef) -> io::Result<Parquet<W>> {
+        let wide = |field: &&Arc<Field>| matches!(field.data_type(), DataType::Decimal256(..));
+        if let Some(field) = schema.fields().iter().find(wide) {
+            let message =
+                format!("{} has more than 38 digits, which no reader of Parquet holds", field.name());
+            return Err(io::Error::other(format!("{message}: CAST(x AS numeric(20,6))")));
+        }
         let schema = in_utc(schema);
         let properties =
             WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();

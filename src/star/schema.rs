@@ -30,7 +30,7 @@ pub fn published_type(data_type: &DataType) -> Result<DataType, &'static str> {
             (precision, scale @ 0..) if *precision <= 38 => DataType::Decimal128(*precision, *scale),
             _ => {
                 return Err(
-                    "cast it to a numeric of at most 38 digits: CAST(x AS numeric(38,2)), or to text",
+                    "cast it to a numeric of at most 38 digits, which states those of a quotient: CAST(x AS numeric(20,6)), or round(x, 6)",
                 );
             }
         },

@@ -235,7 +235,10 @@ pub fn is_exhausted(error: &DataFusionError) -> bool {
 /// The engine's message without its internal layers.
 fn strip(error: DataFusionError) -> String {
     let text = error.strip_backtrace();
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    // What kind of error it is to the engine tells nobody anything.
+    let bare = ["Execution error: ", "Arrow error: ", "Compute error: "];
+    bare.iter().fold(line, |line, prefix| line.strip_prefix(prefix).unwrap_or(line)).to_owned()
 }
 
 /// What the innermost error says: the outer ones only tell where in the engine it came up.

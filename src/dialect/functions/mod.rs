@@ -2,10 +2,13 @@
 
 pub mod arithmetic;
 pub mod convert;
+pub mod digits;
 pub mod distinct;
 pub mod interval;
+pub mod numeric;
 pub mod padded;
-mod sum;
+pub mod quotient;
+pub mod sum;
 pub mod zone;
 
 use arrow::datatypes::DataType;
@@ -18,6 +21,7 @@ pub fn register(context: &SessionContext, zone: Tz) {
     context.register_udf(zone::timezone(zone));
     context.register_udf(zone::to_timestamp(zone));
     context.register_udf(padded::bpchar());
+    context.register_udf(numeric::numeric());
     context.register_udaf(sum::sum());
 }
 

@@ -89,6 +89,28 @@ impl Exact for Numerics {
     }
 }
 
+/// Quotients, which have room to spare.
+#[derive(Debug)]
+struct Quotients;
+
+impl Exact for Quotients {
+    type In = Decimal256Type;
+    type Wide = Decimal256Type;
+
+    fn widen(value: i256) -> i256 {
+        value
+    }
+
+    fn narrow(total: i256, to: &DataType) -> Option<i256> {
+        let DataType::Decimal256(precision, scale) = to else { return None };
+        Decimal256Type::validate_decimal_precision(total, *precision, *scale).is_ok().then_some(total)
+    }
+
+    fn state(of: &DataType) -> DataType {
+        of.clone()
+    }
+}
+
 #[derive(Debug)]
 struct Doubles;
 
@@ -131,6 +153,7 @@ macro_rules! by_type {
         match $data_type {
             DataType::Int64 => Ok($function::<Integers>($($arg),*)),
             DataType::Decimal128(..) => Ok($function::<Numerics>($($arg),*)),
+            DataType::Decimal256(..) => Ok($function::<Quotients>($($arg),*)),
             DataType::Float64 => Ok($function::<Doubles>($($arg),*)),
             _ => $otherwise,
         }

@@ -9,7 +9,9 @@ use datafusion::logical_expr::{
 };
 
 use super::patterns::pattern;
-use super::{Found, Harm, Purpose, Refusal, Setting, shown};
+use super::{Found, Purpose, Refusal, Setting, shown};
+use crate::dialect::functions::numeric::NUMERIC;
+use crate::dialect::functions::quotient;
 use crate::dialect::rewrite::{is_comparison, is_decimal, is_interval};
 
 /// What a whole step of a plan would do otherwise: sets that keep duplicates, and intervals and json
@@ -74,11 +76,6 @@ pub(super) fn refusal(message: String, help: &str) -> Option<Refusal> {
     Some(Refusal::new(message, help))
 }
 
-/// What would be the same number with fewer digits.
-fn fewer_digits(message: String, help: &str) -> Option<Refusal> {
-    Some(Refusal { harm: Harm::Digits, ..Refusal::new(message, help) })
-}
-
 /// What is refused of one expression; its parts are asked by themselves.
 pub fn refused(expr: &Expr, schema: &DFSchema, setting: Setting) -> Vec<Refusal> {
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
@@ -92,7 +89,8 @@ pub fn refused(expr: &Expr, schema: &DFSchema, setting: Setting) -> Vec<Refusal>
         },
         Expr::Case(case) => case.expr.as_ref().and_then(|of| type_of(of)).and_then(|of| compared(expr, &of)),
         Expr::Cast(cast) => type_of(&cast.expr).and_then(|from| of_cast(cast, &from, setting)),
-        Expr::ScalarFunction(function) => of_function(expr, function.func.name(), &function.args, &type_of)
+        Expr::ScalarFunction(function) => of_quotient(expr, &type_of)
+            .or_else(|| of_function(expr, function.func.name(), &function.args, &type_of))
             .or_else(|| unsteady(expr, function.func.signature().volatility, setting)),
         Expr::AggregateFunction(function) => of_aggregate(expr, function, &type_of),
         Expr::WindowFunction(window) => {
@@ -254,6 +252,10 @@ fn as_text(inner: &Expr, from: &DataType, setting: Setting) -> Option<Refusal> {
                 "state the digits: CAST(CAST(x AS numeric(20,2)) AS text)",
             )
         }
+        DataType::Decimal256(_, scale) if *scale > 0 && !matches!(inner, Expr::Cast(_)) => refusal(
+            format!("{what} as text would print {scale} digits after the point, whatever the value has"),
+            "state the digits: CAST(CAST(x AS numeric(20,2)) AS text)",
+        ),
         from if is_interval(from) => refusal(
             format!("{what} as text would print otherwise than in Postgres"),
             "publish its length in seconds: extract(epoch FROM x)",
@@ -299,6 +301,21 @@ fn has_offset(text: &str) -> bool {
     time.contains(['+', '-']) || time.ends_with(|last: char| last.is_ascii_alphabetic())
 }
 
+/// A quotient of a quotient that was computed elsewhere: how many digits Postgres gave that is not known here.
+fn of_quotient(expr: &Expr, type_of: &dyn Fn(&Expr) -> Option<DataType>) -> Option<Refusal> {
+    let (quotient, Expr::ScalarFunction(function)) = (quotient::of(expr)?, expr) else { return None };
+    let is_wide = |arg: &Expr| matches!(type_of(arg), Some(DataType::Decimal256(..)));
+    let unknown = quotient.unknown(&function.args).find(|arg| is_wide(arg))?;
+    refusal(
+        format!(
+            "{} divides with {}, of which it is not known how many digits Postgres gives it",
+            shown(expr),
+            shown(unknown)
+        ),
+        "round it first: round(x, 6) / y; or divide in one expression: sum(x) / count(x) / y",
+    )
+}
+
 fn of_function(
     expr: &Expr,
     name: &str,
@@ -307,12 +324,16 @@ fn of_function(
 ) -> Option<Refusal> {
     let of = |at: usize| args.get(at).and_then(type_of);
     match name {
-        "starmill /" if of(0).is_some_and(|of| is_decimal(&of)) => fewer_digits(
+        "starmill /" if of(0).is_some_and(|of| is_decimal(&of)) => refusal(
+            format!("{} divides what is not known to be a numeric", shown(expr)),
+            "cast both sides: CAST(x AS numeric(20,6)) / CAST(y AS numeric(20,6))",
+        ),
+        NUMERIC => refusal(
             format!(
-                "the numeric division {} would be cut to four more digits, where Postgres rounds",
+                "{} as numeric has as many digits as each of its values, which are not known here",
                 shown(expr)
             ),
-            "no way to write it here gives Postgres's digits yet: publish both numbers, and divide where they are read",
+            "state them: CAST(x AS numeric(20,6))",
         ),
         "concat" | "concat_ws" => {
             let is_boolean = |arg: &Expr| match arg {
@@ -380,10 +401,6 @@ fn of_aggregate(
 
 fn aggregated(expr: &Expr, name: &str, of: &DataType) -> Option<Refusal> {
     match (name, of) {
-        ("avg" | "mean", of) if is_decimal(of) => fewer_digits(
-            format!("{} of a numeric would be cut to four more digits, where Postgres rounds", shown(expr)),
-            "no way to write it here gives Postgres's digits yet: publish sum(x) and count(x), and divide where they are read",
-        ),
         ("count", _) => None,
         (_, of) if is_interval(of) => refusal(
             format!("{} aggregates an interval otherwise than Postgres", shown(expr)),

@@ -15,6 +15,7 @@ pub(super) const PADDED: &str = "padded";
 pub(super) const VARYING: &str = "varying";
 const AS_TEXT: &str = "as text";
 const JSON: &str = "json";
+const UNDECLARED: &str = "undeclared";
 
 /// Marks a column of type char(n), which comes without its padding.
 pub fn padded(field: Field, type_name: &str) -> Field {
@@ -34,6 +35,16 @@ pub fn as_text(field: Field, type_name: &str) -> Field {
 /// Marks a column of json, which comes as its text.
 pub fn json(field: Field, type_name: &str) -> Field {
     marked(field, JSON, type_name)
+}
+
+/// Marks a numeric declared without digits, of which each value has its own.
+pub fn undeclared(field: Field, type_name: &str) -> Field {
+    marked(field, UNDECLARED, type_name)
+}
+
+/// Whether a column is not known to have been declared without digits.
+pub fn is_declared(column: &Expr, schema: &DFSchema) -> bool {
+    mark(column, schema, UNDECLARED).is_none()
 }
 
 fn marked(field: Field, travels: &str, type_name: &str) -> Field {

@@ -110,6 +110,7 @@ pub fn told(field: Field, mapping: Mapping, type_name: &str) -> Field {
         Mapping::Text if is_varying => kinds::varying(field, type_name),
         Mapping::TextForm => kinds::as_text(field, type_name),
         Mapping::Jsonb => kinds::json(field, type_name),
+        Mapping::Decimal(_) if type_name == "numeric" => kinds::undeclared(field, type_name),
         _ => field,
     }
 }

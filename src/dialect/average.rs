@@ -1,0 +1,133 @@
+//! `avg` of integers and numerics as Postgres has it: their sum divided by their count, a numeric quotient.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::{
+    Aggregate, AggregateUDF, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Window,
+    WindowFunctionDefinition, cast,
+};
+
+use super::functions::{quotient, sum};
+use super::rewrite::is_decimal;
+
+/// The step with each such average taken apart, and what puts it together above it.
+pub fn as_quotients(node: LogicalPlan) -> Result<LogicalPlan> {
+    match node {
+        LogicalPlan::Aggregate(aggregate) => {
+            let Some(parts) = apart(&aggregate.aggr_expr, aggregate.input.schema())? else {
+                return Ok(LogicalPlan::Aggregate(aggregate));
+            };
+            let whole = Arc::clone(&aggregate.schema);
+            let Aggregate { input, group_expr, aggr_expr, .. } = aggregate;
+            let below = whole.fields().len() - aggr_expr.len();
+            let calls = parts.iter().flat_map(Part::calls).collect();
+            let made = Aggregate::try_new(input, group_expr, calls)?;
+            together(LogicalPlan::Aggregate(made), &whole, below, &parts)
+        }
+        LogicalPlan::Window(window) => {
+            let Some(parts) = apart(&window.window_expr, window.input.schema())? else {
+                return Ok(LogicalPlan::Window(window));
+            };
+            let whole = Arc::clone(&window.schema);
+            let below = whole.fields().len() - window.window_expr.len();
+            let calls = parts.iter().flat_map(Part::calls).collect();
+            let made = Window::try_new(calls, window.input)?;
+            together(LogicalPlan::Window(made), &whole, below, &parts)
+        }
+        node => Ok(node),
+    }
+}
+
+/// A call that stays, or the sum and the count of an average.
+enum Part {
+    Whole(Expr),
+    Average(Expr, Expr),
+}
+
+impl Part {
+    fn calls(&self) -> Vec<Expr> {
+        match self {
+            Part::Whole(call) => vec![call.clone()],
+            Part::Average(sum, count) => vec![sum.clone(), count.clone()],
+        }
+    }
+}
+
+/// None where no call is such an average.
+fn apart(calls: &[Expr], input: &DFSchema) -> Result<Option<Vec<Part>>> {
+    let parts: Vec<Part> =
+        calls.iter().enumerate().map(|(at, call)| part(at, call, input)).collect::<Result<_>>()?;
+    Ok(parts.iter().any(|part| matches!(part, Part::Average(..))).then_some(parts))
+}
+
+fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
+    let bare = call.clone().unalias();
+    let of = match &bare {
+        Expr::AggregateFunction(function) => (function.func.name(), function.params.args.as_slice()),
+        Expr::WindowFunction(window) => (window.fun.name(), window.params.args.as_slice()),
+        _ => return Ok(Part::Whole(call.clone())),
+    };
+    let ("avg" | "mean", [arg]) = of else { return Ok(Part::Whole(call.clone())) };
+    let Some(summed) = summed(arg, input)? else { return Ok(Part::Whole(call.clone())) };
+    let sum = with(&bare, Arc::new(sum::sum()), summed).alias(format!(" sum {at}"));
+    let count = with(&bare, count_udaf(), arg.clone()).alias(format!(" count {at}"));
+    Ok(Part::Average(sum, count))
+}
+
+/// What is added up: integers as numerics, which no number of them leaves. None for doubles.
+fn summed(arg: &Expr, input: &DFSchema) -> Result<Option<Expr>> {
+    let digits = match arg.get_type(input)? {
+        of if is_decimal(&of) => return Ok(Some(arg.clone())),
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => 5,
+        DataType::Int32 | DataType::UInt16 => 10,
+        DataType::Int64 | DataType::UInt32 => 19,
+        DataType::UInt64 => 20,
+        _ => return Ok(None),
+    };
+    Ok(Some(cast(arg.clone(), DataType::Decimal128(digits, 0))))
+}
+
+/// The same call of another aggregate.
+fn with(call: &Expr, function: Arc<AggregateUDF>, arg: Expr) -> Expr {
+    match call.clone() {
+        Expr::AggregateFunction(mut of) => {
+            of.params.args = vec![arg];
+            Expr::AggregateFunction(AggregateFunction { func: function, params: of.params })
+        }
+        Expr::WindowFunction(of) => {
+            let mut params = of.params;
+            params.args = vec![arg];
+            let fun = WindowFunctionDefinition::AggregateUDF(function);
+            Expr::WindowFunction(Box::new(WindowFunction { fun, params }))
+        }
+        other => other,
+    }
+}
+
+/// The columns of the step as they were, from those of the step as it is.
+fn together(made: LogicalPlan, whole: &DFSchema, below: usize, parts: &[Part]) -> Result<LogicalPlan> {
+    let of = |at: usize| Expr::Column(Column::from(made.schema().qualified_field(at)));
+    let is_known = |expr: &Expr| {
+        matches!(expr.get_type(made.schema()), Ok(DataType::Decimal128(..=37, _) | DataType::Int64))
+    };
+    let mut columns: Vec<Expr> = (0..below).map(of).collect();
+    let mut next = below;
+    for (part, (qualifier, field)) in parts.iter().zip(whole.iter().skip(below)) {
+        let value = match part {
+            Part::Whole(_) => of(next),
+            Part::Average(..) => quotient::binary(of(next), Operator::Divide, of(next + 1), &is_known),
+        };
+        next += part.calls().len();
+        columns.push(match &value {
+            Expr::Column(column) if column.relation.as_ref() == qualifier && column.name == *field.name() => {
+                value
+            }
+            _ => value.alias_qualified(qualifier.cloned(), field.name()),
+        });
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(made))?))
+}

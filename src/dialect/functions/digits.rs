@@ -1,0 +1,294 @@
+//! A numeric as Postgres computes with it: its digits, and how many of them stand after the point. How many a
+//! quotient has depends on the values divided.
+
+use std::sync::LazyLock;
+
+use arrow::datatypes::i256;
+use bigdecimal::num_bigint::BigInt;
+use datafusion::common::Result;
+
+use super::wrong;
+
+/// Digits that a quotient has at least, as Postgres counts them: in groups of four.
+const SIGNIFICANT: i64 = 16;
+const GROUP: i64 = 4;
+/// Digits after the point that Postgres shows at most.
+const MOST_SHOWN: i64 = 1000;
+
+/// A value, and its digits after the point. Most fit into the narrow form, which is the faster.
+#[derive(Debug, Clone, Copy)]
+pub enum Digits {
+    Narrow(i128, u32),
+    Wide(i256, u32),
+}
+
+use Digits::{Narrow, Wide};
+
+static TENS: LazyLock<Vec<i256>> = LazyLock::new(|| {
+    let ten = i256::from_i128(10);
+    std::iter::successors(Some(i256::ONE), |power| power.checked_mul(ten)).take(77).collect()
+});
+
+fn ten(power: u32) -> Option<i256> {
+    TENS.get(power as usize).copied()
+}
+
+fn narrow_ten(power: u32) -> Option<i128> {
+    10_i128.checked_pow(power)
+}
+
+pub fn too_long() -> datafusion::common::DataFusionError {
+    wrong("numeric out of range: more than 76 digits")
+}
+
+impl Digits {
+    pub fn scale(self) -> u32 {
+        match self {
+            Narrow(_, scale) | Wide(_, scale) => scale,
+        }
+    }
+
+    fn wide(self) -> i256 {
+        match self {
+            Narrow(value, _) => i256::from_i128(value),
+            Wide(value, _) => value,
+        }
+    }
+
+    pub fn is_zero(self) -> bool {
+        match self {
+            Narrow(value, _) => value == 0,
+            Wide(value, _) => value == i256::ZERO,
+        }
+    }
+
+    /// The same value with so many digits after the point, which are no fewer.
+    fn extended(self, scale: u32) -> Option<Digits> {
+        let by = scale.checked_sub(self.scale())?;
+        if by == 0 {
+            return Some(self);
+        }
+        if let Narrow(value, _) = self
+            && let Some(value) = narrow_ten(by).and_then(|ten| value.checked_mul(ten))
+        {
+            return Some(Narrow(value, scale));
+        }
+        self.wide().checked_mul(ten(by)?).map(|value| Wide(value, scale))
+    }
+
+    pub fn negated(self) -> Result<Digits> {
+        match self {
+            Narrow(value, scale) => value.checked_neg().map(|value| Narrow(value, scale)),
+            Wide(value, scale) => value.checked_neg().map(|value| Wide(value, scale)),
+        }
+        .ok_or_else(too_long)
+    }
+
+    pub fn plus(self, other: Digits) -> Result<Digits> {
+        let scale = self.scale().max(other.scale());
+        let sides = self.extended(scale).zip(other.extended(scale));
+        let (left, right) = sides.ok_or_else(too_long)?;
+        if let (Narrow(left, _), Narrow(right, _)) = (left, right)
+            && let Some(sum) = left.checked_add(right)
+        {
+            return Ok(Narrow(sum, scale));
+        }
+        let sum = left.wide().checked_add(right.wide()).ok_or_else(too_long)?;
+        Ok(Wide(sum, scale))
+    }
+
+    pub fn times(self, other: Digits) -> Result<Digits> {
+        let scale = self.scale() + other.scale();
+        if let (Narrow(left, _), Narrow(right, _)) = (self, other)
+            && let Some(product) = left.checked_mul(right)
+        {
+            return Ok(Narrow(product, scale));
+        }
+        let product = self.wide().checked_mul(other.wide()).ok_or_else(too_long)?;
+        Ok(Wide(product, scale))
+    }
+
+    /// The quotient, with the digits that Postgres chooses. Where a side's own digits after the point are not known,
+    /// because it shows more than it was given, a quotient that depends on them is none.
+    pub fn over(self, other: Digits, known: bool) -> Result<Digits> {
+        if other.is_zero() {
+            return Err(wrong("division by zero"));
+        }
+        let chosen = SIGNIFICANT - self.quotient_weight(other) * GROUP;
+        let shown = i64::from(self.scale().max(other.scale()));
+        let scale = |digits: i64| u32::try_from(digits.clamp(0, MOST_SHOWN)).unwrap_or_default();
+        let quotient = self.divided(other, scale(chosen.max(shown)))?;
+        if !known && chosen < shown {
+            let fewest = self.divided(other, scale(chosen))?;
+            if fewest.extended(quotient.scale()).is_none_or(|fewest| fewest.wide() != quotient.wide()) {
+                return Err(wrong(
+                    "how many digits this quotient has in Postgres depends on how its numerics are written, and they \
+                     have no declared scale; state it: CAST(x AS numeric(20,2)) / y",
+                ));
+            }
+        }
+        Ok(quotient)
+    }
+
+    /// Rounded half away from zero to a scale.
+    fn divided(self, other: Digits, scale: u32) -> Result<Digits> {
+        // A quotient has no fewer digits after the point than what is divided, unless that is not known.
+        let by = i64::from(scale) + i64::from(other.scale()) - i64::from(self.scale());
+        let (up, down) = (u32::try_from(by).unwrap_or(0), u32::try_from(-by).unwrap_or(0));
+        if let (Narrow(left, _), Narrow(right, _)) = (self, other)
+            && let Some(left) = narrow_ten(up).and_then(|ten| left.checked_mul(ten))
+            && let Some(right) = narrow_ten(down).and_then(|ten| right.checked_mul(ten))
+            && let Some(quotient) = rounded(left, right)
+        {
+            return Ok(Narrow(quotient, scale));
+        }
+        let left = ten(up).and_then(|ten| self.wide().checked_mul(ten));
+        let right = ten(down).and_then(|ten| other.wide().checked_mul(ten));
+        let quotient = match (left, right) {
+            (Some(left), Some(right)) => rounded_wide(left, right),
+            _ => rounded_long(self.wide(), other.wide(), up, down),
+        };
+        quotient.map(|quotient| Wide(quotient, scale)).ok_or_else(too_long)
+    }
+
+    /// The weight that Postgres expects of a quotient, in groups of four digits.
+    fn quotient_weight(self, other: Digits) -> i64 {
+        let ((weight, first), (of_other, first_of_other)) = (self.weight(), other.weight());
+        weight - of_other - i64::from(first <= first_of_other)
+    }
+
+    /// Where the first group of four digits stands, and which it is.
+    fn weight(self) -> (i64, u128) {
+        let (digits, length) = match self {
+            Narrow(0, _) => return (0, 0),
+            Narrow(value, _) => (value.unsigned_abs(), i64::from(value.unsigned_abs().ilog10()) + 1),
+            Wide(value, scale) => match value.to_i128() {
+                Some(value) => return Narrow(value, scale).weight(),
+                None => {
+                    let value = value.wrapping_abs();
+                    let length = TENS.partition_point(|ten| *ten <= value);
+                    // The leading digits are enough.
+                    let spare = TENS.get(length.saturating_sub(30)).copied().unwrap_or(i256::ONE);
+                    let leading = value.checked_div(spare).and_then(i256::to_i128).unwrap_or_default();
+                    (leading.unsigned_abs(), i64::try_from(length).unwrap_or_default())
+                }
+            },
+        };
+        let exponent = length - 1 - i64::from(self.scale());
+        let weight = exponent.div_euclid(GROUP);
+        let wanted = exponent - GROUP * weight + 1;
+        let has = i64::from(digits.ilog10()) + 1;
+        let power = |by: i64| 10_u128.pow(u32::try_from(by).unwrap_or(0));
+        let first = if has >= wanted { digits / power(has - wanted) } else { digits * power(wanted - has) };
+        (weight, first)
+    }
+
+    /// Its digits in a numeric of a scale and at most so many digits. `rounds` says whether digits may go.
+    pub fn fitted(self, precision: u8, scale: u32, rounds: bool) -> Result<i256> {
+        let value = match scale >= self.scale() {
+            true => self.extended(scale).ok_or_else(too_long)?.wide(),
+            false => {
+                let by = self.scale() - scale;
+                let power = ten(by).ok_or_else(too_long)?;
+                if !rounds && self.wide().checked_rem(power) != Some(i256::ZERO) {
+                    return Err(wrong(format!(
+                        "a quotient has {} digits after the point, and only {scale} can be kept; state how many: CAST(a / b AS numeric(20,6))",
+                        self.scale()
+                    )));
+                }
+                match (self, narrow_ten(by)) {
+                    (Narrow(value, _), Some(power)) => rounded(value, power).map(i256::from_i128),
+                    _ => rounded_wide(self.wide(), power),
+                }
+                .ok_or_else(too_long)?
+            }
+        };
+        let bound = ten(u32::from(precision)).unwrap_or(i256::MAX);
+        match value < bound && value > bound.wrapping_neg() {
+            true => Ok(value),
+            false => Err(wrong(format!(
+                "numeric field overflow: numeric({precision},{scale}) holds no value of more than {} digits before the point",
+                i64::from(precision) - i64::from(scale)
+            ))),
+        }
+    }
+}
+
+fn rounded(left: i128, right: i128) -> Option<i128> {
+    let (above, below) = (left.unsigned_abs(), right.unsigned_abs());
+    let (quotient, rest) = match (u64::try_from(above), u64::try_from(below)) {
+        (Ok(above), Ok(below)) => (u128::from(above / below), u128::from(above % below)),
+        _ => (above / below, above % below),
+    };
+    let quotient = i128::try_from(quotient + u128::from(rest >= below - rest)).ok()?;
+    Some(if (left < 0) == (right < 0) { quotient } else { -quotient })
+}
+
+fn rounded_wide(left: i256, right: i256) -> Option<i256> {
+    let (above, below) = (left.wrapping_abs(), right.wrapping_abs());
+    let (quotient, rest) = (above.checked_div(below)?, above.checked_rem(below)?);
+    let up = rest >= below.wrapping_sub(rest);
+    let quotient = if up { quotient.checked_add(i256::ONE)? } else { quotient };
+    Some(if left.is_negative() == right.is_negative() { quotient } else { quotient.wrapping_neg() })
+}
+
+/// The same where what is divided has more digits than the quotient may have.
+fn rounded_long(left: i256, right: i256, up: u32, down: u32) -> Option<i256> {
+    let long =
+        |value: i256, by: u32| BigInt::from_signed_bytes_le(&value.to_le_bytes()) * BigInt::from(10).pow(by);
+    let (left, right) = (long(left, up), long(right, down));
+    let (above, below) = (left.magnitude(), right.magnitude());
+    let (quotient, rest) = (above / below, above % below);
+    let up = &rest + &rest >= *below;
+    let quotient = BigInt::from_biguint(left.sign() * right.sign(), quotient + u32::from(up));
+    i256::from_string(&quotient.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: Digits) -> String {
+        let digits = format!("{:0>1$}", value.wide().wrapping_abs().to_string(), value.scale() as usize + 1);
+        let sign = if value.wide().is_negative() { "-" } else { "" };
+        let (whole, rest) = digits.split_at(digits.len() - value.scale() as usize);
+        if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") }
+    }
+
+    #[test]
+    fn a_quotient_has_the_digits_that_postgres_gives_it() {
+        // As psql prints them.
+        for ((left, a), (right, b), told) in [
+            ((200, 2), (300, 2), "0.66666666666666666667"),
+            ((200_000_000, 2), (300, 2), "666666.666666666667"),
+            ((1, 0), (3, 0), "0.33333333333333333333"),
+            ((-250, 2), (5, 2), "-50.0000000000000000"),
+            ((1, 2), (123_456_789, 2), "0.0000000081000000737100006708"),
+            ((0, 2), (7, 0), "0.00000000000000000000"),
+            ((99_999, 4), (10_000, 4), "9.9999000000000000"),
+            ((i128::MAX, 2), (7, 9), "243058833514956045330981862451263008181428571.428571429"),
+        ] {
+            assert_eq!(text(Narrow(left, a).over(Narrow(right, b), true).unwrap()), told, "{left} {right}");
+            let wide = Wide(i256::from_i128(left), a).over(Wide(i256::from_i128(right), b), true);
+            assert_eq!(text(wide.unwrap()), told, "{left} {right}");
+        }
+        assert!(Narrow(1, 0).over(Narrow(0, 5), true).is_err());
+    }
+
+    #[test]
+    fn digits_that_depend_on_an_unknown_scale_are_refused() {
+        let (large, seven) = (Narrow(10_i128.pow(22), 10), Narrow(70_000_000_000, 10));
+        assert!(large.over(seven, false).is_err());
+        assert!(large.over(seven, true).is_ok());
+        let exact = Narrow(7 * 10_i128.pow(22), 10);
+        assert!(exact.over(seven, false).is_ok());
+    }
+
+    #[test]
+    fn a_value_is_rounded_away_from_zero_or_refused() {
+        assert_eq!(Narrow(-25, 1).fitted(5, 0, true).unwrap(), i256::from_i128(-3));
+        assert_eq!(Narrow(24, 1).fitted(5, 0, true).unwrap(), i256::from_i128(2));
+        assert!(Narrow(24, 1).fitted(5, 0, false).is_err());
+        assert!(Narrow(99_999, 1).fitted(4, 0, true).is_err());
+    }
+}

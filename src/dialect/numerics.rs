@@ -1,0 +1,109 @@
+//! Where numerics are divided, and where what comes of it is rounded.
+
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::functions::math::expr_fn;
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
+
+use super::functions::quotient;
+use super::rewrite::is_decimal;
+
+/// Digits that every reader of Parquet holds.
+const PUBLISHED: i64 = 38;
+
+/// An operation of numerics that divides, or computes with what was divided.
+pub fn operation(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let (of_left, of_right) = (left.get_type(schema).ok()?, right.get_type(schema).ok()?);
+    let exact = |of: &DataType| is_decimal(of) || of.is_integer();
+    if !exact(&of_left) || !exact(&of_right) {
+        return None;
+    }
+    let is_open = |side: &Expr| quotient::of(side).is_some_and(|of| !of.is_rounded());
+    let divides = match op {
+        Operator::Divide => is_decimal(&of_left) || is_decimal(&of_right),
+        Operator::Plus | Operator::Minus | Operator::Multiply => is_open(left) || is_open(right),
+        _ => false,
+    };
+    divides.then(|| quotient::binary(left.clone(), op, right.clone(), &|side| is_known(side, schema)))
+}
+
+/// A quotient that is cast to a numeric of stated digits.
+pub fn rounded(value: &Expr, to: &DataType) -> Option<Expr> {
+    let open = quotient::of(value).is_some_and(|of| !of.is_rounded());
+    match to {
+        DataType::Decimal128(precision, scale @ 0..) if open => {
+            Some(quotient::rounded(value.clone(), *precision, *scale))
+        }
+        _ => None,
+    }
+}
+
+/// `round(x, 2)` of a numeric: it has two digits after the point then, in a numeric that can be published.
+pub fn round(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
+    let (value, digits) = match args {
+        [value] => (value, 0),
+        [value, Expr::Literal(digits, _)] => (value, whole(digits)?),
+        _ => return None,
+    };
+    if !(0..=PUBLISHED).contains(&digits) {
+        return None;
+    }
+    if let (Some(open), Expr::ScalarFunction(function)) = (quotient::of(value), value)
+        && !open.is_rounded()
+    {
+        let types: Option<Vec<DataType>> =
+            function.args.iter().map(|arg| arg.get_type(schema).ok()).collect();
+        let (precision, scale) = open.rounded_type(&types?, digits).ok()?;
+        return (i64::from(scale) == digits).then(|| quotient::rounded(value.clone(), precision, scale));
+    }
+    let (precision, scale, is_wide) = match value.get_type(schema).ok()? {
+        DataType::Decimal128(precision, scale) => (precision, scale, false),
+        DataType::Decimal256(precision, scale) => (precision, scale, true),
+        _ => return None,
+    };
+    let before = i64::from(precision) - i64::from(scale);
+    let held = u8::try_from((before + 1 + digits).min(PUBLISHED)).ok()?;
+    let to = DataType::Decimal128(held, i8::try_from(digits).ok()?);
+    match digits > i64::from(scale) {
+        // More digits than it has are zeros.
+        true => Some(cast(value.clone(), to)),
+        false if is_wide => Some(cast(expr_fn::round(args.to_vec()), to)),
+        false => None,
+    }
+}
+
+fn whole(literal: &ScalarValue) -> Option<i64> {
+    match literal.cast_to(&DataType::Int64).ok()? {
+        ScalarValue::Int64(digits) => digits,
+        _ => None,
+    }
+}
+
+/// Whether a numeric's scale is what Postgres shows of each of its values. One of 38 digits may have been declared
+/// without any, or be a sum of such.
+fn is_known(value: &Expr, schema: &DFSchema) -> bool {
+    let is_narrow = || match value.get_type(schema) {
+        Ok(DataType::Decimal128(precision, _)) => i64::from(precision) < PUBLISHED,
+        Ok(of) => of.is_integer(),
+        Err(_) => false,
+    };
+    match value {
+        Expr::Literal(..) => true,
+        Expr::Column(_) | Expr::OuterReferenceColumn(..) => {
+            is_narrow() && super::refuse::kinds::is_declared(value, schema)
+        }
+        Expr::Cast(Cast { .. }) => true,
+        Expr::Negative(inner) => is_known(inner, schema),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Plus | Operator::Minus | Operator::Multiply,
+            right,
+        }) => is_known(left, schema) && is_known(right, schema),
+        Expr::ScalarFunction(function) => match (function.func.name(), function.args.as_slice()) {
+            ("nullif", [first, _]) => is_known(first, schema),
+            ("abs", [only]) => is_known(only, schema),
+            _ => quotient::of(value).is_some() && is_narrow(),
+        },
+        _ => value.get_type(schema).is_ok_and(|of| of.is_integer()),
+    }
+}
