@@ -2,7 +2,8 @@
 //! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Value, ValueWithSpan,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg,
+    FunctionArgExpr, FunctionArguments, ObjectNamePart, Value, ValueWithSpan,
 };
 
 /// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
@@ -124,4 +125,29 @@ pub fn is_bare_numeric(data_type: &DataType) -> bool {
         return false;
     };
     matches!(digits, ExactNumberInfo::None)
+}
+
+/// Functions that have another name here, and mean the same.
+const RENAMED: [(&str, &str); 3] = [("ceiling", "ceil"), ("every", "bool_and"), ("variance", "var_samp")];
+
+/// Calls by the engine's names: `ceiling(x)` as `ceil(x)`, `mod(a, b)` as `(a % b)`.
+pub fn renamed(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_mut_slice() else { return };
+    let called = name.value.to_ascii_lowercase();
+    if let Some((_, known)) = RENAMED.iter().find(|(there, _)| *there == called) {
+        name.value = (*known).to_owned();
+        return;
+    }
+    let FunctionArguments::List(list) = &function.args else { return };
+    if let ("mod", [left, right]) = (called.as_str(), list.args.as_slice())
+        && let (
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+        ) = (left, right)
+    {
+        let side = |side: &Expr| Box::new(Expr::Nested(Box::new(side.clone())));
+        let op = BinaryOperator::Modulo;
+        *expr = Expr::Nested(Box::new(Expr::BinaryOp { left: side(left), op, right: side(right) }));
+    }
 }

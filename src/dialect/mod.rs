@@ -7,11 +7,13 @@
 
 mod average;
 pub mod distinct;
+mod exactness;
 pub mod functions;
 mod lists;
 mod numerics;
 pub mod refuse;
 pub mod rewrite;
+pub mod table;
 pub mod told;
 pub mod words;
 

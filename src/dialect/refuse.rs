@@ -55,18 +55,23 @@ impl Refusal {
 
 /// What is known of a query besides its plan.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting {
+pub struct Setting<'a> {
     pub purpose: Purpose,
     /// The decimal that a numeric without a declared precision travels as.
     pub numeric: (u8, i8),
+    /// Functions that are taken as the engine answers them.
+    pub allow: &'a [String],
 }
 
 /// Every refused operation of a query, each once, in the order of its columns.
-pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting) -> Vec<Finding> {
+pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting<'_>) -> Vec<Finding> {
     let mut found = Found::default();
     let _ = written.apply_with_subqueries(|node| {
         before::node(node, &mut found);
-        walk(node, &mut |expr, schema| before::expression(expr, schema).into_iter().collect(), &mut found)
+        let mut refused = |expr: &Expr, schema: &DFSchema| {
+            before::expression(expr, schema).into_iter().chain(before::unknown(expr, setting.allow)).collect()
+        };
+        walk(node, &mut refused, &mut found)
     });
     let _ = analyzed.apply_with_subqueries(|node| {
         subqueries::node(node, &mut found);

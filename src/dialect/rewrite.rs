@@ -9,17 +9,21 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::functions::core::nullif;
+use datafusion::functions::math::log10;
+use datafusion::functions_nested::cardinality::cardinality_udf;
+use datafusion::functions_nested::remove::array_remove_all_udf;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, cast,
+    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, cast, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::padded::is_bpchar;
-use super::functions::{arithmetic, convert, interval, numeric, quotient, zone};
-use super::{average, numerics};
+use super::functions::{interval, numeric, quotient};
+use super::{average, exactness, numerics};
 
 /// What runs before the types are settled.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ impl AnalyzerRule for Meaning {
 
 impl AnalyzerRule for Exactness {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &exactness, &Ok)
+        over_expressions(plan, &exactness::exactness, &Ok)
     }
 
     fn name(&self) -> &str {
@@ -80,7 +84,7 @@ fn over_expressions(
     Ok(rewritten.data)
 }
 
-fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Transformed<Expr> {
+pub(super) fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Transformed<Expr> {
     Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
 }
 
@@ -250,6 +254,19 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 None => Ok(Transformed::no(Expr::ScalarFunction(function))),
             }
         }
+        // The engine divides two natural logarithms.
+        Expr::ScalarFunction(function) if function.func.name() == "log" && function.args.len() == 1 => {
+            Ok(call(log10(), function.args))
+        }
+        Expr::ScalarFunction(function) if function.func.name() == "array_remove" => {
+            Ok(call(array_remove_all_udf(), function.args))
+        }
+        Expr::ScalarFunction(mut function) if first_length(&function) => {
+            // Of no elements there is no length.
+            function.args.truncate(1);
+            let count = Expr::ScalarFunction(ScalarFunction::new_udf(cardinality_udf(), function.args));
+            Ok(call(nullif(), vec![count, lit(0_i64)]))
+        }
         Expr::ScalarFunction(function) if function.func.name() == "round" => {
             match numerics::round(&function.args, schema) {
                 Some(rounded) => Ok(Transformed::yes(rounded)),
@@ -261,6 +278,13 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// `array_length(x, 1)`
+fn first_length(function: &ScalarFunction) -> bool {
+    let one = |literal: &ScalarValue| literal.to_string() == "1";
+    function.func.name() == "array_length"
+        && matches!(function.args.get(1), Some(Expr::Literal(dimension, _)) if one(dimension))
 }
 
 /// An instant among values that meet makes days and local times instants of its zone, as in Postgres.
@@ -303,102 +327,8 @@ pub fn is_comparison(op: Operator) -> bool {
     )
 }
 
-fn is_arithmetic(op: Operator) -> bool {
+pub(super) fn is_arithmetic(op: Operator) -> bool {
     matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo)
-}
-
-/// Arithmetic that never wraps, casts that round, and local times in the pipeline's zone.
-fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let (of_left, of_right) = (left.get_type(schema)?, right.get_type(schema)?);
-            let numbers = of_left.is_numeric() && of_right.is_numeric();
-            if is_arithmetic(op) && numbers {
-                return Ok(call(arithmetic::checked(op), vec![*left, *right]));
-            }
-            let intervals = is_interval(&of_left) && is_interval(&of_right);
-            if is_comparison(op) && intervals {
-                let span = |side| Expr::ScalarFunction(ScalarFunction::new_udf(interval::span(), vec![side]));
-                let (left, right) = (Box::new(span(*left)), Box::new(span(*right)));
-                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
-            }
-            let instant = matches!(of_left, DataType::Timestamp(_, Some(_)));
-            if instant && is_interval(&of_right) && matches!(op, Operator::Plus | Operator::Minus) {
-                return Ok(call(zone::shift(op), vec![*left, *right]));
-            }
-            if op == Operator::Plus
-                && is_interval(&of_left)
-                && matches!(of_right, DataType::Timestamp(_, Some(_)))
-            {
-                return Ok(call(zone::shift(op), vec![*right, *left]));
-            }
-            if is_regex(op) {
-                let (right, changed) = any_character(*right);
-                let expr = Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(right) });
-                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
-            }
-            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
-        }
-        Expr::Between(between) if is_interval(&between.expr.get_type(schema)?) => {
-            let span = |side: Box<Expr>| {
-                Box::new(Expr::ScalarFunction(ScalarFunction::new_udf(interval::span(), vec![*side])))
-            };
-            let (expr, low, high) = (span(between.expr), span(between.low), span(between.high));
-            Ok(Transformed::yes(Expr::Between(Between { expr, negated: between.negated, low, high })))
-        }
-        Expr::Negative(inner) if inner.get_type(schema)?.is_numeric() => {
-            Ok(call(arithmetic::negative(), vec![*inner]))
-        }
-        Expr::Cast(Cast { expr, field }) if convert::literal_time(&expr, field.data_type()).is_some() => {
-            match convert::literal_time(&expr, field.data_type()) {
-                Some(literal) => Ok(Transformed::yes(Expr::Literal(literal?, None))),
-                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
-            }
-        }
-        Expr::Cast(Cast { expr, field }) => {
-            let (from, to) = (expr.get_type(schema)?, field.data_type().clone());
-            let function = match (&from, &to) {
-                (DataType::Timestamp(_, None) | DataType::Date32, DataType::Timestamp(_, Some(_))) => {
-                    Some(convert::to_instant(&to))
-                }
-                (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)) => {
-                    Some(convert::to_local(&to))
-                }
-                (from, to) if from.is_floating() && to.is_integer() => Some(convert::to_integer(to)),
-                (from, DataType::Decimal128(..)) if from.is_floating() => Some(convert::to_numeric(&to)),
-                (DataType::Decimal128(precision, scale), to) if *scale > 0 && to.is_integer() => {
-                    let whole = cast(*expr, DataType::Decimal128(*precision, 0));
-                    return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));
-                }
-                _ => None,
-            };
-            match function {
-                Some(function) => Ok(call(function, vec![*expr])),
-                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
-            }
-        }
-        Expr::ScalarFunction(mut function) => {
-            if function.func.name().starts_with("regexp_") && function.args.len() > 1 {
-                let (pattern, changed) = any_character(function.args[1].clone());
-                function.args[1] = pattern;
-                let expr = Expr::ScalarFunction(function);
-                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
-            }
-            let double = match function.args.as_slice() {
-                [only] => only.get_type(schema)?.is_floating(),
-                _ => false,
-            };
-            match function.func.name() {
-                "round" if double => Ok(call(arithmetic::round_double(), function.args)),
-                name if arithmetic::MAY_BE_INFINITE.contains(&name) => {
-                    let checked = arithmetic::finite(&function.func);
-                    Ok(call(checked, function.args))
-                }
-                _ => Ok(Transformed::no(Expr::ScalarFunction(function))),
-            }
-        }
-        other => Ok(Transformed::no(other)),
-    }
 }
 
 /// A literal beside a `x::bpchar`: blanks at its end are nothing, either.
@@ -408,25 +338,5 @@ fn without_blanks(expr: Expr) -> Expr {
             Expr::Literal(ScalarValue::Utf8(Some(text.trim_end_matches(' ').to_owned())), metadata)
         }
         other => other,
-    }
-}
-
-/// Stands before a pattern in which `.` is any character, as it is in Postgres.
-pub const DOT_MATCHES_NEWLINE: &str = "(?s)";
-
-fn is_regex(op: Operator) -> bool {
-    matches!(
-        op,
-        Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch
-    )
-}
-
-fn any_character(pattern: Expr) -> (Expr, bool) {
-    match &pattern {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if !text.starts_with(DOT_MATCHES_NEWLINE) => {
-            let text = format!("{DOT_MATCHES_NEWLINE}{text}");
-            (Expr::Literal(ScalarValue::Utf8(Some(text)), metadata.clone()), true)
-        }
-        _ => (pattern, false),
     }
 }

@@ -7,14 +7,11 @@ use datafusion::execution::SessionStateDefaults;
 use crate::name::nearest;
 
 /// What the engine lacks, and what says the same here.
-const INSTEAD: [(&str, &str); 20] = [
-    ("mod", "write a % b"),
+const INSTEAD: [(&str, &str); 17] = [
     ("div", "write trunc(a / b) over doubles, or a / b over integers"),
     ("age", "write later - earlier"),
     ("format", "join texts with ||"),
     ("to_number", "cast the text: CAST(x AS numeric(12, 2))"),
-    ("variance", "write var_samp(x)"),
-    ("every", "write bool_and(x)"),
     (
         "percentile_disc",
         "number the rows with row_number() and count(*) OVER (…), and keep the one in the middle",
@@ -42,6 +39,14 @@ static FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
     names.sort();
     names
 });
+
+/// Whether the engine knows a function; else the nearest that it knows.
+pub fn known_function(name: &str) -> Result<(), Option<&'static str>> {
+    match FUNCTIONS.iter().any(|known| known == name) {
+        true => Ok(()),
+        false => Err(nearest(name, FUNCTIONS.iter().map(String::as_str))),
+    }
+}
 
 /// A refusal as it is told, and what helps, where something does.
 #[derive(Debug, PartialEq, Eq)]

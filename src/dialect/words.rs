@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::numeric::NUMERIC;
 use super::functions::padded::BPCHAR;
-use super::lists::{as_in_list, as_like, is_bare_numeric, is_padded, is_text, with_backslash};
+use super::lists::{as_in_list, as_like, is_bare_numeric, is_padded, is_text, renamed, with_backslash};
 use super::refuse::Purpose;
 
 /// An unquoted identifier folds to lower case, as in Postgres.
@@ -45,6 +45,7 @@ pub fn reworded(query: &mut Query) {
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             flatten_coalesce(expr);
             with_backslash(expr);
+            renamed(expr);
             if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)) {
                 *expr = said;
             }

@@ -11,6 +11,8 @@ use super::resolve::{Resolver, stem};
 use super::schedule::{CronLine, Schedule};
 use super::settings::is_postgres;
 use super::{Deployment, Encodings, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
+use crate::diagnostic::Diagnostic;
+use crate::dialect::told;
 use crate::name::{list, nearest};
 
 /// Below that not even the shop's models, sorted on disk, have room for their merges.
@@ -66,11 +68,33 @@ impl Resolver<'_> {
                 encodings: encodings?,
             },
             run: RunSettings { memory: memory?, scratch: scratch.map(|text| self.project.join(&text.value)) },
+            allow: self.allowed(&file.sql.allow),
             target,
             schedule,
             notify: notify?,
             document: self.notes.document.clone(),
         })
+    }
+
+    /// Functions that a pipeline takes although nobody held them against Postgres: each is told.
+    fn allowed(&self, names: &[Text]) -> Vec<String> {
+        for name in names {
+            match told::known_function(&name.value) {
+                Ok(()) => self.notes.add(
+                    Diagnostic::warning(format!(
+                        "{} is answered as the engine answers it, which may be otherwise than in Postgres",
+                        name.value
+                    ))
+                    .at(&self.notes.document, name.span.clone()),
+                ),
+                Err(near) => self.notes.error(
+                    name.span.clone(),
+                    format!("there is no function `{}` that could be allowed", name.value),
+                    near.map_or("leave it out".to_owned(), |near| format!("did you mean `{near}`?")),
+                ),
+            }
+        }
+        names.iter().map(|name| name.value.clone()).collect()
     }
 
     fn target(&self, target: &TargetFile) -> Option<TargetSettings> {

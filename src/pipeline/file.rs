@@ -18,6 +18,7 @@ pub struct PipelineFile {
     pub source: SourceFile,
     pub store: StoreFile,
     pub run: RunFile,
+    pub sql: SqlFile,
     pub target: Option<TargetFile>,
     pub schedule: Option<ScheduleFile>,
     pub notify: NotifyFile,
@@ -54,6 +55,11 @@ pub struct StoreFile {
 pub struct RunFile {
     pub memory: Option<Text>,
     pub scratch: Option<Text>,
+}
+
+#[derive(Debug, Default)]
+pub struct SqlFile {
+    pub allow: Vec<Text>,
 }
 
 #[derive(Debug)]
@@ -165,6 +171,7 @@ pub fn parse(notes: &Notes, extent: Extent) -> PipelineFile {
         },
         store: root.section("store").map(store).unwrap_or_default(),
         run: root.section("run").map(run).unwrap_or_default(),
+        sql: root.section("sql").map(sql).unwrap_or_default(),
         target: root.section("target").map(target),
         schedule: root.section("schedule").map(schedule),
         notify: root.section("notify").map(notify).unwrap_or_default(),
@@ -218,6 +225,12 @@ fn store(section: Section) -> StoreFile {
 
 fn run(section: Section) -> RunFile {
     let file = RunFile { memory: section.string("memory"), scratch: section.string("scratch") };
+    section.finish();
+    file
+}
+
+fn sql(section: Section) -> SqlFile {
+    let file = SqlFile { allow: section.strings("allow").unwrap_or_default() };
     section.finish();
     file
 }

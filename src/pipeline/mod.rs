@@ -59,6 +59,8 @@ pub struct Deployment {
     pub project: PathBuf,
     pub store: StoreSettings,
     pub run: RunSettings,
+    /// Functions that are taken as the engine answers them.
+    pub allow: Vec<String>,
     pub target: Option<TargetSettings>,
     pub schedule: Option<Schedule>,
     pub notify: NotifySettings,

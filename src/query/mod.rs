@@ -133,7 +133,8 @@ impl Reading {
         }
         let plan = self.session.plan(statement).await;
         let plan = plan.map_err(|error| refused(plan_diagnostics(&error, &sql)))?;
-        let setting = Setting { purpose: Purpose::Question, numeric: UNDECLARED };
+        let setting =
+            Setting { purpose: Purpose::Question, numeric: UNDECLARED, allow: &self.deployment.allow };
         let found = self.session.refused(&plan, setting);
         let found = found.map_err(|error| refused(plan_diagnostics(&error, &sql)))?;
         if !found.is_empty() {

@@ -133,7 +133,7 @@ impl Session {
     }
 
     /// What of a planned query would be answered otherwise than by Postgres, or from run to run.
-    pub fn refused(&self, plan: &LogicalPlan, setting: Setting) -> Result<Vec<Finding>, DataFusionError> {
+    pub fn refused(&self, plan: &LogicalPlan, setting: Setting<'_>) -> Result<Vec<Finding>, DataFusionError> {
         let state = self.context.state();
         let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
         Ok(refuse::findings(plan, &analyzed, setting))

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use crate::support::{Database, Project, cluster};
+use starmill::dialect::table::{Answer, Kind, LINES, documentation};
+
+use crate::support::{Database, Project, assert_document, cluster};
 
 const TABLES: &str = "
 CREATE TABLE visit (id int);
@@ -453,6 +455,20 @@ fn what_travels_as_text_and_is_none_is_not_compared_as_text() {
 }
 
 #[test]
+fn a_function_that_is_allowed_by_name_is_taken_and_told() {
+    let database = database();
+    let project = project(&database, &["SELECT id, levenshtein(t, 'ab') AS x FROM v"], false);
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("`allow = [\"levenshtein\"]` in [sql]");
+    project.edit("pipelines/p.toml", "[store]", "[sql]\nallow = [\"levenshtein\"]\n[store]");
+    project
+        .starmill(&["run", "pipelines/p.toml"])
+        .exits(0)
+        .says("levenshtein is answered as the engine answers it");
+    project.edit("pipelines/p.toml", "levenshtein", "levenshtien");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("did you mean `levenshtein`?");
+}
+
+#[test]
 fn text_json_and_arrays_answer_as_in_postgres() {
     assert_answered(&[
         "SELECT id FROM v WHERE t ~ 'one.line'",
@@ -484,8 +500,14 @@ fn text_json_and_arrays_answer_as_in_postgres() {
         ("SELECT id FROM v WHERE attrs = '{}'", "is json"),
         ("SELECT id, attrs || '{}' AS x FROM v", "is json"),
         ("SELECT id FROM v WHERE tags = '{1, 2, 1}'", "ordered as text"),
-        ("SELECT id, array_length(string_to_array(t, '_'), 1) AS x FROM v", "array_length"),
-        ("SELECT id, cardinality(array_remove(string_to_array(t, '_'), 'a')) AS x FROM v", "array_remove"),
+        ("SELECT id, array_length(string_to_array(t, '_'), 2) AS x FROM v", "array_length"),
+        ("SELECT id, levenshtein(t, 'a') AS x FROM v", "levenshtein is not known to answer as in Postgres"),
+        ("SELECT id, nvl(t, 'a') AS x FROM v", "nvl is not known"),
+        ("SELECT approx_distinct(t) AS x FROM v", "approx_distinct is not known"),
+        ("SELECT id, sqrt(n) AS x FROM v", "gives a numeric in Postgres"),
+        ("SELECT id, power(i, 0.5) AS x FROM v", "gives a numeric in Postgres"),
+        ("SELECT stddev(i) AS x FROM v", "gives a numeric in Postgres"),
+        ("SELECT id, var_samp(n) OVER (ORDER BY id) AS x FROM v", "gives a numeric in Postgres"),
         ("SELECT id, '\\x6162'::bytea AS x FROM v", "bytea"),
         ("SELECT id, concat(ok, 'x') AS x FROM v", "of a boolean"),
     ]);
@@ -522,4 +544,31 @@ fn what_postgres_prints_for_in_and_like_is_answered_like_them() {
         "SELECT id, 'ab  '::bpchar = t::bpchar AS x FROM v",
         "SELECT id FROM v WHERE 'x ' = 'x'::bpchar AND t::bpchar IN ('ab ', 'a_b  ') AND t::bpchar IS NOT NULL",
     ]);
+}
+
+/// Statements that show an example at work.
+fn shown_at_work(kind: Kind, example: &str) -> String {
+    match kind {
+        Kind::Aggregate => format!("SELECT ok, {example} AS x FROM v GROUP BY ok"),
+        _ => format!("SELECT id, {example} AS x FROM v"),
+    }
+}
+
+#[test]
+fn every_function_of_the_table_answers_as_postgres_or_is_refused_and_the_page_is_printed_from_it() {
+    let (mut answered, mut refused) = (Vec::new(), Vec::new());
+    for line in LINES {
+        assert!(!line.examples.is_empty(), "{} has no example", line.name);
+        for example in line.examples {
+            let statement = shown_at_work(line.kind, example);
+            match line.answer {
+                Answer::Refused(_) => refused.push(statement),
+                _ => answered.push(statement),
+            }
+        }
+    }
+    assert_answered(&answered.iter().map(String::as_str).collect::<Vec<_>>());
+    let cases: Vec<(&str, &str)> = refused.iter().map(|statement| (statement.as_str(), "")).collect();
+    assert_refused(&cases);
+    assert_document("docs/dialect.md", &documentation());
 }

@@ -7,6 +7,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use super::expressions::json;
 use super::{Found, Refusal, shown};
 use crate::dialect::rewrite::{is_comparison, is_decimal};
+use crate::dialect::table;
+use crate::name::nearest;
 
 /// What kind of value a type holds, as far as Postgres mixes them without being asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +125,74 @@ fn differing(kinds: impl Iterator<Item = Kind>) -> Option<(Kind, Kind)> {
     kinds.into_iter().find(|kind| *kind != first).map(|other| (first, other))
 }
 
+/// Functions of which it is said with more words what is wrong.
+const SAID_ELSEWHERE: [&str; 4] = ["to_hex", "now", "current_date", "random"];
+
+/// A function that nobody held against Postgres.
+pub fn unknown(expr: &Expr, allow: &[String]) -> Option<Refusal> {
+    let name = match expr {
+        Expr::ScalarFunction(function) => function.func.name(),
+        Expr::AggregateFunction(function) => function.func.name(),
+        Expr::WindowFunction(window) => window.fun.name(),
+        _ => return None,
+    };
+    if let Some(table::Line { answer: table::Answer::Refused(instead), .. }) = table::line(name) {
+        return (!allow.iter().any(|allowed| allowed == name) && !SAID_ELSEWHERE.contains(&name))
+            .then(|| Refusal::new(format!("{name} does not answer as in Postgres here"), *instead));
+    }
+    if table::line(name).is_some()
+        || table::SYNTAX.contains(&name)
+        || allow.iter().any(|allowed| allowed == name)
+    {
+        return None;
+    }
+    let near = table::LINES.iter().filter(|line| !line.written.contains(' ')).map(|line| line.written);
+    let help = match nearest(name, near) {
+        Some(near) => format!(
+            "{near} is, if that is meant; `allow = [\"{name}\"]` in [sql] takes it as the engine answers it"
+        ),
+        None => format!("`allow = [\"{name}\"]` in [sql] takes it as the engine answers it"),
+    };
+    Some(Refusal::new(format!("{name} is not known to answer as in Postgres"), help))
+}
+
+/// Functions that compute with numerics in Postgres, with all their digits, and with doubles here.
+const EXACT_THERE: [&str; 7] = ["sqrt", "exp", "ln", "log", "log10", "power", "trunc"];
+const EXACT_AGGREGATES: [&str; 4] = ["stddev", "stddev_pop", "var", "var_pop"];
+
+/// A function that would give a double where Postgres gives a numeric.
+fn inexact(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
+    let of = |arg: &Expr| arg.get_type(schema).ok();
+    let decimal = |args: &[Expr]| args.iter().filter_map(of).any(|of| is_decimal(&of));
+    let (name, refused) = match expr {
+        Expr::ScalarFunction(function) => {
+            let name = function.func.name();
+            let two = name == "log" && function.args.len() > 1;
+            (name, EXACT_THERE.contains(&name) && (decimal(&function.args) || two))
+        }
+        Expr::AggregateFunction(function) => {
+            let (name, args) = (function.func.name(), &function.params.args);
+            let exact = decimal(args) || args.iter().filter_map(of).any(|of| of.is_integer());
+            (name, EXACT_AGGREGATES.contains(&name) && exact)
+        }
+        Expr::WindowFunction(window) => {
+            let (name, args) = (window.fun.name(), &window.params.args);
+            let exact = decimal(args) || args.iter().filter_map(of).any(|of| of.is_integer());
+            (name, EXACT_AGGREGATES.contains(&name) && exact)
+        }
+        _ => return None,
+    };
+    refused.then(|| {
+        let message = format!("{} gives a numeric in Postgres, whose digits are not known here", shown(expr));
+        Refusal::new(message, format!("compute it in doubles: {name}(CAST(x AS double precision))"))
+    })
+}
+
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
+    if let Some(refusal) = inexact(expr, schema) {
+        return Some(refusal);
+    }
     match expr {
         Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
             if let Some(side) = [&binary.left, &binary.right].into_iter().find(|side| is_json(side)) {

@@ -369,12 +369,8 @@ fn of_function(
             "say which is meant: to_hex is not answered here",
         ),
         "array_length" => refusal(
-            "array_length of an empty array is 0 here and NULL in Postgres".to_owned(),
-            "write nullif(cardinality(x), 0)",
-        ),
-        "array_remove" => refusal(
-            "array_remove would remove the first such element only".to_owned(),
-            "write array_remove_all(x, value)",
+            "array_length is answered for the first dimension only".to_owned(),
+            "write array_length(x, 1), or cardinality(x)",
         ),
         "regexp_replace"
         | "regexp_match"

@@ -4,7 +4,7 @@ use datafusion::logical_expr::Expr;
 
 use super::expressions::refusal;
 use super::{Refusal, shown};
-use crate::dialect::rewrite::DOT_MATCHES_NEWLINE;
+use crate::dialect::exactness::DOT_MATCHES_NEWLINE;
 
 /// Regular expressions that mean something else to the engine.
 pub(super) fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>) -> Option<Refusal> {

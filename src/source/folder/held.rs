@@ -194,7 +194,7 @@ impl Held {
         let statement = sql
             .rewritten(&mut |_| Some(vec![SOURCE.to_owned(), HELD.to_owned(), reference.table().to_owned()]));
         let plan = session.plan(statement).await.map_err(|error| unjudged(error.strip_backtrace()))?;
-        let setting = Setting { purpose: Purpose::Model, numeric: self.numeric };
+        let setting = Setting { purpose: Purpose::Model, numeric: self.numeric, allow: &[] };
         let refused = session.refused(&plan, setting).map_err(|error| unjudged(error.strip_backtrace()))?;
         match refused.into_iter().next() {
             Some(finding) => Err(unjudged(finding.message)),

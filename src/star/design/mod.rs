@@ -181,7 +181,8 @@ impl Designer<'_> {
     fn refuse(&mut self, plan: &LogicalPlan, sql: &SelectSql) {
         let numeric = self.pipeline.source.types.numeric;
         let numeric = (numeric.precision, numeric.scale);
-        match self.session.refused(plan, Setting { purpose: Purpose::Model, numeric }) {
+        let allow = &self.pipeline.deployment.allow;
+        match self.session.refused(plan, Setting { purpose: Purpose::Model, numeric, allow }) {
             Ok(refused) => self.found.extend(refused.into_iter().map(|finding| sql.refused(finding))),
             Err(error) => self.found.extend(plan_diagnostics(&error, sql)),
         }

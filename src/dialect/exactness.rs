@@ -1,0 +1,125 @@
+//! The second rewriting, where operands have their final types and implicit casts are written out: arithmetic that
+//! never wraps, casts that round, local times in the pipeline's zone.
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
+
+use super::functions::{arithmetic, convert, interval, zone};
+use super::rewrite::{call, is_arithmetic, is_comparison, is_interval};
+
+/// Arithmetic that never wraps, casts that round, and local times in the pipeline's zone.
+pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (of_left, of_right) = (left.get_type(schema)?, right.get_type(schema)?);
+            let numbers = of_left.is_numeric() && of_right.is_numeric();
+            if is_arithmetic(op) && numbers {
+                return Ok(call(arithmetic::checked(op), vec![*left, *right]));
+            }
+            let intervals = is_interval(&of_left) && is_interval(&of_right);
+            if is_comparison(op) && intervals {
+                let span = |side| Expr::ScalarFunction(ScalarFunction::new_udf(interval::span(), vec![side]));
+                let (left, right) = (Box::new(span(*left)), Box::new(span(*right)));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            let instant = matches!(of_left, DataType::Timestamp(_, Some(_)));
+            if instant && is_interval(&of_right) && matches!(op, Operator::Plus | Operator::Minus) {
+                return Ok(call(zone::shift(op), vec![*left, *right]));
+            }
+            if op == Operator::Plus
+                && is_interval(&of_left)
+                && matches!(of_right, DataType::Timestamp(_, Some(_)))
+            {
+                return Ok(call(zone::shift(op), vec![*right, *left]));
+            }
+            if is_regex(op) {
+                let (right, changed) = any_character(*right);
+                let expr = Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(right) });
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
+            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        }
+        Expr::Between(between) if is_interval(&between.expr.get_type(schema)?) => {
+            let span = |side: Box<Expr>| {
+                Box::new(Expr::ScalarFunction(ScalarFunction::new_udf(interval::span(), vec![*side])))
+            };
+            let (expr, low, high) = (span(between.expr), span(between.low), span(between.high));
+            Ok(Transformed::yes(Expr::Between(Between { expr, negated: between.negated, low, high })))
+        }
+        Expr::Negative(inner) if inner.get_type(schema)?.is_numeric() => {
+            Ok(call(arithmetic::negative(), vec![*inner]))
+        }
+        Expr::Cast(Cast { expr, field }) if convert::literal_time(&expr, field.data_type()).is_some() => {
+            match convert::literal_time(&expr, field.data_type()) {
+                Some(literal) => Ok(Transformed::yes(Expr::Literal(literal?, None))),
+                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
+            }
+        }
+        Expr::Cast(Cast { expr, field }) => {
+            let (from, to) = (expr.get_type(schema)?, field.data_type().clone());
+            let function = match (&from, &to) {
+                (DataType::Timestamp(_, None) | DataType::Date32, DataType::Timestamp(_, Some(_))) => {
+                    Some(convert::to_instant(&to))
+                }
+                (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)) => {
+                    Some(convert::to_local(&to))
+                }
+                (from, to) if from.is_floating() && to.is_integer() => Some(convert::to_integer(to)),
+                (from, DataType::Decimal128(..)) if from.is_floating() => Some(convert::to_numeric(&to)),
+                (DataType::Decimal128(precision, scale), to) if *scale > 0 && to.is_integer() => {
+                    let whole = cast(*expr, DataType::Decimal128(*precision, 0));
+                    return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));
+                }
+                _ => None,
+            };
+            match function {
+                Some(function) => Ok(call(function, vec![*expr])),
+                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
+            }
+        }
+        Expr::ScalarFunction(mut function) => {
+            if function.func.name().starts_with("regexp_") && function.args.len() > 1 {
+                let (pattern, changed) = any_character(function.args[1].clone());
+                function.args[1] = pattern;
+                let expr = Expr::ScalarFunction(function);
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+            }
+            let double = match function.args.as_slice() {
+                [only] => only.get_type(schema)?.is_floating(),
+                _ => false,
+            };
+            match function.func.name() {
+                "round" if double => Ok(call(arithmetic::round_double(), function.args)),
+                name if arithmetic::MAY_BE_INFINITE.contains(&name) => {
+                    let checked = arithmetic::finite(&function.func);
+                    Ok(call(checked, function.args))
+                }
+                _ => Ok(Transformed::no(Expr::ScalarFunction(function))),
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Stands before a pattern in which `.` is any character, as it is in Postgres.
+pub const DOT_MATCHES_NEWLINE: &str = "(?s)";
+
+fn is_regex(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch
+    )
+}
+
+fn any_character(pattern: Expr) -> (Expr, bool) {
+    match &pattern {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if !text.starts_with(DOT_MATCHES_NEWLINE) => {
+            let text = format!("{DOT_MATCHES_NEWLINE}{text}");
+            (Expr::Literal(ScalarValue::Utf8(Some(text)), metadata.clone()), true)
+        }
+        _ => (pattern, false),
+    }
+}
