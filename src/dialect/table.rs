@@ -204,6 +204,16 @@ pub const LINES: &[Line] = &[
             "date_trunc('minute', until)",
         ],
     ),
+    scalar(
+        TIMES,
+        "to_char",
+        &[
+            "to_char(day, 'YYYY-MM-DD')",
+            "to_char(made, 'FMDay, DD Month YYYY HH12:MI am')",
+            "to_char(at, 'IYYY-\"W\"IW-ID HH24:MI:SS.US TZ OF')",
+        ],
+    )
+    .ours(),
     scalar(TIMES, "make_date", &["make_date(2024, id, 2)"]),
     scalar(TIMES, "to_timestamp", &["to_timestamp(b / 1000000)"]).ours(),
     scalar(

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CharacterLength, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned as _, TableFactor,
-    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned as _, TableAlias,
+    TableAliasColumnDef, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -42,6 +42,11 @@ pub fn reworded(query: &mut Query) {
     impl VisitorMut for Reworded {
         type Break = ();
 
+        fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            name_series(factor);
+            ControlFlow::Continue(())
+        }
+
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             flatten_coalesce(expr);
             with_backslash(expr);
@@ -68,6 +73,25 @@ pub fn reworded(query: &mut Query) {
         }
     }
     let _ = VisitMut::visit(query, &mut Reworded);
+}
+
+/// The column of a series has the series's own name: `generate_series(1, 9) AS g` is `g (g)`.
+fn name_series(factor: &mut TableFactor) {
+    let TableFactor::Table { name, args: Some(_), alias, .. } = factor else { return };
+    let [ObjectNamePart::Identifier(called)] = name.0.as_slice() else { return };
+    if folded(called) != "generate_series" {
+        return;
+    }
+    let column = |name: Ident| TableAliasColumnDef { name, data_type: None };
+    match alias {
+        Some(alias) if alias.columns.is_empty() => alias.columns.push(column(alias.name.clone())),
+        Some(_) => {}
+        None => {
+            let name = Ident::with_span(called.span, "generate_series");
+            let columns = vec![column(name.clone())];
+            *alias = Some(TableAlias { explicit: true, name, columns, at: None });
+        }
+    }
 }
 
 /// A call of a function by its bare name.
@@ -216,6 +240,21 @@ impl Refusals {
             ),
             _ => {}
         }
+        if name == "to_char"
+            && let FunctionArguments::List(list) = &function.args
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get(1)
+            && let Value::SingleQuotedString(pattern) = &pattern.value
+            && pattern
+                .split('%')
+                .skip(1)
+                .any(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic()))
+        {
+            self.refuse(
+                span,
+                "to_char takes Postgres's patterns, to which a % is a character like others",
+                "'%Y-%m-%d %H:%M:%S' is 'YYYY-MM-DD HH24:MI:SS'; a % of your own stands in quotes: '\"%\"'",
+            );
+        }
         if PATTERNS.contains(&name.as_str())
             && let FunctionArguments::List(list) = &function.args
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get(1)
@@ -233,7 +272,7 @@ impl Refusals {
 
 const ORDERED_AGGREGATES: [&str; 6] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
-const PATTERNS: [&str; 3] = ["to_char", "to_date", "to_timestamp"];
+const PATTERNS: [&str; 2] = ["to_date", "to_timestamp"];
 
 impl Visitor for Refusals {
     type Break = ();

@@ -395,6 +395,66 @@ fn times_are_those_of_the_pipelines_zone() {
 }
 
 #[test]
+fn times_are_printed_by_postgres_patterns() {
+    let patterns = [
+        "YYYY-MM-DD HH24:MI:SS.US",
+        "YYYYMMDD",
+        "Y,YYY YYY YY Y",
+        "IYYY IYY IY I IW ID IDDD",
+        "DDD DD D W WW Q J CC",
+        "HH HH12 HH24 MI SS MS US SSSS SSSSS",
+        "FF1 FF2 FF3 FF4 FF5 FF6",
+        "AM PM a.m. P.M. am pm AD bc B.C. a.d.",
+        "MONTH|Month|month|MON|Mon|mon",
+        "DAY|Day|day|DY|Dy|dy",
+        "FMMONTH|FMMonth|TMMonth|FMDay|TMDay|FMday",
+        "RM|rm|FMRM",
+        "FMMM/FMDD/FMYYYY FMHH12:FMMI:FMSS FMMS FMUS FMDDD FMIDDD FMWW FMCC",
+        "DDth MMTH YYYYth Dth HH24th WWth Y,YYYth",
+        "TZ tz TZH TZM OF FMOF TZH:TZM",
+        "yyyy-mm-dd hh24:mi:ss",
+        "Yyyy Mm Dd",
+        "\"year\" YYYY \"quoted \\\" text\"",
+        "\\\"YYYY\\\"",
+        "YYYY\\MM",
+        "FXYYYY FX MM",
+        "DDSP",
+        "FM",
+        "xyz",
+        "Größe: YYYY",
+        "YYYYMonthDD",
+        "HH24MISSUS",
+        "IYYY-\"W\"IW",
+        "\"%\"Q",
+        "FM\"x\"MM",
+        "TMmon",
+    ];
+    let statements: Vec<String> = patterns
+        .iter()
+        .map(|pattern| {
+            let pattern = pattern.replace('\'', "''");
+            let of = |column: &str| format!("to_char({column}, '{pattern}') AS {column}");
+            let columns = ["day", "made", "at", "until"].map(of).join(", ");
+            format!("SELECT id, {columns} FROM v")
+        })
+        .collect();
+    let mut statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+    statements.extend([
+        "SELECT id, to_char(day, '') AS x, to_char(made, NULL) AS y, to_char(date_trunc('month', at), 'YYYY-MM') AS z FROM v",
+        "SELECT id, to_char(day, CASE WHEN id > 2 THEN 'YYYY' ELSE 'MM' END) AS x FROM v",
+        "SELECT to_char(day, 'YYYY-MM') AS month, count(*) AS n FROM v GROUP BY to_char(day, 'YYYY-MM')",
+        "SELECT to_char(TIMESTAMP '2024-02-29 00:00:00', 'Day HH12 AM') AS x",
+        "SELECT g AS x, h.h AS y, i.n AS z FROM generate_series(1, 3) AS g CROSS JOIN generate_series(2, 6, 2) AS h CROSS JOIN generate_series(1, 2) AS i (n)",
+        "SELECT to_char(generate_series, 'IYYY IW ID IDDD DDD WW D Q J') AS x FROM generate_series(TIMESTAMP '2019-12-20', TIMESTAMP '2021-01-10', INTERVAL '1 day')",
+    ]);
+    assert_answered(&statements);
+    assert_refused(&[
+        ("SELECT id, to_char(i, '999') AS x FROM v", "to_char of"),
+        ("SELECT id, to_char(until - at, 'HH24') AS x FROM v", "to_char of"),
+    ]);
+}
+
+#[test]
 fn what_travels_as_text_and_is_none_is_not_compared_as_text() {
     let database = database();
     database.sql(

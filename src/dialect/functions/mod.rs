@@ -7,8 +7,10 @@ pub mod distinct;
 pub mod interval;
 pub mod numeric;
 pub mod padded;
+mod pattern;
 pub mod quotient;
 pub mod sum;
+mod to_char;
 pub mod zone;
 
 use arrow::datatypes::DataType;
@@ -20,6 +22,7 @@ use datafusion::prelude::SessionContext;
 pub fn register(context: &SessionContext, zone: Tz) {
     context.register_udf(zone::timezone(zone));
     context.register_udf(zone::to_timestamp(zone));
+    context.register_udf(to_char::to_char(zone));
     context.register_udf(padded::bpchar());
     context.register_udf(numeric::numeric());
     context.register_udaf(sum::sum());

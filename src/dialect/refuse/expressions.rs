@@ -236,7 +236,7 @@ fn as_text(inner: &Expr, from: &DataType, setting: Setting) -> Option<Refusal> {
     match from {
         DataType::Timestamp(..) => refusal(
             format!("{what} as text would print otherwise than in Postgres (2024-02-29T12:00:00)"),
-            "state the form: to_char(x, '%Y-%m-%d %H:%M:%S')",
+            "state the form: to_char(x, 'YYYY-MM-DD HH24:MI:SS')",
         ),
         DataType::Time32(_) | DataType::Time64(_) => refusal(
             format!("{what} as text would print its fraction otherwise than in Postgres"),
