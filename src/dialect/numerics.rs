@@ -3,9 +3,10 @@
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::functions::math::expr_fn;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
 
-use super::functions::quotient;
+use super::functions::{cut, quotient};
 use super::rewrite::is_decimal;
 
 /// Digits that every reader of Parquet holds.
@@ -70,6 +71,23 @@ pub fn round(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
         false if is_wide => Some(cast(expr_fn::round(args.to_vec()), to)),
         false => None,
     }
+}
+
+/// `trunc(x, 2)` of a numeric.
+pub fn trunc(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
+    let (value, digits) = match args {
+        [value] => (value, 0),
+        [value, Expr::Literal(digits, _)] => (value, whole(digits)?),
+        _ => return None,
+    };
+    let DataType::Decimal128(precision, scale) = value.get_type(schema).ok()? else { return None };
+    let digits = i8::try_from(digits).ok().filter(|digits| (0..=38).contains(digits))?;
+    if digits >= scale {
+        let more = digits.saturating_sub(scale).unsigned_abs();
+        let held = precision.saturating_add(more).min(38);
+        return Some(cast(value.clone(), DataType::Decimal128(held, digits)));
+    }
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(cut::trunc(digits), vec![value.clone()])))
 }
 
 fn whole(literal: &ScalarValue) -> Option<i64> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -106,6 +106,9 @@ pub fn is_decimal(data_type: &DataType) -> bool {
     )
 }
 
+/// A local time.
+const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
 /// Functions whose arguments become one type.
 const MEET: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
 
@@ -132,6 +135,21 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             };
             if op == Operator::Minus && is_timestamp(&of_left) && is_timestamp(&of_right) {
                 return Ok(call(interval::difference(), vec![*left, *right]));
+            }
+            // A day ± an interval is a local time.
+            if matches!(op, Operator::Plus | Operator::Minus)
+                && of_left == DataType::Date32
+                && matches!(of_right, DataType::Interval(_))
+            {
+                let left = Box::new(cast(*left, LOCAL));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            if op == Operator::Plus
+                && of_right == DataType::Date32
+                && matches!(of_left, DataType::Interval(_))
+            {
+                let right = Box::new(cast(*right, LOCAL));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
             }
             if is_comparison(op) && (is_bpchar(&left) || is_bpchar(&right)) {
                 let (left, right) = (Box::new(without_blanks(*left)), Box::new(without_blanks(*right)));
@@ -266,6 +284,12 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             function.args.truncate(1);
             let count = Expr::ScalarFunction(ScalarFunction::new_udf(cardinality_udf(), function.args));
             Ok(call(nullif(), vec![count, lit(0_i64)]))
+        }
+        Expr::ScalarFunction(function) if function.func.name() == "trunc" => {
+            match numerics::trunc(&function.args, schema) {
+                Some(cut) => Ok(Transformed::yes(cut)),
+                None => Ok(Transformed::no(Expr::ScalarFunction(function))),
+            }
         }
         Expr::ScalarFunction(function) if function.func.name() == "round" => {
             match numerics::round(&function.args, schema) {

@@ -99,7 +99,12 @@ pub const LINES: &[Line] = &[
         &["round(n, 1)", "round(n)", "round(m, 6)", "round(d)", "round(i)", "round(n, -2)"],
     )
     .ours(),
-    scalar(NUMBERS, "trunc", &["trunc(d)", "trunc(CAST(i AS double precision))"]),
+    scalar(
+        NUMBERS,
+        "trunc",
+        &["trunc(n)", "trunc(m, 2)", "trunc(n, 4)", "trunc(d)", "trunc(CAST(i AS double precision))"],
+    ),
+    scalar(NUMBERS, "sign", &["sign(n)", "sign(d)", "sign(i)"]).ours(),
     scalar(NUMBERS, "sqrt", &["sqrt(abs(d))", "sqrt(abs(i))"]),
     scalar(NUMBERS, "cbrt", &["cbrt(d)"]).refused("write power(x, CAST(1 AS double precision) / 3)"),
     scalar(NUMBERS, "exp", &["exp(CAST(0.5 AS double precision))", "exp(1)"]),
@@ -214,6 +219,28 @@ pub const LINES: &[Line] = &[
         ],
     )
     .ours(),
+    scalar(
+        TIMES,
+        "age",
+        &[
+            "extract(year FROM age(made, TIMESTAMP '2000-02-29 12:00'))",
+            "extract(epoch FROM age(at, until))",
+            "extract(day FROM age(until, at))",
+        ],
+    )
+    .ours(),
+    scalar(
+        TIMES,
+        "starmill *",
+        &[
+            "made + id * INTERVAL '1 day 2 hours'",
+            "at + INTERVAL '1 month' * 1.5",
+            "day + INTERVAL '1 day' / 3 * id",
+        ],
+    )
+    .written("interval * n")
+    .ours(),
+    scalar(TIMES, "starmill /", &["made + INTERVAL '1 month 10 days' / 7"]).written("interval / n").ours(),
     scalar(TIMES, "make_date", &["make_date(2024, id, 2)"]),
     scalar(TIMES, "to_timestamp", &["to_timestamp(b / 1000000)"]).ours(),
     scalar(

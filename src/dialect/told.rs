@@ -7,9 +7,8 @@ use datafusion::execution::SessionStateDefaults;
 use crate::name::nearest;
 
 /// What the engine lacks, and what says the same here.
-const INSTEAD: [(&str, &str); 17] = [
+const INSTEAD: [(&str, &str); 16] = [
     ("div", "write trunc(a / b) over doubles, or a / b over integers"),
-    ("age", "write later - earlier"),
     ("format", "join texts with ||"),
     ("to_number", "cast the text: CAST(x AS numeric(12, 2))"),
     (
@@ -64,6 +63,10 @@ pub fn told(engine: &str) -> Told {
             nearest(name, FUNCTIONS.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
         };
         return Told { message: format!("there is no function `{name}` here"), help: known.or_else(near) };
+    }
+    // What a function of ours says of its arguments.
+    if let Some((_, said)) = engine.split_once("user-defined coercion failed with: Execution error: ") {
+        return plain(said.trim_end_matches('.').to_owned());
     }
     for (part, message, help) in UNPLANNED {
         if engine.contains(part) {

@@ -5,16 +5,14 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CharacterLength, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned as _, TableAlias,
-    TableAliasColumnDef, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArgumentClause, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
+    ObjectNamePart, Query, Select, SetExpr, Spanned as _, TableFactor, UnaryOperator, Value, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::functions::numeric::NUMERIC;
-use super::functions::padded::BPCHAR;
-use super::lists::{as_in_list, as_like, is_bare_numeric, is_padded, is_text, renamed, with_backslash};
+use super::lists::as_in_list;
 use super::refuse::Purpose;
+use super::reword::{is_by_bytes, is_plain};
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
@@ -32,85 +30,6 @@ pub fn refusals(query: &Query, purpose: Purpose) -> Vec<(Span, Refusal)> {
 pub struct Refusal {
     pub message: String,
     pub help: &'static str,
-}
-
-/// Says a query in words that the engine plans with Postgres's meaning: `x AT TIME ZONE z` is Postgres's
-/// own `timezone(z, x)`, where the engine would only show the instant in another zone; and a coalesce in a
-/// coalesce is one, where the engine would write every argument twice, and twice again.
-pub fn reworded(query: &mut Query) {
-    struct Reworded;
-    impl VisitorMut for Reworded {
-        type Break = ();
-
-        fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-            name_series(factor);
-            ControlFlow::Continue(())
-        }
-
-        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            flatten_coalesce(expr);
-            with_backslash(expr);
-            renamed(expr);
-            if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)) {
-                *expr = said;
-            }
-            if let Expr::AtTimeZone { timestamp, time_zone } = expr {
-                *expr = call("timezone", timestamp.span(), &[time_zone, timestamp]);
-            }
-            if let Expr::Cast { expr: inner, data_type, .. } = expr {
-                if is_text(data_type) {
-                    *data_type = DataType::Text;
-                } else if is_bare_numeric(data_type) {
-                    let span = inner.span();
-                    *expr = call(NUMERIC, span, &[inner]);
-                } else if is_padded(data_type) {
-                    *data_type = DataType::Text;
-                    let span = inner.span();
-                    *expr = call(BPCHAR, span, &[&expr.clone()]);
-                }
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = VisitMut::visit(query, &mut Reworded);
-}
-
-/// The column of a series has the series's own name: `generate_series(1, 9) AS g` is `g (g)`.
-fn name_series(factor: &mut TableFactor) {
-    let TableFactor::Table { name, args: Some(_), alias, .. } = factor else { return };
-    let [ObjectNamePart::Identifier(called)] = name.0.as_slice() else { return };
-    if folded(called) != "generate_series" {
-        return;
-    }
-    let column = |name: Ident| TableAliasColumnDef { name, data_type: None };
-    match alias {
-        Some(alias) if alias.columns.is_empty() => alias.columns.push(column(alias.name.clone())),
-        Some(_) => {}
-        None => {
-            let name = Ident::with_span(called.span, "generate_series");
-            let columns = vec![column(name.clone())];
-            *alias = Some(TableAlias { explicit: true, name, columns, at: None });
-        }
-    }
-}
-
-/// A call of a function by its bare name.
-fn call(name: &str, span: Span, args: &[&Expr]) -> Expr {
-    let unnamed = |expr: &&Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr((*expr).clone()));
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.iter().map(unnamed).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// Operators in a row, `a || b || c`: the engine's time grows with the square of their number. Conditions
@@ -150,7 +69,7 @@ fn offset_alone(query: &Query) -> bool {
             let unbounded = limit
                 .as_ref()
                 .is_none_or(|limit| matches!(limit, Expr::Value(value) if value.value == Value::Null));
-            offset.is_some() && unbounded
+            offset.is_some() && unbounded && query.fetch.is_none()
         }
         _ => false,
     }
@@ -175,34 +94,6 @@ fn merges_outer(join: &JoinOperator) -> bool {
         _ => return false,
     };
     matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
-}
-
-/// The arguments of a coalesce, and of those among them that are one themselves.
-fn flatten_coalesce(expr: &mut Expr) {
-    let Expr::Function(function) = expr else { return };
-    if !is_coalesce(function) {
-        return;
-    }
-    let FunctionArguments::List(list) = &mut function.args else { return };
-    let mut flat = Vec::new();
-    for arg in std::mem::take(&mut list.args) {
-        match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(mut inner))) if is_coalesce(&inner) => {
-                match std::mem::replace(&mut inner.args, FunctionArguments::None) {
-                    FunctionArguments::List(inner) => flat.extend(inner.args),
-                    _ => return,
-                }
-            }
-            other => flat.push(other),
-        }
-    }
-    list.args = flat;
-}
-
-fn is_coalesce(function: &Function) -> bool {
-    let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
-    let plain = function.filter.is_none() && function.over.is_none() && function.within_group.is_empty();
-    name.as_deref() == Some("coalesce") && plain && matches!(function.args, FunctionArguments::List(_))
 }
 
 struct Refusals {
@@ -308,7 +199,15 @@ impl Visitor for Refusals {
                 "add a LIMIT that no answer reaches: LIMIT 1000000000 OFFSET …",
             );
         }
-        if query.limit_clause.is_some() && query.order_by.is_none() && !limit_zero(query) {
+        if query.fetch.as_ref().is_some_and(|fetch| !is_plain(fetch)) {
+            self.refuse(
+                query.span(),
+                "FETCH FIRST with ties or percents is not read here",
+                "number the rows with rank() OVER (ORDER BY …) in a subquery, and keep those up to n",
+            );
+        }
+        let limited = query.limit_clause.is_some() || query.fetch.is_some();
+        if limited && query.order_by.is_none() && !limit_zero(query) {
             self.unsteady(
                 query.span(),
                 "LIMIT without ORDER BY keeps other rows in every run",
@@ -385,6 +284,16 @@ impl Visitor for Refusals {
                 "x'…' is bytes to the engine, and bits to Postgres",
                 "write decode('ff', 'hex')",
             ),
+            Expr::Collate { collation, .. } if !is_by_bytes(collation) => self.refuse(
+                expr.span(),
+                format!("text is ordered by bytes here, and not by {collation}"),
+                "leave COLLATE out, or write COLLATE \"C\"",
+            ),
+            Expr::Substring { substring_from: Some(from), .. } if is_quoted(from) => self.refuse(
+                expr.span(),
+                "substring with a pattern is not read here",
+                "write (regexp_match(x, '(pattern)'))[1]",
+            ),
             Expr::SimilarTo { .. } => self.refuse(
                 expr.span(),
                 "SIMILAR TO means something else to the engine",
@@ -400,6 +309,10 @@ impl Visitor for Refusals {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_quoted(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
 fn has_length(data_type: &DataType) -> bool {

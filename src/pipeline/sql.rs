@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
 use crate::diagnostic::{Diagnostic, Document};
-use crate::dialect::{Finding, Purpose, words};
+use crate::dialect::{Finding, Purpose, reword, words};
 pub use words::folded;
 
 /// A table name as written in a query: `orders` or `public.orders`.
@@ -98,7 +98,7 @@ impl SelectSql {
                     return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
                 }
                 let refused = words::refusals(&query, purpose);
-                words::reworded(&mut query);
+                reword::reworded(&mut query);
                 let sql = SelectSql { document, query, offset };
                 let diagnostic = |(span, refused): (Span, words::Refusal)| {
                     Diagnostic::error(refused.message).at(&sql.document, sql.place(span)).help(refused.help)

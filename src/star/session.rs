@@ -8,6 +8,7 @@ use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProv
 use datafusion::common::TableReference;
 use datafusion::common::config::Dialect;
 use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -23,6 +24,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::string_agg::string_agg;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::distinct::TwoGroupings;
+use crate::dialect::planner::Operators;
 use crate::dialect::refuse::{self, Finding, Setting};
 use crate::dialect::told::{in_sql, told};
 use crate::dialect::{functions, rewrite};
@@ -92,6 +94,9 @@ impl Session {
             .build();
         datafusion_functions_json::register_all(&mut state)
             .or_error(ErrorKind::Bug, || "cannot register the JSON functions".to_owned())?;
+        state
+            .register_expr_planner(Arc::new(Operators))
+            .or_error(ErrorKind::Bug, || "cannot register the operators".to_owned())?;
         let session = Session { context: SessionContext::new_with_state(state) };
         session.context.register_udaf(string_agg());
         functions::register(&session.context, timezone);
@@ -260,7 +265,9 @@ pub fn plan_diagnostics(error: &DataFusionError, sql: &SelectSql) -> Vec<Diagnos
                 .iter()
                 .fold(line, |line, prefix| line.strip_prefix(prefix).unwrap_or(line));
             let line = line.split(" No function matches").next().unwrap_or(line);
-            let line = line.strip_prefix("Execution error: ").unwrap_or(line);
+            let line = ["Execution error: ", "Arrow error: ", "Parser error: "]
+                .iter()
+                .fold(line, |line, prefix| line.strip_prefix(prefix).unwrap_or(line));
             let told = told(line);
             let ours = Diagnostic::error(told.message).at(&sql.document, sql.whole());
             found.push(match told.help {

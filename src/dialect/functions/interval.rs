@@ -120,7 +120,7 @@ fn length(interval: IntervalMonthDayNano) -> i128 {
 }
 
 /// Intervals and durations as intervals.
-fn intervals(array: &ArrayRef) -> Result<IntervalMonthDayNanoArray> {
+pub fn intervals(array: &ArrayRef) -> Result<IntervalMonthDayNanoArray> {
     let cast = cast_with_options(array, &INTERVAL, &EXACT)?;
     Ok(cast.as_primitive::<IntervalMonthDayNanoType>().clone())
 }

@@ -2,6 +2,7 @@
 
 pub mod arithmetic;
 pub mod convert;
+pub mod cut;
 pub mod digits;
 pub mod distinct;
 pub mod interval;
@@ -9,6 +10,7 @@ pub mod numeric;
 pub mod padded;
 mod pattern;
 pub mod quotient;
+pub mod scaled;
 pub mod sum;
 mod to_char;
 pub mod zone;
@@ -23,6 +25,8 @@ pub fn register(context: &SessionContext, zone: Tz) {
     context.register_udf(zone::timezone(zone));
     context.register_udf(zone::to_timestamp(zone));
     context.register_udf(to_char::to_char(zone));
+    context.register_udf(scaled::age());
+    context.register_udf(cut::sign());
     context.register_udf(padded::bpchar());
     context.register_udf(numeric::numeric());
     context.register_udaf(sum::sum());

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use super::expressions::json;
 use super::{Found, Refusal, shown};
 use crate::dialect::rewrite::{is_comparison, is_decimal};
-use crate::dialect::table;
+use crate::dialect::{numerics, table};
 use crate::name::nearest;
 
 /// What kind of value a type holds, as far as Postgres mixes them without being asked.
@@ -168,7 +168,8 @@ fn inexact(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::ScalarFunction(function) => {
             let name = function.func.name();
             let two = name == "log" && function.args.len() > 1;
-            (name, EXACT_THERE.contains(&name) && (decimal(&function.args) || two))
+            let cut = name == "trunc" && numerics::trunc(&function.args, schema).is_some();
+            (name, EXACT_THERE.contains(&name) && !cut && (decimal(&function.args) || two))
         }
         Expr::AggregateFunction(function) => {
             let (name, args) = (function.func.name(), &function.params.args);
