@@ -242,7 +242,14 @@ pub const LINES: &[Line] = &[
     .ours(),
     scalar(TIMES, "starmill /", &["made + INTERVAL '1 month 10 days' / 7"]).written("interval / n").ours(),
     scalar(TIMES, "make_date", &["make_date(2024, id, 2)"]),
-    scalar(TIMES, "to_timestamp", &["to_timestamp(b / 1000000)"]).ours(),
+    scalar(
+        TIMES,
+        "to_timestamp",
+        &["to_timestamp(b / 1000000)", "to_timestamp('2024-02-29 15:04', 'YYYY-MM-DD HH24:MI')"],
+    )
+    .ours(),
+    scalar(TIMES, "to_date", &["to_date('20240229', 'YYYYMMDD')", "to_date(id || ' Feb 24', 'DD Mon YY')"])
+        .ours(),
     scalar(
         TIMES,
         "timezone",

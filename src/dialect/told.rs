@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use datafusion::execution::SessionStateDefaults;
 
+use super::table;
 use crate::name::nearest;
 
 /// What the engine lacks, and what says the same here.
@@ -60,7 +61,8 @@ pub fn told(engine: &str) -> Told {
     if let Some(name) = engine.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next()) {
         let known = INSTEAD.iter().find(|(known, _)| *known == name).map(|(_, help)| (*help).to_owned());
         let near = || {
-            nearest(name, FUNCTIONS.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+            let known = table::LINES.iter().filter(|line| !matches!(line.answer, table::Answer::Refused(_)));
+            nearest(name, known.map(|line| line.written)).map(|near| format!("did you mean `{near}`?"))
         };
         return Told { message: format!("there is no function `{name}` here"), help: known.or_else(near) };
     }
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_function_that_is_not_there_has_a_stable_remedy_or_none() {
-        assert_eq!(told("Invalid function 'mod'").help.as_deref(), Some("write a % b"));
+        assert_eq!(told("Invalid function 'format'").help.as_deref(), Some("join texts with ||"));
         assert_eq!(told("Invalid function 'coalesc'").help.as_deref(), Some("did you mean `coalesce`?"));
         assert_eq!(told("Invalid function 'frobnicate'").help, None);
     }

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::functions::from_text::unreadable;
 use super::lists::as_in_list;
 use super::refuse::Purpose;
 use super::reword::{is_by_bytes, is_plain};
@@ -135,10 +136,7 @@ impl Refusals {
             && let FunctionArguments::List(list) = &function.args
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get(1)
             && let Value::SingleQuotedString(pattern) = &pattern.value
-            && pattern
-                .split('%')
-                .skip(1)
-                .any(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic()))
+            && is_strftime(pattern)
         {
             self.refuse(
                 span,
@@ -150,13 +148,21 @@ impl Refusals {
             && let FunctionArguments::List(list) = &function.args
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get(1)
             && let Value::SingleQuotedString(pattern) = &pattern.value
-            && !pattern.contains('%')
         {
-            self.refuse(
-                span,
-                format!("{name} takes no Postgres pattern here, and would return it as it stands"),
-                "use strftime's: 'YYYY-MM-DD' is '%Y-%m-%d'",
-            );
+            let is_other = is_strftime(pattern);
+            match unreadable(pattern) {
+                _ if is_other => self.refuse(
+                    span,
+                    format!("{name} takes Postgres's patterns, to which a % is a character like others"),
+                    "'%Y-%m-%d %H:%M:%S' is 'YYYY-MM-DD HH24:MI:SS'",
+                ),
+                Some(field) => self.refuse(
+                    span,
+                    format!("{name} does not read {field} here"),
+                    "take the text apart with substr or split_part, and put a date together: make_date(y, m, d)",
+                ),
+                None => {}
+            }
         }
     }
 }
@@ -309,6 +315,11 @@ impl Visitor for Refusals {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Whether a pattern is written for C's function of that name.
+fn is_strftime(pattern: &str) -> bool {
+    pattern.split('%').skip(1).any(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic()))
 }
 
 fn is_quoted(expr: &Expr) -> bool {

@@ -78,7 +78,7 @@ fn what_the_engine_would_answer_otherwise_than_postgres_is_refused() {
         ("SELECT id, CAST(avg(price) AS text) AS mean FROM t GROUP BY id", "state the digits"),
         ("SELECT id, CAST(name AS varchar(2)) AS short FROM t", "does not cut it"),
         ("SELECT id, to_char(day, '%Y-%m') AS month FROM t", "takes Postgres's patterns"),
-        ("SELECT id, to_date(name, 'YYYY-MM') AS month FROM t", "no Postgres pattern"),
+        ("SELECT id, to_date(name, 'IYYY-IW') AS month FROM t", "does not read IYYY here"),
         ("SELECT id, CAST(at AS text) AS shown FROM t", "would print otherwise than in Postgres"),
         ("SELECT id FROM t LIMIT 5", "LIMIT without ORDER BY"),
         ("SELECT id, random() AS dice FROM t", "another answer in every run"),

@@ -394,6 +394,99 @@ fn times_are_those_of_the_pipelines_zone() {
 }
 
 #[test]
+fn texts_are_read_by_postgres_patterns() {
+    // Each is read by both, or by neither.
+    let cases = [
+        ("20240105", "YYYYMMDD"),
+        ("2024-1-5", "YYYY-MM-DD"),
+        ("2024/01/05", "YYYY-MM-DD"),
+        ("  2024-01-05  ", "YYYY-MM-DD"),
+        ("05.01.2024", "DD.MM.YYYY"),
+        ("5 January 2024", "DD Month YYYY"),
+        ("05 jan 24", "DD Mon YY"),
+        ("5th of Jan 2024", "DDth \"of\" Mon YYYY"),
+        ("2024-01-05 15:04:05.678", "YYYY-MM-DD HH24:MI:SS.MS"),
+        ("2024-01-05 03:04 PM", "YYYY-MM-DD HH12:MI AM"),
+        ("12:30 am", "HH:MI am"),
+        ("20240105150405", "YYYYMMDDHH24MISS"),
+        ("2024-01-05T15:04:05", "YYYY-MM-DD\"T\"HH24:MI:SS"),
+        ("2024 01", "YYYY MM"),
+        ("2024", "YYYY"),
+        ("", "YYYY"),
+        ("69", "YY"),
+        ("70", "YY"),
+        ("5", "Y"),
+        ("519", "YYY"),
+        ("2024-060", "YYYY-DDD"),
+        ("1.25", "SS.MS"),
+        ("1.025", "SS.US"),
+        ("1.5", "SS.FF3"),
+        ("2024-02-30", "YYYY-MM-DD"),
+        ("2024-13-01", "YYYY-MM-DD"),
+        ("25:00", "HH24:MI"),
+        ("13:00 PM", "HH12:MI PM"),
+        ("abc", "YYYY"),
+        ("2024-0x", "YYYY-MM"),
+        ("2024_01_05", "YYYY MM DD"),
+        ("2024   01", "YYYY-MM"),
+        ("2024--01", "YYYY-MM"),
+        ("20 24-01", "YYYY-MM"),
+        ("Friday 5 Jan 2024", "Day DD Mon YYYY"),
+        ("2024-01-05", "FXYYYY-MM-DD"),
+        ("2024 -01-05", "FXYYYY-MM-DD"),
+        ("2024-1-5", "FXYYYY-MM-DD"),
+        ("2024-01-05 extra", "YYYY-MM-DD"),
+        ("12024-01-05", "YYYY-MM-DD"),
+        ("2024-01-05", "YYYY-MM-DD HH24"),
+        ("1 2", "MM MM"),
+        ("1 1", "MM MM"),
+        ("202401051", "YYYYMMDD"),
+        ("2024015", "YYYYMMDD"),
+        ("24-1-5", "YYYY-MM-DD"),
+        ("03-31 02:30 2024", "MM-DD HH24:MI YYYY"),
+        ("9", "FMMM"),
+        ("2024-1-5", "FMYYYY-FMMM-FMDD"),
+        ("Sept 5", "Mon DD"),
+        ("MAY 5", "Mon DD"),
+        ("May5", "MonDD"),
+    ];
+    let database = database();
+    let judge = |statement: &str| {
+        let asked = format!("SET timezone = '{ZONE}'; {statement}");
+        let answered = database.psql().args(["-qAt", "-c", &asked]).output().unwrap();
+        answered.status.success()
+    };
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for (text, pattern) in cases {
+        for name in ["to_date", "to_timestamp"] {
+            let statement = format!("SELECT {name}('{text}', '{pattern}') AS x");
+            if judge(&statement) { taken.push(statement) } else { refused.push(statement) }
+        }
+    }
+    assert!(taken.len() > 60 && refused.len() > 15, "{} {}", taken.len(), refused.len());
+    assert_answered_in(database, &taken.iter().map(String::as_str).collect::<Vec<_>>());
+    let database = cluster().database();
+    for statement in &refused {
+        let ran = project(&database, &[statement], false).starmill(&["run", "pipelines/p.toml"]);
+        assert!(
+            [Some(3), Some(6)].contains(&ran.code),
+            "{statement}: {:?}\n{}{}",
+            ran.code,
+            ran.stdout,
+            ran.stderr
+        );
+    }
+    assert_answered(&[
+        "SELECT id, to_date(CAST(day AS text), 'YYYY-MM-DD') AS x, to_timestamp(to_char(made, 'YYYY-MM-DD HH24:MI:SS.US'), 'YYYY-MM-DD HH24:MI:SS.US') AS y FROM v",
+    ]);
+    assert_refused(&[
+        ("SELECT to_date(t, 'IYYY-IW') AS x FROM v", "to_date does not read IYYY here"),
+        ("SELECT to_timestamp(t, 'YYYY-MM-DD TZ') AS x FROM v", "to_timestamp does not read TZ here"),
+        ("SELECT to_date(t, '%Y-%m-%d') AS x FROM v", "takes Postgres's patterns"),
+    ]);
+}
+
+#[test]
 fn intervals_are_scaled_and_ages_counted_as_in_postgres() {
     assert_answered(&[
         "SELECT id, day + id * INTERVAL '1 day' AS x, made + i % 5 * INTERVAL '1 hour' AS y, at - INTERVAL '1 day' * 2 AS z FROM v",

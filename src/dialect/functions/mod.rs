@@ -5,6 +5,7 @@ pub mod convert;
 pub mod cut;
 pub mod digits;
 pub mod distinct;
+pub mod from_text;
 pub mod interval;
 pub mod numeric;
 pub mod padded;
@@ -25,6 +26,7 @@ pub fn register(context: &SessionContext, zone: Tz) {
     context.register_udf(zone::timezone(zone));
     context.register_udf(zone::to_timestamp(zone));
     context.register_udf(to_char::to_char(zone));
+    context.register_udf(from_text::to_date());
     context.register_udf(scaled::age());
     context.register_udf(cut::sign());
     context.register_udf(padded::bpchar());

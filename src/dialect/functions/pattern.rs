@@ -57,7 +57,8 @@ pub enum Key {
 /// One piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    Text(char),
+    /// A character, and whether it stands between quotes.
+    Text(char, bool),
     Field(Field),
 }
 
@@ -158,6 +159,25 @@ const CASED_DAYS: [(&str, Key); 4] = [
     ("dy", Key::DayShort(Lower)),
 ];
 
+impl Key {
+    /// The keyword in capitals.
+    pub fn name(self) -> &'static str {
+        match self {
+            Key::MonthName(_) => "MONTH",
+            Key::MonthShort(_) => "MON",
+            Key::DayName(_) => "DAY",
+            Key::DayShort(_) => "DY",
+            Key::Meridiem(_, false) => "AM",
+            Key::Meridiem(_, true) => "A.M.",
+            Key::Era(_, false) => "BC",
+            Key::Era(_, true) => "B.C.",
+            Key::Roman(_) => "RM",
+            Key::Zone(_) => "TZ",
+            key => EITHER.iter().find(|(_, known)| *known == key).map_or("?", |(word, _)| word),
+        }
+    }
+}
+
 /// The longest keyword that a text begins with, and its length.
 fn keyword(text: &str) -> Option<(Key, usize)> {
     let cased = CASED.iter().chain(&CASED_DAYS).filter(|(word, _)| text.starts_with(word));
@@ -208,14 +228,14 @@ fn literal<'a>(text: &'a str, found: &mut Vec<Piece>) -> &'a str {
     if first != '"' {
         let quoted = first == '\\' && letters.as_str().starts_with('"');
         let letter = if quoted { letters.next() } else { Some(first) };
-        found.extend(letter.map(Piece::Text));
+        found.extend(letter.map(|letter| Piece::Text(letter, false)));
         return letters.as_str();
     }
     while let Some(letter) = letters.next() {
         match letter {
             '"' => break,
-            '\\' => found.push(Piece::Text(letters.next().unwrap_or('\\'))),
-            letter => found.push(Piece::Text(letter)),
+            '\\' => found.push(Piece::Text(letters.next().unwrap_or('\\'), true)),
+            letter => found.push(Piece::Text(letter, true)),
         }
     }
     letters.as_str()

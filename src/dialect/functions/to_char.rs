@@ -106,7 +106,7 @@ impl ToChar {
             let moment = Moment::of(at, shown_in).ok_or_else(out_of_range)?;
             for piece in pieces {
                 match piece {
-                    Piece::Text(letter) => texts.write_char(*letter)?,
+                    Piece::Text(letter, _) => texts.write_char(*letter)?,
                     Piece::Field(field) => moment.print(*field, &mut texts)?,
                 }
             }

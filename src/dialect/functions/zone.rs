@@ -11,11 +11,12 @@ use chrono::{DateTime, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use datafusion::common::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use super::convert::{EXACT, micros, over, shifted, typed};
-use super::{only, wrong};
+use super::{from_text, only, wrong};
 
 /// A zone by the name that a type or a user gives it.
 pub fn zone(name: &str) -> Result<Tz> {
@@ -118,9 +119,11 @@ impl ScalarUDFImpl for Timezone {
     }
 }
 
-/// `to_timestamp(seconds)`: the instant so many seconds after 1970 began in UTC.
+/// `to_timestamp(seconds)`: the instant so many seconds after 1970 began in UTC; and `to_timestamp(text, pattern)`, what
+/// the pipeline's clocks show then.
 pub fn to_timestamp(own: Tz) -> ScalarUDF {
-    let signature = Signature::any(1, Volatility::Immutable);
+    let forms = vec![TypeSignature::String(2), TypeSignature::Any(1)];
+    let signature = Signature::one_of(forms, Volatility::Immutable);
     ScalarUDF::new_from_impl(ToTimestamp { own: own.name(), signature })
 }
 
@@ -140,17 +143,26 @@ impl ScalarUDFImpl for ToTimestamp {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        if !only(types)?.is_numeric() {
+        if types.len() != 2 && !only(types)?.is_numeric() {
             return Err(wrong(
-                "to_timestamp takes a number of seconds here; cast a text: CAST(x AS timestamptz)",
+                "to_timestamp takes a number of seconds, or a text and its pattern: to_timestamp(x, 'YYYY-MM-DD HH24:MI')",
             ));
         }
         Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(self.own.into())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = args.args.as_slice() else { return Err(wrong("to_timestamp takes seconds")) };
         let to = args.return_field.data_type();
+        if args.args.len() == 2 {
+            let own = zone(self.own)?;
+            let instants = |local: Int64Array| {
+                let instant = |local| instant(local, own).ok_or_else(|| wrong("timestamp out of range"));
+                let instants: Int64Array = local.try_unary(instant)?;
+                typed(instants, to)
+            };
+            return from_text::over(&args, instants);
+        }
+        let [value] = args.args.as_slice() else { return Err(wrong("to_timestamp takes seconds")) };
         over(value, |array| {
             // Postgres takes the seconds as a double, whatever they are.
             let seconds = arrow::compute::cast_with_options(array, &DataType::Float64, &EXACT)?;
