@@ -8,7 +8,7 @@ use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::{
     Aggregate, AggregateUDF, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Window,
-    WindowFunctionDefinition, cast,
+    WindowFunctionDefinition, binary_expr, cast,
 };
 
 use super::functions::{quotient, sum};
@@ -72,7 +72,10 @@ fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
         _ => return Ok(Part::Whole(call.clone())),
     };
     let ("avg" | "mean", [arg]) = of else { return Ok(Part::Whole(call.clone())) };
-    let Some(summed) = summed(arg, input)? else { return Ok(Part::Whole(call.clone())) };
+    // Over frames that move, the engine takes off what leaves, and a large value takes the small ones along.
+    let in_frame = matches!(bare, Expr::WindowFunction(_)) && arg.get_type(input)?.is_floating();
+    let double = in_frame.then(|| cast(arg.clone(), DataType::Float64));
+    let Some(summed) = summed(arg, input)?.or(double) else { return Ok(Part::Whole(call.clone())) };
     let sum = with(&bare, Arc::new(sum::sum()), summed).alias(format!(" sum {at}"));
     let count = with(&bare, count_udaf(), arg.clone()).alias(format!(" count {at}"));
     Ok(Part::Average(sum, count))
@@ -119,6 +122,9 @@ fn together(made: LogicalPlan, whole: &DFSchema, below: usize, parts: &[Part]) -
     for (part, (qualifier, field)) in parts.iter().zip(whole.iter().skip(below)) {
         let value = match part {
             Part::Whole(_) => of(next),
+            Part::Average(..) if of(next).get_type(made.schema())?.is_floating() => {
+                binary_expr(of(next), Operator::Divide, cast(of(next + 1), DataType::Float64))
+            }
             Part::Average(..) => quotient::binary(of(next), Operator::Divide, of(next + 1), &is_known),
         };
         next += part.calls().len();

@@ -69,6 +69,11 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 }
                 (from, to) if from.is_floating() && to.is_integer() => Some(convert::to_integer(to)),
                 (from, DataType::Decimal128(..)) if from.is_floating() => Some(convert::to_numeric(&to)),
+                // A quotient rounds, too.
+                (DataType::Decimal256(_, scale), to) if *scale > 0 && to.is_integer() => {
+                    let whole = cast(*expr, DataType::Decimal128(38, 0));
+                    return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));
+                }
                 (DataType::Decimal128(precision, scale), to) if *scale > 0 && to.is_integer() => {
                     let whole = cast(*expr, DataType::Decimal128(*precision, 0));
                     return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));

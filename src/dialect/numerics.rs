@@ -25,7 +25,21 @@ pub fn operation(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> 
         Operator::Plus | Operator::Minus | Operator::Multiply => is_open(left) || is_open(right),
         _ => false,
     };
-    divides.then(|| quotient::binary(left.clone(), op, right.clone(), &|side| is_known(side, schema)))
+    divides.then(|| {
+        let (left, right) = (written_out(left, &of_left), written_out(right, &of_right));
+        quotient::binary(left, op, right, &|side| is_known(side, schema))
+    })
+}
+
+/// `1e2`, whose scale is below zero, as 100.
+fn written_out(value: &Expr, of: &DataType) -> Expr {
+    match of {
+        DataType::Decimal128(precision, scale @ ..0) => {
+            let digits = precision.saturating_add(scale.unsigned_abs()).min(38);
+            cast(value.clone(), DataType::Decimal128(digits, 0))
+        }
+        _ => value.clone(),
+    }
 }
 
 /// A quotient that is cast to a numeric of stated digits.
@@ -80,7 +94,11 @@ pub fn trunc(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
         [value, Expr::Literal(digits, _)] => (value, whole(digits)?),
         _ => return None,
     };
-    let DataType::Decimal128(precision, scale) = value.get_type(schema).ok()? else { return None };
+    let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) =
+        value.get_type(schema).ok()?
+    else {
+        return None;
+    };
     let digits = i8::try_from(digits).ok().filter(|digits| (0..=38).contains(digits))?;
     if digits >= scale {
         let more = digits.saturating_sub(scale).unsigned_abs();

@@ -4,12 +4,14 @@
 //! Two walks: over the plan as it was written, for operands that Postgres would not let meet; and over the
 //! plan as it will run, with its casts written out, into every corner: joins, windows, subqueries, CASE.
 
+mod arguments;
 mod before;
 mod expressions;
 pub mod kinds;
 mod padding;
 mod patterns;
 mod subqueries;
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -68,6 +70,7 @@ pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting<
     let mut found = Found::default();
     let _ = written.apply_with_subqueries(|node| {
         before::node(node, &mut found);
+        whole::node(node, &mut found);
         let mut refused = |expr: &Expr, schema: &DFSchema| {
             before::expression(expr, schema).into_iter().chain(before::unknown(expr, setting.allow)).collect()
         };

@@ -162,6 +162,15 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 let right = Box::new(as_instant(*right, &instant, schema));
                 return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
             }
+            // The engine numbers rows without a sign.
+            if is_arithmetic(op) && (of_left == DataType::UInt64 || of_right == DataType::UInt64) {
+                let signed = |side: Box<Expr>, of: &DataType| match of {
+                    DataType::UInt64 => Box::new(cast(*side, DataType::Int64)),
+                    _ => side,
+                };
+                let (left, right) = (signed(left, &of_left), signed(right, &of_right));
+                return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
             if let Some(divided) = numerics::operation(&left, op, &right, schema) {
                 return Ok(Transformed::yes(divided));
             }

@@ -106,7 +106,7 @@ pub const LINES: &[Line] = &[
     ),
     scalar(NUMBERS, "sign", &["sign(n)", "sign(d)", "sign(i)"]).ours(),
     scalar(NUMBERS, "sqrt", &["sqrt(abs(d))", "sqrt(abs(i))"]),
-    scalar(NUMBERS, "cbrt", &["cbrt(d)"]).refused("write power(x, CAST(1 AS double precision) / 3)"),
+    scalar(NUMBERS, "cbrt", &["cbrt(d)"]).refused("cbrt is not answered here"),
     scalar(NUMBERS, "exp", &["exp(CAST(0.5 AS double precision))", "exp(1)"]),
     scalar(NUMBERS, "ln", &["ln(abs(d))"]),
     scalar(NUMBERS, "log", &["log(CAST(1000 AS double precision))", "log(abs(d) + 1)"]).rewritten("log10(x)"),
@@ -126,6 +126,9 @@ pub const LINES: &[Line] = &[
     scalar(NUMBERS, "sinh", &["sinh(CAST(id AS double precision) / 10)"]),
     scalar(NUMBERS, "cosh", &["cosh(CAST(id AS double precision) / 10)"]),
     scalar(NUMBERS, "tanh", &["tanh(CAST(id AS double precision) / 10)"]),
+    scalar(NUMBERS, "asinh", &["asinh(d)"]),
+    scalar(NUMBERS, "acosh", &["acosh(abs(d) + 1)"]),
+    scalar(NUMBERS, "atanh", &["atanh(CAST(id AS double precision) / 10)"]),
     scalar(NUMBERS, "gcd", &["gcd(i, 12)", "gcd(b, 9)"]),
     scalar(NUMBERS, "lcm", &["lcm(id, 12)"]),
     scalar(NUMBERS, "factorial", &["factorial(id)"]),
@@ -174,6 +177,10 @@ pub const LINES: &[Line] = &[
         &["encode(decode('6162', 'hex'), 'hex')", "encode(decode('6162ff', 'hex'), 'base64')"],
     ),
     scalar(BYTES, "decode", &["encode(decode('YWI=', 'base64'), 'hex')"]),
+    scalar(BYTES, "sha224", &["encode(sha224(decode('6162', 'hex')), 'hex')"]),
+    scalar(BYTES, "sha256", &["encode(sha256(decode('6162', 'hex')), 'hex')"]),
+    scalar(BYTES, "sha384", &["encode(sha384(decode('6162', 'hex')), 'hex')"]),
+    scalar(BYTES, "sha512", &["encode(sha512(decode('6162', 'hex')), 'hex')"]),
     scalar(
         TIMES,
         "date_part",
@@ -196,6 +203,7 @@ pub const LINES: &[Line] = &[
     )
     .written("extract")
     .ours(),
+    scalar(TIMES, "date_bin", &["date_bin(INTERVAL '15 minutes', made, TIMESTAMP '2000-01-01 00:00:00')"]),
     scalar(
         TIMES,
         "date_trunc",
@@ -272,6 +280,13 @@ pub const LINES: &[Line] = &[
     scalar(ARRAYS, "array_length", &["array_length(string_to_array(t, '_'), 1)"])
         .rewritten("nullif(array_length(a, 1), 0)"),
     scalar(ARRAYS, "array_append", &["array_to_string(array_append(string_to_array(t, '_'), 'z'), ',')"]),
+    scalar(ARRAYS, "array_prepend", &["array_to_string(array_prepend('z', string_to_array(t, '_')), ',')"]),
+    scalar(
+        ARRAYS,
+        "array_concat",
+        &["array_to_string(array_cat(string_to_array(t, '_'), string_to_array('x,y', ',')), ',')"],
+    )
+    .written("array_cat"),
     scalar(ARRAYS, "array_position", &["array_position(string_to_array(t, '_'), 'b')"]),
     scalar(JSON, "json_as_text", &["attrs ->> 'size'", "attrs -> 'addr' ->> 'city'"]).written("->>"),
     scalar(JSON, "json_get", &["attrs -> 'addr' ->> 'city'"]).written("->"),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, i256};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::convert::over;
+use super::digits::too_long;
 use super::{only, wrong};
 
 /// A numeric cut to fewer digits after the point.
@@ -36,9 +37,9 @@ impl ScalarUDFImpl for Trunc {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match only(types)? {
-            DataType::Decimal128(precision, scale) => {
+            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
                 let cut = scale.saturating_sub(self.to).unsigned_abs();
-                Ok(DataType::Decimal128(precision.saturating_sub(cut).max(1), self.to))
+                Ok(DataType::Decimal128(precision.saturating_sub(cut).clamp(1, 38), self.to))
             }
             _ => Err(wrong("a numeric is cut")),
         }
@@ -47,15 +48,22 @@ impl ScalarUDFImpl for Trunc {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [value] = args.args.as_slice() else { return Err(wrong("one numeric is cut")) };
         let to = args.return_type().clone();
+        let DataType::Decimal128(precision, scale) = to else { return Err(wrong("a numeric is cut")) };
+        let by = |from: i8| u32::from(from.saturating_sub(scale).unsigned_abs());
         over(value, |array| {
-            let (DataType::Decimal128(_, from), DataType::Decimal128(precision, scale)) =
-                (array.data_type(), &to)
-            else {
-                return Err(wrong("a numeric is cut"));
+            let cut: Decimal128Array = match array.data_type() {
+                DataType::Decimal128(_, from) => {
+                    let power = 10_i128.pow(by(*from));
+                    array.as_primitive::<Decimal128Type>().unary(|value| value / power)
+                }
+                DataType::Decimal256(_, from) => {
+                    let power = i256::from_i128(10).wrapping_pow(by(*from));
+                    let cut = |value: i256| value.wrapping_div(power).to_i128().ok_or_else(too_long);
+                    array.as_primitive::<Decimal256Type>().try_unary(cut)?
+                }
+                _ => return Err(wrong("a numeric is cut")),
             };
-            let power = 10_i128.pow(u32::from(from.saturating_sub(*scale).unsigned_abs()));
-            let cut: Decimal128Array = array.as_primitive::<Decimal128Type>().unary(|value| value / power);
-            Ok(Arc::new(cut.with_precision_and_scale(*precision, *scale)?))
+            Ok(Arc::new(cut.with_precision_and_scale(precision, scale)?))
         })
     }
 }

@@ -151,7 +151,7 @@ impl Input<'_> {
         let rest: String = self.left.clone().collect();
         let begins =
             |word: &&str| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-        let found = words.iter().position(|word| begins(word));
+        let found = words.iter().position(begins);
         let Some(at) = found else {
             return Err(wrong(format!("invalid value \"{rest}\" for \"{name}\"")));
         };

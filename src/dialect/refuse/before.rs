@@ -2,7 +2,8 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::expressions::json;
 use super::{Found, Refusal, shown};
@@ -72,6 +73,18 @@ pub fn node(node: &LogicalPlan, found: &mut Found) {
             }
         }
         LogicalPlan::Values(values) => {
+            let divides = |cell: &&Expr| {
+                cell.exists(|part| {
+                    let of = part.get_type(&values.schema);
+                    let divided = matches!(part, Expr::BinaryExpr(binary) if binary.op == Operator::Divide);
+                    Ok(divided && of.is_ok_and(|of| is_decimal(&of)))
+                })
+                .unwrap_or(true)
+            };
+            if let Some(cell) = values.values.iter().flatten().find(divides) {
+                let message = format!("the quotient {} in VALUES would lose digits here", shown(cell));
+                found.add(cell, Refusal::new(message, "write SELECT 1 / 3.0 AS x UNION ALL SELECT …"));
+            }
             for column in 0..values.schema.fields().len() {
                 // The engine has made them one type already: a cast tells from which.
                 let cells = values.values.iter().filter_map(|row| row.get(column));

@@ -8,6 +8,7 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition,
 };
 
+use super::arguments::{is_abbreviation, is_negative, is_quarter, is_truncated, prints_alike};
 use super::patterns::pattern;
 use super::{Found, Purpose, Refusal, Setting, shown};
 use crate::dialect::functions::numeric::NUMERIC;
@@ -361,6 +362,22 @@ fn of_function(
             format!("{} has a length that may be negative, which the engine cannot take", shown(expr)),
             "write the length as a number: lpad(x, 8, '0')",
         ),
+        "array_to_string" if !of(0).is_some_and(|of| prints_alike(&of)) => refusal(
+            format!("{} would print its elements otherwise than in Postgres", shown(expr)),
+            "string_agg of texts: string_agg(CAST(x AS text), ',' ORDER BY y)",
+        ),
+        "array_element" if args.get(1).is_some_and(is_negative) => refusal(
+            format!("{} counts from the end here, and is NULL in Postgres", shown(expr)),
+            "write x[cardinality(x)] for the last",
+        ),
+        "timezone" if args.first().is_some_and(is_abbreviation) => refusal(
+            format!("{} takes an abbreviation, which is one offset all year in Postgres", shown(expr)),
+            "name the place: AT TIME ZONE 'Europe/Berlin'",
+        ),
+        "date_trunc" if !is_truncated(args.first()) => refusal(
+            format!("{} is to a field that is not answered here", shown(expr)),
+            "microsecond, millisecond, second, minute, hour, day, week, month, quarter and year are; for a decade, make_date(extract(year FROM x)::int / 10 * 10, 1, 1)",
+        ),
         "to_hex" => refusal(
             format!(
                 "{} gives sixteen digits for a negative integer, where Postgres gives eight",
@@ -392,6 +409,12 @@ fn of_aggregate(
     type_of: &dyn Fn(&Expr) -> Option<DataType>,
 ) -> Option<Refusal> {
     let of = type_of(function.params.args.first()?)?;
+    if function.func.name() == "percentile_cont" && !function.params.args.get(1).is_some_and(is_quarter) {
+        return refusal(
+            format!("{} would be interpolated to six digits only", shown(expr)),
+            "0, 0.25, 0.5, 0.75 and 1 are exact; for others number the rows with row_number() and count(*) OVER (…)",
+        );
+    }
     aggregated(expr, function.func.name(), &of)
 }
 

@@ -46,6 +46,14 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::ScalarFunction(function) if GIVE_ONE.contains(&function.func.name()) => {
             compared(&function.args.iter().collect::<Vec<_>>(), schema)
         }
+        Expr::AggregateFunction(function) if function.func.name() == "array_agg" => {
+            let padded = function.params.args.iter().find(|arg| is_padded(arg, schema))?;
+            Some(counts(
+                padded,
+                "array_agg",
+                "cast it to text first, which takes its padding: CAST(x AS text)",
+            ))
+        }
         Expr::ScalarFunction(function) if PADDING_COUNTS.contains(&function.func.name()) => {
             let padded = function.args.iter().find(|arg| is_padded(arg, schema))?;
             let help = "cast it to text first, which takes its padding: CAST(x AS text)";

@@ -1,0 +1,50 @@
+//! Arguments for which a function answers as in Postgres, and those for which it does not.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
+
+pub(super) fn is_quarter(fraction: &Expr) -> bool {
+    let fraction = match fraction {
+        Expr::Literal(fraction, _) => fraction,
+        Expr::Cast(cast) => return is_quarter(&cast.expr),
+        _ => return false,
+    };
+    matches!(fraction.cast_to(&DataType::Float64), Ok(ScalarValue::Float64(Some(of))) if (of * 4.0).fract() == 0.0)
+}
+
+/// Elements that print as in Postgres.
+pub(super) fn prints_alike(array: &DataType) -> bool {
+    match array {
+        DataType::List(element) | DataType::LargeList(element) => {
+            let of = element.data_type();
+            of.is_integer()
+                || of.is_null()
+                || matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Date32)
+        }
+        _ => true,
+    }
+}
+
+pub(super) fn is_negative(expr: &Expr) -> bool {
+    match expr {
+        Expr::Negative(_) => true,
+        Expr::Literal(value, _) => value.to_string().starts_with('-'),
+        Expr::Cast(cast) => is_negative(&cast.expr),
+        Expr::ScalarFunction(function) => function.func.name() == "starmill negative",
+        _ => false,
+    }
+}
+
+/// Names that are abbreviations first in Postgres, and places here.
+pub(super) fn is_abbreviation(zone: &Expr) -> bool {
+    const BOTH: [&str; 7] = ["CET", "MET", "EET", "WET", "EST", "MST", "HST"];
+    matches!(zone, Expr::Literal(name, _) if name.try_as_str().flatten().is_some_and(|name| BOTH.contains(&name)))
+}
+
+pub(super) fn is_truncated(field: Option<&Expr>) -> bool {
+    const FIELDS: [&str; 10] =
+        ["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
+    let Some(Expr::Literal(field, _)) = field else { return true };
+    field.try_as_str().flatten().is_none_or(|field| FIELDS.contains(&field.to_ascii_lowercase().as_str()))
+}
