@@ -11,6 +11,7 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition, binary_expr, cast,
 };
 
+use super::functions::numeric::digits_of;
 use super::functions::{quotient, sum};
 use super::rewrite::is_decimal;
 
@@ -83,15 +84,11 @@ fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
 
 /// What is added up: integers as numerics, which no number of them leaves. None for doubles.
 fn summed(arg: &Expr, input: &DFSchema) -> Result<Option<Expr>> {
-    let digits = match arg.get_type(input)? {
-        of if is_decimal(&of) => return Ok(Some(arg.clone())),
-        DataType::Int8 | DataType::Int16 | DataType::UInt8 => 5,
-        DataType::Int32 | DataType::UInt16 => 10,
-        DataType::Int64 | DataType::UInt32 => 19,
-        DataType::UInt64 => 20,
-        _ => return Ok(None),
-    };
-    Ok(Some(cast(arg.clone(), DataType::Decimal128(digits, 0))))
+    let of = arg.get_type(input)?;
+    if is_decimal(&of) {
+        return Ok(Some(arg.clone()));
+    }
+    Ok(digits_of(&of).map(|digits| cast(arg.clone(), DataType::Decimal128(digits, 0))))
 }
 
 /// The same call of another aggregate.

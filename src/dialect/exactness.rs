@@ -112,7 +112,7 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 /// Stands before a pattern in which `.` is any character, as it is in Postgres.
 pub const DOT_MATCHES_NEWLINE: &str = "(?s)";
 
-fn is_regex(op: Operator) -> bool {
+pub fn is_regex(op: Operator) -> bool {
     matches!(
         op,
         Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch

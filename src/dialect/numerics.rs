@@ -6,11 +6,9 @@ use datafusion::functions::math::expr_fn;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
 
+use super::functions::numeric::PUBLISHED;
 use super::functions::{cut, quotient};
 use super::rewrite::is_decimal;
-
-/// Digits that every reader of Parquet holds.
-const PUBLISHED: i64 = 38;
 
 /// An operation of numerics that divides, or computes with what was divided.
 pub fn operation(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
@@ -35,7 +33,7 @@ pub fn operation(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> 
 fn written_out(value: &Expr, of: &DataType) -> Expr {
     match of {
         DataType::Decimal128(precision, scale @ ..0) => {
-            let digits = precision.saturating_add(scale.unsigned_abs()).min(38);
+            let digits = precision.saturating_add(scale.unsigned_abs()).min(PUBLISHED);
             cast(value.clone(), DataType::Decimal128(digits, 0))
         }
         _ => value.clone(),
@@ -55,71 +53,66 @@ pub fn rounded(value: &Expr, to: &DataType) -> Option<Expr> {
 
 /// `round(x, 2)` of a numeric: it has two digits after the point then, in a numeric that can be published.
 pub fn round(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
-    let (value, digits) = match args {
-        [value] => (value, 0),
-        [value, Expr::Literal(digits, _)] => (value, whole(digits)?),
-        _ => return None,
-    };
-    if !(0..=PUBLISHED).contains(&digits) {
-        return None;
-    }
+    let (value, digits) = asked(args)?;
     if let (Some(open), Expr::ScalarFunction(function)) = (quotient::of(value), value)
         && !open.is_rounded()
     {
         let types: Option<Vec<DataType>> =
             function.args.iter().map(|arg| arg.get_type(schema).ok()).collect();
-        let (precision, scale) = open.rounded_type(&types?, digits).ok()?;
-        return (i64::from(scale) == digits).then(|| quotient::rounded(value.clone(), precision, scale));
+        let (precision, scale) = open.rounded_type(&types?, i64::from(digits)).ok()?;
+        return (scale == digits).then(|| quotient::rounded(value.clone(), precision, scale));
     }
-    let (precision, scale, is_wide) = match value.get_type(schema).ok()? {
-        DataType::Decimal128(precision, scale) => (precision, scale, false),
-        DataType::Decimal256(precision, scale) => (precision, scale, true),
-        _ => return None,
-    };
-    let before = i64::from(precision) - i64::from(scale);
-    let held = u8::try_from((before + 1 + digits).min(PUBLISHED)).ok()?;
-    let to = DataType::Decimal128(held, i8::try_from(digits).ok()?);
-    match digits > i64::from(scale) {
-        // More digits than it has are zeros.
-        true => Some(cast(value.clone(), to)),
-        false if is_wide => Some(cast(expr_fn::round(args.to_vec()), to)),
-        false => None,
+    match value.get_type(schema).ok()? {
+        DataType::Decimal128(precision, scale) if digits > scale => {
+            Some(extended(value, precision, scale, digits))
+        }
+        // What else the value is made one type with is not settled yet, so it may need all digits.
+        DataType::Decimal256(..) => {
+            let to = DataType::Decimal128(PUBLISHED, digits);
+            Some(cast(expr_fn::round(args.to_vec()), to))
+        }
+        _ => None,
     }
+}
+
+/// More digits after the point than a value has are zeros.
+fn extended(value: &Expr, precision: u8, scale: i8, digits: i8) -> Expr {
+    let more = digits.saturating_sub(scale).unsigned_abs();
+    cast(value.clone(), DataType::Decimal128(precision.saturating_add(more).min(PUBLISHED), digits))
 }
 
 /// `trunc(x, 2)` of a numeric.
 pub fn trunc(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
-    let (value, digits) = match args {
-        [value] => (value, 0),
-        [value, Expr::Literal(digits, _)] => (value, whole(digits)?),
-        _ => return None,
-    };
+    let (value, digits) = asked(args)?;
     let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) =
         value.get_type(schema).ok()?
     else {
         return None;
     };
-    let digits = i8::try_from(digits).ok().filter(|digits| (0..=38).contains(digits))?;
     if digits >= scale {
-        let more = digits.saturating_sub(scale).unsigned_abs();
-        let held = precision.saturating_add(more).min(38);
-        return Some(cast(value.clone(), DataType::Decimal128(held, digits)));
+        return Some(extended(value, precision, scale, digits));
     }
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(cut::trunc(digits), vec![value.clone()])))
 }
 
-fn whole(literal: &ScalarValue) -> Option<i64> {
-    match literal.cast_to(&DataType::Int64).ok()? {
-        ScalarValue::Int64(digits) => digits,
-        _ => None,
-    }
+/// What is rounded or cut, and to how many digits after the point, where that is written out and no less than none.
+fn asked(args: &[Expr]) -> Option<(&Expr, i8)> {
+    let (value, digits) = match args {
+        [value] => (value, 0),
+        [value, Expr::Literal(digits, _)] => match digits.cast_to(&DataType::Int64).ok()? {
+            ScalarValue::Int64(digits) => (value, i8::try_from(digits?).ok()?),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (0..=PUBLISHED).contains(&u8::try_from(digits).ok()?).then_some((value, digits))
 }
 
 /// Whether a numeric's scale is what Postgres shows of each of its values. One of 38 digits may have been declared
 /// without any, or be a sum of such.
 fn is_known(value: &Expr, schema: &DFSchema) -> bool {
     let is_narrow = || match value.get_type(schema) {
-        Ok(DataType::Decimal128(precision, _)) => i64::from(precision) < PUBLISHED,
+        Ok(DataType::Decimal128(precision, _)) => precision < PUBLISHED,
         Ok(of) => of.is_integer(),
         Err(_) => false,
     };

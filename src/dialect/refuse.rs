@@ -13,6 +13,8 @@ mod patterns;
 mod subqueries;
 mod whole;
 
+pub use arguments::is_one;
+
 use std::collections::BTreeMap;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};

@@ -11,7 +11,6 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
-use datafusion::functions_nested::cardinality::cardinality_udf;
 use datafusion::functions_nested::remove::array_remove_all_udf;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -23,6 +22,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::padded::is_bpchar;
 use super::functions::{interval, numeric, quotient};
+use super::refuse::is_one;
 use super::{average, exactness, numerics};
 
 /// What runs before the types are settled.
@@ -288,11 +288,11 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::ScalarFunction(function) if function.func.name() == "array_remove" => {
             Ok(call(array_remove_all_udf(), function.args))
         }
-        Expr::ScalarFunction(mut function) if first_length(&function) => {
-            // Of no elements there is no length.
-            function.args.truncate(1);
-            let count = Expr::ScalarFunction(ScalarFunction::new_udf(cardinality_udf(), function.args));
-            Ok(call(nullif(), vec![count, lit(0_i64)]))
+        // Of no elements there is no length.
+        Expr::ScalarFunction(function)
+            if function.func.name() == "array_length" && is_one(function.args.get(1)) =>
+        {
+            Ok(call(nullif(), vec![Expr::ScalarFunction(function), lit(0_i64)]))
         }
         Expr::ScalarFunction(function) if function.func.name() == "trunc" => {
             match numerics::trunc(&function.args, schema) {
@@ -311,13 +311,6 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
-}
-
-/// `array_length(x, 1)`
-fn first_length(function: &ScalarFunction) -> bool {
-    let one = |literal: &ScalarValue| literal.to_string() == "1";
-    function.func.name() == "array_length"
-        && matches!(function.args.get(1), Some(Expr::Literal(dimension, _)) if one(dimension))
 }
 
 /// An instant among values that meet makes days and local times instants of its zone, as in Postgres.

@@ -132,44 +132,43 @@ impl Refusals {
             ),
             _ => {}
         }
-        if name == "to_char"
-            && let FunctionArguments::List(list) = &function.args
-            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get(1)
-            && let Value::SingleQuotedString(pattern) = &pattern.value
-            && is_strftime(pattern)
-        {
-            self.refuse(
-                span,
-                "to_char takes Postgres's patterns, to which a % is a character like others",
-                "'%Y-%m-%d %H:%M:%S' is 'YYYY-MM-DD HH24:MI:SS'; a % of your own stands in quotes: '\"%\"'",
-            );
-        }
         if PATTERNS.contains(&name.as_str())
-            && let FunctionArguments::List(list) = &function.args
-            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get(1)
-            && let Value::SingleQuotedString(pattern) = &pattern.value
+            && let Some(pattern) = second_text(&function.args)
         {
-            let is_other = is_strftime(pattern);
-            match unreadable(pattern) {
-                _ if is_other => self.refuse(
+            if is_strftime(pattern) {
+                self.refuse(
                     span,
                     format!("{name} takes Postgres's patterns, to which a % is a character like others"),
-                    "'%Y-%m-%d %H:%M:%S' is 'YYYY-MM-DD HH24:MI:SS'",
-                ),
-                Some(field) => self.refuse(
+                    "'%Y-%m-%d %H:%M:%S' is 'YYYY-MM-DD HH24:MI:SS'; a % of your own stands in quotes: '\"%\"'",
+                );
+            } else if name != "to_char"
+                && let Some(field) = unreadable(pattern)
+            {
+                self.refuse(
                     span,
                     format!("{name} does not read {field} here"),
                     "take the text apart with substr or split_part, and put a date together: make_date(y, m, d)",
-                ),
-                None => {}
+                );
             }
         }
     }
 }
 
+/// The second argument of a call, where it is a text that is written out.
+fn second_text(args: &FunctionArguments) -> Option<&str> {
+    let FunctionArguments::List(list) = args else { return None };
+    match list.args.get(1)? {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 const ORDERED_AGGREGATES: [&str; 6] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
-const PATTERNS: [&str; 2] = ["to_date", "to_timestamp"];
+const PATTERNS: [&str; 3] = ["to_char", "to_date", "to_timestamp"];
 
 impl Visitor for Refusals {
     type Break = ();

@@ -9,13 +9,13 @@ use arrow::array::{ArrayRef, AsArray, Date32Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use chrono::{Datelike, NaiveDate};
-use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::pattern::{Field, Key, Piece, pieces};
-use super::wrong;
+use super::pattern::{DAYS, Field, Key, MONTHS, Piece, pieces, short};
+use super::{given, rows_of, wrong};
 
 /// Days before 1970, as chrono counts them.
 const EPOCH: i32 = 719_163;
@@ -57,8 +57,7 @@ pub fn over(
     give: impl Fn(Int64Array) -> Result<ArrayRef>,
 ) -> Result<ColumnarValue> {
     let [text, pattern] = args.args.as_slice() else { return Err(wrong("a text is read by a pattern")) };
-    let single = matches!((text, pattern), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
-    let rows = if single { 1 } else { args.number_rows };
+    let rows = rows_of(&args.args, args.number_rows);
     let strings = |value: &ColumnarValue, rows| {
         cast(&value.to_array(rows)?, &DataType::Utf8).map_err(DataFusionError::from)
     };
@@ -72,11 +71,7 @@ pub fn over(
         _ => Ok(None),
     };
     let found = texts.as_string::<i32>().iter().enumerate().map(read).collect::<Result<Int64Array>>()?;
-    let given = give(found)?;
-    match single {
-        true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&given, 0)?)),
-        false => Ok(ColumnarValue::Array(given)),
-    }
+    given(give(found)?, &args.args)
 }
 
 /// What was read so far. What a text doesn't say is nothing, the first month, the first day.
@@ -161,25 +156,6 @@ impl Input<'_> {
         i64::try_from(at).map_err(|_| wrong("too many words"))
     }
 }
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const SHORT_MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const SHORT_DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 fn read(pieces: &[Piece], text: &str) -> Result<i64> {
     let mut input = Input { left: text.chars().peekable() };
@@ -266,11 +242,11 @@ impl Read {
             Key::Fraction(digits) => self.fraction(digits, width(digits as usize), name, input)?,
             Key::MonthName(_) => self.month = Some(set(self.month, input.word(&MONTHS, name)? + 1, name)?),
             Key::MonthShort(_) => {
-                self.month = Some(set(self.month, input.word(&SHORT_MONTHS, name)? + 1, name)?)
+                self.month = Some(set(self.month, input.word(&MONTHS.map(short), name)? + 1, name)?)
             }
             // Which day of the week it is follows from the date.
             Key::DayName(_) => drop(input.word(&DAYS, name)?),
-            Key::DayShort(_) => drop(input.word(&SHORT_DAYS, name)?),
+            Key::DayShort(_) => drop(input.word(&DAYS.map(short), name)?),
             Key::Meridiem(_, dots) => {
                 let words = if dots { ["a.m.", "p.m."] } else { ["am", "pm"] };
                 (self.afternoon, self.twelve) = (input.word(&words, name)? == 1, true);

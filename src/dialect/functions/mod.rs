@@ -16,9 +16,11 @@ pub mod sum;
 mod to_char;
 pub mod zone;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
-use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err};
+use datafusion::logical_expr::ColumnarValue;
 use datafusion::prelude::SessionContext;
 
 /// Makes Postgres's own functions known to a session of a pipeline's zone.
@@ -44,5 +46,18 @@ fn only(types: &[DataType]) -> Result<&DataType> {
     match types {
         [only] => Ok(only),
         _ => Err(wrong("a function of one argument got another number of them")),
+    }
+}
+
+/// How many rows a call has: one where all of its arguments are single values.
+pub fn rows_of(args: &[ColumnarValue], rows: usize) -> usize {
+    if args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { rows }
+}
+
+/// A single value where all arguments are.
+pub fn given(array: ArrayRef, args: &[ColumnarValue]) -> Result<ColumnarValue> {
+    match args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) {
+        true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)),
+        false => Ok(ColumnarValue::Array(array)),
     }
 }

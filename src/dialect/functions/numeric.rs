@@ -9,6 +9,9 @@ use datafusion::logical_expr::{
 
 use super::wrong;
 
+/// Digits that every reader of Parquet holds.
+pub const PUBLISHED: u8 = 38;
+
 /// Its name, as the SQL is reworded to.
 pub const NUMERIC: &str = "starmill any numeric";
 
@@ -20,14 +23,24 @@ pub fn numeric() -> ScalarUDF {
 pub fn exact(value: &Expr, of: &DataType) -> Option<Expr> {
     let digits = match of {
         DataType::Decimal128(..) | DataType::Decimal256(..) => return Some(value.clone()),
-        DataType::Int8 | DataType::Int16 | DataType::UInt8 => 5,
-        DataType::Int32 | DataType::UInt16 => 10,
-        DataType::Int64 | DataType::UInt32 => 19,
-        DataType::UInt64 => 20,
-        DataType::Null => 38,
-        _ => return literal(value),
+        DataType::Null => PUBLISHED,
+        of => match digits_of(of) {
+            Some(digits) => digits,
+            None => return literal(value),
+        },
     };
     Some(cast(value.clone(), DataType::Decimal128(digits, 0)))
+}
+
+/// How many digits an integer may have.
+pub fn digits_of(integer: &DataType) -> Option<u8> {
+    match integer {
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => Some(5),
+        DataType::Int32 | DataType::UInt16 => Some(10),
+        DataType::Int64 | DataType::UInt32 => Some(19),
+        DataType::UInt64 => Some(20),
+        _ => None,
+    }
 }
 
 /// `'1.50'::numeric` has the digits that are written.

@@ -1,6 +1,27 @@
 //! The patterns of `to_char`, `to_date` and `to_timestamp`, as Postgres reads them: the longest keyword first, in the
 //! case that it is written in, and everything else as it stands.
 
+pub const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+pub const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+/// The first letters of such a name.
+pub fn short(name: &'static str) -> &'static str {
+    name.get(..3).unwrap_or(name)
+}
+
 /// How a word is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Case {

@@ -15,11 +15,11 @@ use datafusion::logical_expr::{
 };
 
 use super::digits::{Digits, too_long};
+use super::numeric::{PUBLISHED, digits_of};
 use super::wrong;
 
-/// Digits that Arrow holds, and those that every reader of Parquet does.
-const WIDEST: i64 = 76;
-const PUBLISHED: i64 = 38;
+/// Digits that Arrow holds.
+const WIDEST: u8 = 76;
 
 /// What is computed of some arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -121,12 +121,10 @@ impl Room {
             DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
                 Ok(Room { before: i64::from(*precision) - i64::from(*scale), after: i64::from(*scale) })
             }
-            DataType::Int8 | DataType::UInt8 | DataType::Int16 | DataType::UInt16 => {
-                Ok(Room { before: 5, after: 0 })
-            }
-            DataType::Int32 => Ok(Room { before: 10, after: 0 }),
-            other if other.is_integer() => Ok(Room { before: 20, after: 0 }),
-            other => Err(wrong(format!("{other} is no numeric"))),
+            other => match digits_of(other) {
+                Some(digits) => Ok(Room { before: i64::from(digits), after: 0 }),
+                None => Err(wrong(format!("{other} is no numeric"))),
+            },
         }
     }
 
@@ -158,7 +156,8 @@ impl Room {
     }
 
     /// The numeric that holds it, or as much of it as a numeric can.
-    fn data_type(self, widest: i64, after: i64) -> (u8, i8) {
+    fn data_type(self, widest: u8, after: i64) -> (u8, i8) {
+        let widest = i64::from(widest);
         let before = self.before.clamp(0, widest - after.min(widest / 2));
         let after = after.min(widest - before);
         let narrow = |digits: i64| u8::try_from(digits.clamp(1, widest)).unwrap_or(u8::MAX);

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, IntervalMonthDayNanoArray, PrimitiveArray};
+use arrow::array::{AsArray, IntervalMonthDayNanoArray, PrimitiveArray};
 use arrow::compute::cast_with_options;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalUnit};
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, Timelike};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::convert::{EXACT, micros};
 use super::interval::intervals;
-use super::{wrong, zone};
+use super::{given, rows_of, wrong, zone};
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const SECONDS_A_DAY: f64 = 86_400.0;
@@ -67,18 +67,6 @@ impl ScalarUDFImpl for Scaled {
             }
         }
         given(Arc::new(found.finish()), &args.args)
-    }
-}
-
-fn rows_of(args: &[ColumnarValue], rows: usize) -> usize {
-    if args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { rows }
-}
-
-/// A single value where all arguments are.
-fn given(array: ArrayRef, args: &[ColumnarValue]) -> Result<ColumnarValue> {
-    match args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) {
-        true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)),
-        false => Ok(ColumnarValue::Array(array)),
     }
 }
 

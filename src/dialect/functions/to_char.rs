@@ -8,14 +8,14 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeZone, Timelike};
 use chrono_tz::{OffsetName, Tz};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::convert::micros;
-use super::pattern::{Case, Field, Key, Piece, pieces};
-use super::{wrong, zone};
+use super::pattern::{Case, DAYS, Field, Key, MONTHS, Piece, pieces, short};
+use super::{given, rows_of, wrong, zone};
 
 pub fn to_char(own: Tz) -> ScalarUDF {
     ScalarUDF::new_from_impl(ToChar {
@@ -56,8 +56,7 @@ impl ScalarUDFImpl for ToChar {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [value, pattern] = args.args.as_slice() else { return Err(wrong("to_char takes two arguments")) };
-        let single = matches!((value, pattern), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
-        let rows = if single { 1 } else { args.number_rows };
+        let rows = rows_of(&args.args, args.number_rows);
         let values = value.to_array(rows)?;
         let printed: ArrayRef = match pattern {
             ColumnarValue::Scalar(pattern) => {
@@ -71,10 +70,7 @@ impl ScalarUDFImpl for ToChar {
                 Arc::new(self.printed(&values, |row| patterns[row].as_deref())?)
             }
         };
-        match single {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&printed, 0)?)),
-            false => Ok(ColumnarValue::Array(printed)),
-        }
+        given(printed, &args.args)
     }
 }
 
@@ -132,21 +128,6 @@ struct Moment {
     zone: Option<(i32, Option<String>)>,
 }
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
 
 /// What chrono's count of days, which begins with 0001-01-01, is behind the Julian one.
@@ -228,9 +209,9 @@ impl Moment {
         let micros = local.nanosecond() / 1_000;
         match field.key {
             Key::MonthName(case) => filled(cased(month, case), 9),
-            Key::MonthShort(case) => cased(&month[..3], case),
+            Key::MonthShort(case) => cased(short(month), case),
             Key::DayName(case) => filled(cased(day, case), 9),
-            Key::DayShort(case) => cased(&day[..3], case),
+            Key::DayShort(case) => cased(short(day), case),
             Key::Roman(case) => {
                 let roman = cased(ROMAN[local.month0() as usize % 12], case);
                 if field.bare { roman } else { format!("{roman:<4}") }

@@ -48,3 +48,12 @@ pub(super) fn is_truncated(field: Option<&Expr>) -> bool {
     let Some(Expr::Literal(field, _)) = field else { return true };
     field.try_as_str().flatten().is_none_or(|field| FIELDS.contains(&field.to_ascii_lowercase().as_str()))
 }
+
+/// The first dimension, which alone is answered.
+pub fn is_one(dimension: Option<&Expr>) -> bool {
+    match dimension {
+        Some(Expr::Literal(value, _)) => value.to_string() == "1",
+        Some(Expr::Cast(cast)) => is_one(Some(&cast.expr)),
+        _ => false,
+    }
+}

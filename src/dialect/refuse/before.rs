@@ -198,7 +198,19 @@ fn inexact(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     };
     refused.then(|| {
         let message = format!("{} gives a numeric in Postgres, whose digits are not known here", shown(expr));
-        Refusal::new(message, format!("compute it in doubles: {name}(CAST(x AS double precision))"))
+        let help = match name {
+            "log" => {
+                "compute it in doubles: ln(CAST(x AS double precision)) / ln(CAST(b AS double precision))"
+                    .to_owned()
+            }
+            "power" => {
+                "compute it in doubles: power(CAST(x AS double precision), CAST(y AS double precision))"
+                    .to_owned()
+            }
+            "trunc" => "write how many digits as a number: trunc(x, 2)".to_owned(),
+            name => format!("compute it in doubles: {name}(CAST(x AS double precision))"),
+        };
+        Refusal::new(message, help)
     })
 }
 

@@ -8,9 +8,10 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition,
 };
 
-use super::arguments::{is_abbreviation, is_negative, is_quarter, is_truncated, prints_alike};
+use super::arguments::{is_abbreviation, is_negative, is_one, is_quarter, is_truncated, prints_alike};
 use super::patterns::pattern;
 use super::{Found, Purpose, Refusal, Setting, shown};
+use crate::dialect::exactness::is_regex;
 use crate::dialect::functions::numeric::NUMERIC;
 use crate::dialect::functions::quotient;
 use crate::dialect::rewrite::{is_comparison, is_decimal, is_interval};
@@ -166,9 +167,7 @@ fn of_binary(
             format!("{} shifts a bigint, where Postgres shifts an integer and lets its bits go", shown(expr)),
             "multiply or divide by the power of two",
         ),
-        Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch => {
-            pattern(expr, &binary.right, None)
-        }
+        op if is_regex(op) => pattern(expr, &binary.right, None),
         _ => None,
     }
 }
@@ -364,15 +363,15 @@ fn of_function(
         ),
         "array_to_string" if !of(0).is_some_and(|of| prints_alike(&of)) => refusal(
             format!("{} would print its elements otherwise than in Postgres", shown(expr)),
-            "string_agg of texts: string_agg(CAST(x AS text), ',' ORDER BY y)",
+            "make texts of them first, as they are meant: ARRAY[CASE WHEN x THEN 't' ELSE 'f' END], array_agg(CAST(x AS text) ORDER BY y)",
         ),
         "array_element" if args.get(1).is_some_and(is_negative) => refusal(
             format!("{} counts from the end here, and is NULL in Postgres", shown(expr)),
-            "write x[cardinality(x)] for the last",
+            "count from the first: x[1]",
         ),
         "timezone" if args.first().is_some_and(is_abbreviation) => refusal(
             format!("{} takes an abbreviation, which is one offset all year in Postgres", shown(expr)),
-            "name the place: AT TIME ZONE 'Europe/Berlin'",
+            "for one offset all year AT TIME ZONE 'Etc/GMT-1', an hour east of Greenwich; for a place's clocks AT TIME ZONE 'Europe/Berlin'",
         ),
         "date_trunc" if !is_truncated(args.first()) => refusal(
             format!("{} is to a field that is not answered here", shown(expr)),
@@ -385,7 +384,7 @@ fn of_function(
             ),
             "say which is meant: to_hex is not answered here",
         ),
-        "array_length" => refusal(
+        "array_length" if !is_one(args.get(1)) => refusal(
             "array_length is answered for the first dimension only".to_owned(),
             "write array_length(x, 1), or cardinality(x)",
         ),

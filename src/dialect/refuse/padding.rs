@@ -4,10 +4,11 @@
 use arrow::datatypes::Field;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
-use datafusion::logical_expr::{Case, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{Case, Expr, LogicalPlan};
 
 use super::kinds::{PADDED, VARYING, mark, marked_as};
 use super::{Found, Refusal, shown};
+use crate::dialect::exactness::is_regex;
 use crate::dialect::functions::padded::is_bpchar;
 use crate::dialect::rewrite::is_comparison;
 
@@ -25,7 +26,7 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
             compared(&[&*binary.left, &*binary.right], schema)
         }
-        Expr::BinaryExpr(binary) if is_pattern(binary.op) => {
+        Expr::BinaryExpr(binary) if is_regex(binary.op) => {
             is_padded(&binary.left, schema).then(|| counts(&binary.left, "a pattern", PATTERN_HELP))
         }
         Expr::Like(like) => is_padded(&like.expr, schema).then(|| counts(&like.expr, "LIKE", PATTERN_HELP)),
@@ -167,18 +168,4 @@ fn counts(expr: &Expr, whom: &str, help: &str) -> Refusal {
     let message =
         format!("{column} is a char(n), whose padding counts for {whom} in Postgres and is not here");
     Refusal::new(message, help)
-}
-
-fn is_pattern(op: Operator) -> bool {
-    matches!(
-        op,
-        Operator::RegexMatch
-            | Operator::RegexIMatch
-            | Operator::RegexNotMatch
-            | Operator::RegexNotIMatch
-            | Operator::LikeMatch
-            | Operator::ILikeMatch
-            | Operator::NotLikeMatch
-            | Operator::NotILikeMatch
-    )
 }

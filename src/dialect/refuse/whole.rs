@@ -3,11 +3,11 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::Column;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::{Found, Refusal, shown};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 
 /// Integer divisions of a step by or of such a number.
 pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
