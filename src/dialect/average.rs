@@ -73,9 +73,9 @@ fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
         _ => return Ok(Part::Whole(call.clone())),
     };
     let ("avg" | "mean", [arg]) = of else { return Ok(Part::Whole(call.clone())) };
-    // Over frames that move, the engine takes off what leaves, and a large value takes the small ones along.
-    let in_frame = matches!(bare, Expr::WindowFunction(_)) && arg.get_type(input)?.is_floating();
-    let double = in_frame.then(|| cast(arg.clone(), DataType::Float64));
+    // Doubles are added up one after the other, as in Postgres. Over frames that move, the engine would take off what
+    // leaves, and a large value takes the small ones along.
+    let double = arg.get_type(input)?.is_floating().then(|| cast(arg.clone(), DataType::Float64));
     let Some(summed) = summed(arg, input)?.or(double) else { return Ok(Part::Whole(call.clone())) };
     let sum = with(&bare, Arc::new(sum::sum()), summed).alias(format!(" sum {at}"));
     let count = with(&bare, count_udaf(), arg.clone()).alias(format!(" count {at}"));

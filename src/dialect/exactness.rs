@@ -7,12 +7,23 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
 
-use super::functions::{arithmetic, convert, interval, zone};
+use super::functions::{arithmetic, convert, interval, print, zone};
+use super::guards;
 use super::rewrite::{call, is_arithmetic, is_comparison, is_interval};
 
 /// Arithmetic that never wraps, casts that round, and local times in the pipeline's zone.
 pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
+        Expr::BinaryExpr(BinaryExpr { op: Operator::And | Operator::Or, .. }) => {
+            Ok(guards::guarded(expr, schema))
+        }
+        Expr::Case(case) => {
+            let results =
+                case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
+            let is_condition =
+                results.filter_map(|of| of.get_type(schema).ok()).any(|of| of == DataType::Boolean);
+            Ok(guards::case_of_conditions(case, is_condition, schema))
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (of_left, of_right) = (left.get_type(schema)?, right.get_type(schema)?);
             let numbers = of_left.is_numeric() && of_right.is_numeric();
@@ -60,6 +71,9 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::Cast(Cast { expr, field }) => {
             let (from, to) = (expr.get_type(schema)?, field.data_type().clone());
+            if to == DataType::Utf8 && print::prints(&from) {
+                return Ok(Transformed::yes(print::text(*expr)));
+            }
             let function = match (&from, &to) {
                 (DataType::Timestamp(_, None) | DataType::Date32, DataType::Timestamp(_, Some(_))) => {
                     Some(convert::to_instant(&to))
@@ -67,6 +81,10 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)) => {
                     Some(convert::to_local(&to))
                 }
+                (
+                    DataType::Decimal128(..) | DataType::Decimal256(..),
+                    DataType::Float64 | DataType::Float32,
+                ) => Some(convert::to_double(&to)),
                 (from, to) if from.is_floating() && to.is_integer() => Some(convert::to_integer(to)),
                 (from, DataType::Decimal128(..)) if from.is_floating() => Some(convert::to_numeric(&to)),
                 // A quotient rounds, too.
@@ -96,6 +114,10 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 [only] => only.get_type(schema)?.is_floating(),
                 _ => false,
             };
+            if CONCATENATES.contains(&function.func.name()) {
+                function.args = function.args.into_iter().map(|arg| lettered(arg, schema)).collect();
+                return Ok(Transformed::yes(Expr::ScalarFunction(function)));
+            }
             match function.func.name() {
                 "round" if double => Ok(call(arithmetic::round_double(), function.args)),
                 name if arithmetic::MAY_BE_INFINITE.contains(&name) => {
@@ -106,6 +128,21 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
         }
         other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Functions that print a boolean by its letter.
+const CONCATENATES: [&str; 3] = ["concat", "concat_ws", "format"];
+
+/// A boolean among texts that are put together: t or f.
+fn lettered(arg: Expr, schema: &DFSchema) -> Expr {
+    let bare = match &arg {
+        Expr::Cast(cast) => &cast.expr,
+        other => other,
+    };
+    match bare.get_type(schema) {
+        Ok(DataType::Boolean) => print::letter(bare.clone()),
+        _ => arg,
     }
 }
 

@@ -2,8 +2,8 @@
 //! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg,
-    FunctionArgExpr, FunctionArguments, ObjectNamePart, Value, ValueWithSpan,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
+    FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Value, ValueWithSpan,
 };
 
 /// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
@@ -113,6 +113,43 @@ pub fn is_text(data_type: &DataType) -> bool {
     name.to_string().eq_ignore_ascii_case("varchar")
 }
 
+/// How long a text may be that is cast to a varchar; what is longer is cut.
+pub fn varying(data_type: &DataType) -> Option<u64> {
+    match data_type {
+        DataType::CharacterVarying(Some(length))
+        | DataType::CharVarying(Some(length))
+        | DataType::Varchar(Some(length)) => match length {
+            CharacterLength::IntegerLength { length, .. } => Some(*length),
+            CharacterLength::Max => None,
+        },
+        _ => None,
+    }
+}
+
+/// `x LIKE ANY (ARRAY['a%', 'b%'])` as conditions of which one is enough.
+pub fn like_any(expr: &Expr) -> Option<Expr> {
+    let patterns = |pattern: &Expr| match pattern {
+        Expr::Tuple(all) => Some(all.clone()),
+        Expr::Nested(inner) => elements(inner).or_else(|| Some(vec![inner.as_ref().clone()])),
+        other => elements(other),
+    };
+    let all = match expr {
+        Expr::Like { any: true, pattern, .. } | Expr::ILike { any: true, pattern, .. } => patterns(pattern)?,
+        _ => return None,
+    };
+    let one = |pattern: Expr| {
+        let mut like = expr.clone();
+        if let Expr::Like { any, pattern: of, .. } | Expr::ILike { any, pattern: of, .. } = &mut like {
+            *any = false;
+            **of = pattern;
+        }
+        like
+    };
+    let or =
+        |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::Or, right: Box::new(right) };
+    Some(Expr::Nested(Box::new(all.into_iter().map(one).reduce(or)?)))
+}
+
 /// Blanks at the end of a `char(n)` of any length are none, and it travels without them.
 pub fn is_padded(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Custom(name, arguments)
@@ -137,6 +174,13 @@ pub fn renamed(expr: &mut Expr) {
     let called = name.value.to_ascii_lowercase();
     if let Some((_, known)) = RENAMED.iter().find(|(there, _)| *there == called) {
         name.value = (*known).to_owned();
+        return;
+    }
+    // `date_part` gives a double, where EXTRACT gives a numeric.
+    if called == "date_part" {
+        let part = Box::new(expr.clone());
+        let data_type = DataType::DoublePrecision;
+        *expr = Expr::Cast { kind: CastKind::Cast, expr: part, data_type, array: false, format: None };
         return;
     }
     let FunctionArguments::List(list) = &function.args else { return };

@@ -9,15 +9,23 @@
 mod average;
 pub mod distinct;
 mod exactness;
+mod first_rows;
 pub mod functions;
+mod grammar;
+pub mod guards;
+pub mod lateral;
 mod lists;
 mod numerics;
 pub mod planner;
 pub mod refuse;
 pub mod reword;
 pub mod rewrite;
+mod rows;
+mod sets;
 pub mod table;
 pub mod told;
+mod unions;
 pub mod words;
+mod written;
 
 pub use refuse::{Finding, Purpose};

@@ -6,7 +6,7 @@ use datafusion::functions::math::expr_fn;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
 
-use super::functions::numeric::PUBLISHED;
+use super::functions::numeric::{PUBLISHED, digits_of};
 use super::functions::{cut, quotient};
 use super::rewrite::is_decimal;
 
@@ -23,10 +23,36 @@ pub fn operation(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> 
         Operator::Plus | Operator::Minus | Operator::Multiply => is_open(left) || is_open(right),
         _ => false,
     };
+    // Integers here that are numerics there are not cut.
+    let whole = op == Operator::Divide && !divides && (gives_numeric(left) || gives_numeric(right));
+    if whole {
+        let numeric = |side: &Expr, of: &DataType| {
+            cast(side.clone(), DataType::Decimal128(digits_of(of).unwrap_or(PUBLISHED), 0))
+        };
+        let (left, right) = (numeric(left, &of_left), numeric(right, &of_right));
+        return Some(quotient::binary(left, op, right, &|side| is_known(side, schema)));
+    }
     divides.then(|| {
         let (left, right) = (written_out(left, &of_left), written_out(right, &of_right));
         quotient::binary(left, op, right, &|side| is_known(side, schema))
     })
+}
+
+/// Whether an integer is a numeric in Postgres: a field of a time, or arithmetic with one.
+pub fn gives_numeric(value: &Expr) -> bool {
+    match value {
+        Expr::ScalarFunction(function) => match function.func.name() {
+            "date_part" | "extract" | "starmill extract" => true,
+            "coalesce" | "nullif" | "greatest" | "least" | "abs" => {
+                function.args.iter().any(|arg| gives_numeric(arg))
+            }
+            _ => false,
+        },
+        Expr::BinaryExpr(binary) => gives_numeric(&binary.left) || gives_numeric(&binary.right),
+        Expr::Negative(inner) => gives_numeric(inner),
+        Expr::Alias(alias) => gives_numeric(&alias.expr),
+        _ => false,
+    }
 }
 
 /// `1e2`, whose scale is below zero, as 100.

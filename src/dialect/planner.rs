@@ -1,12 +1,18 @@
-//! Operators that the engine does not plan, as they are met while a query is planned: intervals times and over numbers.
+//! Operators that the engine does not plan, or plans otherwise, as they are met while a query is planned: intervals times
+//! and over numbers, what is asked of json and of arrays.
 
-use datafusion::common::{DFSchema, Result};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use chrono_tz::Tz;
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::functions::scaled;
+use super::functions::arrays::{CONTAINS, OVERLAPS, SLICE};
+use super::functions::{array_text, json, named, scaled};
 use super::rewrite::is_interval;
 
 #[derive(Debug)]
@@ -14,13 +20,24 @@ pub struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        if let Some((name, turned)) = asked(&expr.op, &left, &right)
+            && let Some(function) = named(name, Tz::UTC)
+        {
+            let args = if turned { vec![expr.right, expr.left] } else { vec![expr.left, expr.right] };
+            let call = ScalarFunction::new_udf(function, args);
+            return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
+        }
+        let expr = match compared(expr, &left, &right) {
+            Ok(planned) => return Ok(PlannerResult::Planned(planned)),
+            Err(expr) => expr,
+        };
         let op = match expr.op {
             BinaryOperator::Multiply => Operator::Multiply,
             BinaryOperator::Divide => Operator::Divide,
             _ => return Ok(PlannerResult::Original(expr)),
-        };
-        let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
-            return Ok(PlannerResult::Original(expr));
         };
         let args = match (is_interval(&left), is_interval(&right)) {
             (true, false) if right.is_numeric() => vec![expr.left, expr.right],
@@ -29,5 +46,61 @@ impl ExprPlanner for Operators {
         };
         let scaled = ScalarFunction::new_udf(scaled::scaled(op), args);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(scaled)))
+    }
+
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let is_array = matches!(expr.expr.get_type(schema), Ok(DataType::List(_)));
+        match (expr.field_access, is_array, named(SLICE, Tz::UTC)) {
+            (GetFieldAccess::ListRange { start, stop, .. }, true, Some(slice)) => {
+                let call = ScalarFunction::new_udf(slice, vec![expr.expr, *start, *stop]);
+                Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+            }
+            (field_access, ..) => {
+                Ok(PlannerResult::Original(RawFieldAccessExpr { expr: expr.expr, field_access }))
+            }
+        }
+    }
+}
+
+/// The function that asks something of json or of an array, and whether its sides are turned.
+fn asked(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'static str, bool)> {
+    let arrays = [left, right].into_iter().any(|of| matches!(of, DataType::List(_)));
+    match op {
+        BinaryOperator::AtArrow if arrays => Some((CONTAINS, false)),
+        BinaryOperator::ArrowAt if arrays => Some((CONTAINS, true)),
+        BinaryOperator::PGOverlap if arrays => Some((OVERLAPS, false)),
+        op => json::operator(op),
+    }
+}
+
+/// Comparisons of json by what it is worth, and of an array with one that is written as a text.
+fn compared(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> Result<Expr, RawBinaryExpr> {
+    let op = match expr.op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        _ => return Err(expr),
+    };
+    let is_json = |side: &Expr| matches!(side, Expr::ScalarFunction(of) if json::gives_json(of.func.name()));
+    if (is_json(&expr.left) || is_json(&expr.right))
+        && let Some(function) = named(json::COMPARED, Tz::UTC)
+    {
+        let side =
+            |side: Expr| Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&function), vec![side]));
+        return Ok(binary_expr(side(expr.left), op, side(expr.right)));
+    }
+    let as_array = |side: &Expr, of: &DataType| match (side, of) {
+        (Expr::Literal(ScalarValue::Utf8(Some(_)), _), DataType::List(element)) => {
+            Some(array_text::read(side.clone(), element.data_type().clone()))
+        }
+        _ => None,
+    };
+    match (as_array(&expr.left, right), as_array(&expr.right, left)) {
+        (Some(array), _) => Ok(binary_expr(array, op, expr.right)),
+        (_, Some(array)) => Ok(binary_expr(expr.left, op, array)),
+        _ => Err(expr),
     }
 }

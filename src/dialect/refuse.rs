@@ -10,7 +10,9 @@ mod expressions;
 pub mod kinds;
 mod padding;
 mod patterns;
+mod scales;
 mod subqueries;
+mod trace;
 mod whole;
 
 pub use arguments::is_one;
@@ -73,6 +75,7 @@ pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting<
     let _ = written.apply_with_subqueries(|node| {
         before::node(node, &mut found);
         whole::node(node, &mut found);
+        scales::node(node, &mut found);
         let mut refused = |expr: &Expr, schema: &DFSchema| {
             before::expression(expr, schema).into_iter().chain(before::unknown(expr, setting.allow)).collect()
         };
@@ -125,19 +128,33 @@ fn walk(
         let own = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
         schema.merge(&own);
     }
-    node.apply_expressions(|expr| {
-        expr.apply(|expr| {
-            for refusal in see(expr, &schema) {
-                found.add(expr, refusal);
-            }
+    node.apply_expressions(|expr| walk_expression(expr, &schema, see, found))
+}
+
+fn walk_expression(
+    expr: &Expr,
+    schema: &DFSchema,
+    see: &mut dyn FnMut(&Expr, &DFSchema) -> Vec<Refusal>,
+    found: &mut Found,
+) -> Result<TreeNodeRecursion> {
+    expr.apply(|expr| {
+        for refusal in see(expr, schema) {
+            found.add(expr, refusal);
+        }
+        match expr {
             // A text's own bytes are what these take.
-            Ok(match expr {
-                Expr::ScalarFunction(function) if TAKES_BYTES.contains(&function.func.name()) => {
-                    TreeNodeRecursion::Jump
+            Expr::ScalarFunction(function) if TAKES_BYTES.contains(&function.func.name()) => {
+                for arg in &function.args {
+                    let text = match arg {
+                        Expr::Cast(cast) if !cast.field.data_type().is_string() => &cast.expr,
+                        other => other,
+                    };
+                    walk_expression(text, schema, see, found)?;
                 }
-                _ => TreeNodeRecursion::Continue,
-            })
-        })
+                Ok(TreeNodeRecursion::Jump)
+            }
+            _ => Ok(TreeNodeRecursion::Continue),
+        }
     })
 }
 

@@ -1,24 +1,31 @@
 //! Says a query in words that the engine plans with Postgres's meaning, before it is planned.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, LimitClause, ObjectName, ObjectNamePart, Query, Spanned as _, TableAlias, TableAliasColumnDef,
-    TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
+    Ident, JoinConstraint, JoinOperator, LimitClause, ObjectName, ObjectNamePart, Query, Select,
+    Spanned as _, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::numeric::NUMERIC;
 use super::functions::padded::BPCHAR;
-use super::lists::{as_in_list, as_like, is_bare_numeric, is_padded, is_text, renamed, with_backslash};
+use super::functions::truncate::DIGITS;
+use super::lists::{
+    as_in_list, as_like, is_bare_numeric, is_padded, is_text, like_any, renamed, varying, with_backslash,
+};
 use super::words::folded;
+use super::{grammar, rows, sets, written};
 
 /// Says a query in words that the engine plans with Postgres's meaning: `x AT TIME ZONE z` is Postgres's
 /// own `timezone(z, x)`, where the engine would only show the instant in another zone; and a coalesce in a
 /// coalesce is one, where the engine would write every argument twice, and twice again.
 pub fn reworded(query: &mut Query) {
-    struct Reworded;
+    struct Reworded {
+        bare: BTreeSet<String>,
+    }
     impl VisitorMut for Reworded {
         type Break = ();
 
@@ -27,24 +34,63 @@ pub fn reworded(query: &mut Query) {
             ControlFlow::Continue(())
         }
 
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            grammar::windows(select);
+            for condition in conditions(select) {
+                grammar::distinct_from(condition);
+                rows::keeping_rows(condition);
+            }
+            rows::values(select);
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            sets::in_select(select);
+            ControlFlow::Continue(())
+        }
+
         fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-            name_series(factor);
+            sets::in_from(factor, &self.bare);
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            grammar::distinct_from(expr);
             ControlFlow::Continue(())
         }
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            sets::array_of(expr);
+            sets::array_written_out(expr);
+            grammar::row_is_null(expr);
+            written::interval(expr);
+            written::array(expr);
+            written::json(expr);
+            written::arguments_by_name(expr);
             flatten_coalesce(expr);
             with_backslash(expr);
             renamed(expr);
-            if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)) {
+            if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)).or_else(|| like_any(expr)) {
                 *expr = said;
             }
+            rows::anywhere(expr);
             plain_operator(expr);
             if let Expr::AtTimeZone { timestamp, time_zone } = expr {
                 *expr = call("timezone", timestamp.span(), &[time_zone, timestamp]);
             }
             if let Expr::Cast { expr: inner, data_type, .. } = expr {
-                if is_text(data_type) {
+                grammar::float(data_type);
+                if let Some(length) = varying(data_type) {
+                    *data_type = DataType::Text;
+                    let span = inner.span();
+                    let length = Expr::value(Value::Number(length.to_string(), false));
+                    *expr = call("left", span, &[&expr.clone(), &length]);
+                } else if let DataType::Timestamp(digits @ Some(_), _) = data_type {
+                    let digits = digits.take().unwrap_or(6).to_string();
+                    let span = inner.span();
+                    let digits = Expr::value(Value::Number(digits, false));
+                    *expr = call(DIGITS, span, &[&expr.clone(), &digits]);
+                } else if is_text(data_type) {
                     *data_type = DataType::Text;
                 } else if is_bare_numeric(data_type) {
                     let span = inner.span();
@@ -58,7 +104,8 @@ pub fn reworded(query: &mut Query) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(query, &mut Reworded);
+    let bare = sets::bare_names(query);
+    let _ = VisitMut::visit(query, &mut Reworded { bare });
 }
 
 /// `FETCH FIRST n ROWS ONLY` as `LIMIT n`.
@@ -98,27 +145,21 @@ pub fn is_by_bytes(collation: &ObjectName) -> bool {
     name.is_some_and(|name| ["C", "POSIX", "ucs_basic"].contains(&name.value.as_str()))
 }
 
-/// The column of a series has the series's own name: `generate_series(1, 9) AS g` is `g (g)`.
-fn name_series(factor: &mut TableFactor) {
-    let TableFactor::Table { name, args: Some(_), alias, .. } = factor else { return };
-    let [ObjectNamePart::Identifier(called)] = name.0.as_slice() else { return };
-    if folded(called) != "generate_series" {
-        return;
-    }
-    let column = |name: Ident| TableAliasColumnDef { name, data_type: None };
-    match alias {
-        Some(alias) if alias.columns.is_empty() => alias.columns.push(column(alias.name.clone())),
-        Some(_) => {}
-        None => {
-            let name = Ident::with_span(called.span, "generate_series");
-            let columns = vec![column(name.clone())];
-            *alias = Some(TableAlias { explicit: true, name, columns, at: None });
+/// The conditions by which a SELECT keeps rows.
+fn conditions(select: &mut Select) -> Vec<&mut Expr> {
+    let mut found: Vec<&mut Expr> = select.selection.iter_mut().chain(&mut select.having).collect();
+    for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+        if let JoinOperator::Join(JoinConstraint::On(on)) | JoinOperator::Inner(JoinConstraint::On(on)) =
+            &mut join.join_operator
+        {
+            found.push(on);
         }
     }
+    found
 }
 
 /// A call of a function by its bare name.
-fn call(name: &str, span: Span, args: &[&Expr]) -> Expr {
+pub fn call(name: &str, span: Span, args: &[&Expr]) -> Expr {
     let unnamed = |expr: &&Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr((*expr).clone()));
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, name))]),

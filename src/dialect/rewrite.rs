@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
 use datafusion::functions_nested::remove::array_remove_all_udf;
@@ -16,14 +16,14 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, cast, lit,
+    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, cast, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::padded::is_bpchar;
-use super::functions::{interval, numeric, quotient};
+use super::functions::{interval, numeric, print, quotient};
 use super::refuse::is_one;
-use super::{average, exactness, numerics};
+use super::{average, exactness, numerics, unions};
 
 /// What runs before the types are settled.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Exactness;
 
 impl AnalyzerRule for Meaning {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &meaning, &average::as_quotients)
+        over_expressions(plan, &meaning, &|node| unions::as_one_type(average::as_quotients(node)?))
     }
 
     fn name(&self) -> &str {
@@ -50,6 +50,24 @@ impl AnalyzerRule for Exactness {
 
     fn name(&self) -> &str {
         "postgres_exactness"
+    }
+}
+
+/// What a query gives, in types that a table can have: intervals as their texts, and a NULL of no type as a text.
+pub fn publishable(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let fields = plan.schema().iter();
+    let columns = fields.map(|(qualifier, field)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match field.data_type() {
+            of if is_interval(of) => print::text(column).alias_qualified(qualifier.cloned(), field.name()),
+            DataType::Null => cast(column, DataType::Utf8).alias_qualified(qualifier.cloned(), field.name()),
+            _ => column,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    match columns.iter().all(|column| matches!(column, Expr::Column(_))) {
+        true => Ok(plan),
+        false => LogicalPlanBuilder::from(plan).project(columns)?.build(),
     }
 }
 
@@ -134,7 +152,23 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
             };
             if op == Operator::Minus && is_timestamp(&of_left) && is_timestamp(&of_right) {
-                return Ok(call(interval::difference(), vec![*left, *right]));
+                let sides = [&*left, &*right];
+                let (left, right) = match instant_among(sides.into_iter(), schema) {
+                    Some(instant) => {
+                        (as_instant(*left, &instant, schema), as_instant(*right, &instant, schema))
+                    }
+                    None => (*left, *right),
+                };
+                return Ok(call(interval::difference(), vec![left, right]));
+            }
+            // A day beside a time is the time at which it begins.
+            if op == Operator::Minus && is_timestamp(&of_left) && of_right == DataType::Date32 {
+                let right = cast(*right, of_left);
+                return Ok(call(interval::difference(), vec![*left, right]));
+            }
+            if op == Operator::Minus && of_left == DataType::Date32 && is_timestamp(&of_right) {
+                let left = cast(*left, of_right);
+                return Ok(call(interval::difference(), vec![left, *right]));
             }
             // A day ± an interval is a local time.
             if matches!(op, Operator::Plus | Operator::Minus)
@@ -300,10 +334,45 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 None => Ok(Transformed::no(Expr::ScalarFunction(function))),
             }
         }
+        // Only a double can be rounded without a number of digits, besides a numeric.
+        Expr::ScalarFunction(mut function)
+            if function.func.name() == "round"
+                && function.args.len() == 1
+                && function.args[0].get_type(schema).is_ok_and(|of| of.is_integer()) =>
+        {
+            function.args = function.args.into_iter().map(|arg| cast(arg, DataType::Float64)).collect();
+            Ok(Transformed::yes(Expr::ScalarFunction(function)))
+        }
         Expr::ScalarFunction(function) if function.func.name() == "round" => {
             match numerics::round(&function.args, schema) {
                 Some(rounded) => Ok(Transformed::yes(rounded)),
                 None => Ok(Transformed::no(Expr::ScalarFunction(function))),
+            }
+        }
+        // What is rounded up may have one digit more.
+        Expr::ScalarFunction(mut function) if ["ceil", "floor"].contains(&function.func.name()) => {
+            let Some(Ok(DataType::Decimal128(precision @ ..38, scale))) =
+                function.args.first().map(|arg| arg.get_type(schema))
+            else {
+                return Ok(Transformed::no(Expr::ScalarFunction(function)));
+            };
+            let wider = DataType::Decimal128(precision + 1, scale);
+            function.args = function.args.into_iter().map(|arg| cast(arg, wider.clone())).collect();
+            Ok(Transformed::yes(Expr::ScalarFunction(function)))
+        }
+        // `1e2` is 100.
+        Expr::Literal(ScalarValue::Decimal128(Some(value), precision, scale @ ..0), metadata) => {
+            let digits = precision.saturating_add(scale.unsigned_abs());
+            match 10_i128.checked_pow(u32::from(scale.unsigned_abs())).and_then(|ten| value.checked_mul(ten))
+            {
+                Some(value) if digits <= 38 => {
+                    let whole = ScalarValue::Decimal128(Some(value), digits, 0);
+                    Ok(Transformed::yes(Expr::Literal(whole, metadata)))
+                }
+                _ => {
+                    let literal = ScalarValue::Decimal128(Some(value), precision, scale);
+                    Ok(Transformed::no(Expr::Literal(literal, metadata)))
+                }
             }
         }
         Expr::ScalarFunction(function) if ["date_part", "extract"].contains(&function.func.name()) => {

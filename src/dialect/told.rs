@@ -8,26 +8,14 @@ use super::table;
 use crate::name::nearest;
 
 /// What the engine lacks, and what says the same here.
-const INSTEAD: [(&str, &str); 16] = [
+const INSTEAD: [(&str, &str); 7] = [
     ("div", "write trunc(a / b) over doubles, or a / b over integers"),
-    ("format", "join texts with ||"),
     ("to_number", "cast the text: CAST(x AS numeric(12, 2))"),
-    (
-        "percentile_disc",
-        "number the rows with row_number() and count(*) OVER (…), and keep the one in the middle",
-    ),
-    ("mode", "count the values in a subquery, and keep the first by the count and the value"),
-    ("jsonb_array_elements", "extract the elements in a view of the source"),
-    ("jsonb_object_keys", "extract the keys in a view of the source"),
     ("json_agg", "build it where the star is read"),
     ("jsonb_agg", "build it where the star is read"),
-    ("quote_literal", "join the quotes on: '''' || x || ''''"),
-    ("justify_days", "count months and days apart with extract"),
-    ("justify_hours", "count days and hours apart with extract"),
-    ("make_interval", "multiply: n * INTERVAL '1 day'"),
     ("gen_random_uuid", "a star is the same in every run: give a key with `surrogate`"),
     ("pg_typeof", "cast to the type that is meant"),
-    ("string_to_table", "write unnest(string_to_array(x, ',')) in a subquery's SELECT"),
+    ("width_bucket", "write CASE WHEN x < 10 THEN 1 WHEN x < 20 THEN 2 … END"),
 ];
 
 static FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -61,7 +49,7 @@ pub fn told(engine: &str) -> Told {
     if let Some(name) = engine.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next()) {
         let known = INSTEAD.iter().find(|(known, _)| *known == name).map(|(_, help)| (*help).to_owned());
         let near = || {
-            let known = table::LINES.iter().filter(|line| !matches!(line.answer, table::Answer::Refused(_)));
+            let known = table::lines().filter(|line| !matches!(line.answer, table::Answer::Refused(_)));
             nearest(name, known.map(|line| line.written)).map(|near| format!("did you mean `{near}`?"))
         };
         return Told { message: format!("there is no function `{name}` here"), help: known.or_else(near) };
@@ -82,7 +70,7 @@ const UNPLANNED: [(&str, &str, &str); 5] = [
     (
         "OuterReferenceColumn",
         "this subquery reads the row around it in a way that cannot be planned here",
-        "join instead of LATERAL with LIMIT: number the rows with row_number() OVER (PARTITION BY … ORDER BY …) in a subquery, and join the first of them",
+        "compare by =, or join: number the rows with row_number() OVER (PARTITION BY … ORDER BY …) in a subquery of FROM, and join those that are wanted",
     ),
     (
         "logical expression InSubquery",

@@ -4,14 +4,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CharacterLength, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
-    ObjectNamePart, Query, Select, SetExpr, Spanned as _, TableFactor, UnaryOperator, Value, Visit, Visitor,
+    BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectNamePart, Query, Select,
+    SetExpr, Spanned as _, TableFactor, UnaryOperator, Value, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::from_text::unreadable;
-use super::lists::as_in_list;
 use super::refuse::Purpose;
 use super::reword::{is_by_bytes, is_plain};
 
@@ -239,6 +238,15 @@ impl Visitor for Refusals {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } =
+            factor
+        {
+            self.refuse(
+                factor.span(),
+                "TABLESAMPLE keeps other rows in every run",
+                "keep rows by a condition of their own: WHERE order_id % 100 = 0",
+            );
+        }
         if let TableFactor::Table { name, args: Some(_), .. } = factor
             && let [ObjectNamePart::Identifier(word)] = name.0.as_slice()
             && folded(word) == "only"
@@ -254,21 +262,6 @@ impl Visitor for Refusals {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::AnyOp { .. } | Expr::AllOp { .. } if as_in_list(expr).is_some() => {}
-            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }
-                if matches!(right.as_ref(), Expr::Subquery(_)) =>
-            {
-                self.refuse(
-                    expr.span(),
-                    "ANY and ALL over a subquery are answered wrongly by the engine",
-                    "use IN, EXISTS, or compare with a min or max",
-                );
-            }
-            Expr::AnyOp { .. } | Expr::AllOp { .. } => self.refuse(
-                expr.span(),
-                "ANY and ALL over an array take NULL for false here",
-                "list the values: x IN (1, 2) or x = ANY (ARRAY[1, 2]); or unnest the array in a FROM",
-            ),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner }
                 if matches!(inner.as_ref(), Expr::BinaryOp { op: BinaryOperator::PGExp, .. }) =>
             {
@@ -278,12 +271,6 @@ impl Visitor for Refusals {
                     "write the parentheses: (-a) ^ b",
                 )
             }
-            Expr::BinaryOp { op: BinaryOperator::HashLongArrow | BinaryOperator::HashArrow, .. } => self
-                .refuse(
-                    expr.span(),
-                    "#> and #>> give NULL for every row here",
-                    "write the path step by step: x->'address'->>'city'",
-                ),
             Expr::Value(value) if matches!(value.value, Value::HexStringLiteral(_)) => self.refuse(
                 expr.span(),
                 "x'…' is bytes to the engine, and bits to Postgres",
@@ -327,9 +314,6 @@ fn is_quoted(expr: &Expr) -> bool {
 
 fn has_length(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Varchar(length) | DataType::CharacterVarying(length) => {
-            matches!(length, Some(CharacterLength::IntegerLength { .. }))
-        }
         // Of no stated length it is one character long.
         DataType::Char(_) | DataType::Character(_) => true,
         _ => false,

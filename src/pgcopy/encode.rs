@@ -24,8 +24,46 @@ pub fn postgres_type(data_type: &DataType) -> Option<String> {
         DataType::Time64(TimeUnit::Microsecond) => "time without time zone".to_owned(),
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp without time zone".to_owned(),
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamp with time zone".to_owned(),
+        DataType::List(element) if !matches!(element.data_type(), DataType::List(_)) => {
+            format!("{}[]", postgres_type(element.data_type())?)
+        }
         _ => return None,
     })
+}
+
+/// The number by which Postgres knows the type of an array's elements.
+fn type_oid(data_type: &DataType) -> Option<u32> {
+    Some(match data_type {
+        DataType::Boolean => 16,
+        DataType::Binary => 17,
+        DataType::Int64 => 20,
+        DataType::Int16 => 21,
+        DataType::Int32 => 23,
+        DataType::Utf8 => 25,
+        DataType::Float32 => 700,
+        DataType::Float64 => 701,
+        DataType::Date32 => 1082,
+        DataType::Time64(_) => 1083,
+        DataType::Timestamp(_, None) => 1114,
+        DataType::Timestamp(_, Some(_)) => 1184,
+        DataType::Decimal128(..) => 1700,
+        _ => return None,
+    })
+}
+
+/// An array of one dimension, counted from 1; one without elements has none.
+fn array(elements: &dyn Array, out: &mut Vec<u8>) -> bool {
+    let (Some(oid), Ok(length)) = (type_oid(elements.data_type()), i32::try_from(elements.len())) else {
+        return false;
+    };
+    put(out, i32::from(length > 0).to_be_bytes());
+    put(out, i32::from(elements.null_count() > 0).to_be_bytes());
+    put(out, oid.to_be_bytes());
+    if length > 0 {
+        put(out, length.to_be_bytes());
+        put(out, 1_i32.to_be_bytes());
+    }
+    (0..elements.len()).all(|at| field(elements, at, out).is_some())
 }
 
 /// COPY's header.
@@ -46,21 +84,29 @@ pub fn rows(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), String> {
     for row in 0..batch.num_rows() {
         out.extend_from_slice(&fields.to_be_bytes());
         for (index, column) in batch.columns().iter().enumerate() {
-            if column.is_null(row) {
-                out.extend_from_slice(&(-1_i32).to_be_bytes());
-                continue;
-            }
-            let start = out.len();
-            out.extend_from_slice(&[0; 4]);
-            if !value(column.as_ref(), row, out) {
+            field(column.as_ref(), row, out).ok_or_else(|| {
                 let name = batch.schema().field(index).name().clone();
-                return Err(format!("column {name}: a value is outside what Postgres holds"));
-            }
-            let length = i32::try_from(out.len() - start - 4).map_err(|_| "a value above 2 GB".to_owned())?;
-            out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+                format!("column {name}: a value is outside what Postgres holds")
+            })?;
         }
     }
     Ok(())
+}
+
+/// A value with its length before it; none where Postgres does not hold it.
+fn field(column: &dyn Array, row: usize, out: &mut Vec<u8>) -> Option<()> {
+    if column.is_null(row) {
+        out.extend_from_slice(&(-1_i32).to_be_bytes());
+        return Some(());
+    }
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    if !value(column, row, out) {
+        return None;
+    }
+    let length = i32::try_from(out.len() - start - 4).ok()?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Some(())
 }
 
 fn value(column: &dyn Array, row: usize, out: &mut Vec<u8>) -> bool {
@@ -88,6 +134,7 @@ fn value(column: &dyn Array, row: usize, out: &mut Vec<u8>) -> bool {
             let micros = micros.checked_sub(EPOCH_MICROS);
             return micros.map(|micros| put(out, micros.to_be_bytes())).is_some();
         }
+        DataType::List(_) => return array(column.as_list::<i32>().value(row).as_ref(), out),
         _ => return false,
     }
     true

@@ -90,7 +90,7 @@ impl SelectSql {
         let mut statements = statements.into_iter();
         let (query, more) = (statements.next(), statements.next());
         match (query, more) {
-            (Some(Statement::Query(mut query)), None) => {
+            (Some(Statement::Query(query)), None) => {
                 if let Some(span) = words::too_long(&query) {
                     let span = span_of(&document, text, offset, span);
                     let message = "this expression chains more than 400 operators";
@@ -98,7 +98,6 @@ impl SelectSql {
                     return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
                 }
                 let refused = words::refusals(&query, purpose);
-                reword::reworded(&mut query);
                 let sql = SelectSql { document, query, offset };
                 let diagnostic = |(span, refused): (Span, words::Refusal)| {
                     Diagnostic::error(refused.message).at(&sql.document, sql.place(span)).help(refused.help)
@@ -133,14 +132,16 @@ impl SelectSql {
         found
     }
 
-    /// The query with every table name replaced by what `resolve` says.
+    /// The query for the engine: every table name replaced by what `resolve` says, and said in words that it plans with
+    /// Postgres's meaning.
     pub fn rewritten(&self, resolve: &mut dyn FnMut(&Relation) -> Option<Target>) -> Statement {
         let mut query = self.query.clone();
         self.visit_relations(&mut query, resolve);
+        reword::reworded(&mut query);
         Statement::Query(query)
     }
 
-    /// The same, and in a table's place what is seen of it.
+    /// The query for Postgres, as it was written, and in a table's place what is seen of it.
     pub fn filtered(
         &self,
         seen: &dyn Fn(&[String]) -> Option<String>,

@@ -188,7 +188,7 @@ impl Builder {
         let session = self.session(star, effort)?;
         let statement = design.statement.clone();
         let statement = statement.ok_or_else(|| Error::new(ErrorKind::Bug, "a model without SQL"))?;
-        let plan = session.plan(statement).await.map_err(Failure::Engine)?;
+        let plan = session.plan_model(statement).await.map_err(Failure::Engine)?;
         let mut registrar = model.registered().then(|| self.registrar(model, design));
         let mut registration = None;
         match (registrar.take(), model.surrogate()) {

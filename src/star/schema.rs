@@ -39,9 +39,6 @@ pub fn published_type(data_type: &DataType) -> Result<DataType, &'static str> {
         }
         DataType::Dictionary(_, values) => published_type(values)?,
         DataType::Null => return Err("give the NULL a type: CAST(NULL AS text)"),
-        DataType::Interval(_) | DataType::Duration(_) => {
-            return Err("publish its length in seconds: extract(epoch FROM x)");
-        }
         _ => return Err("cast it to text, or publish its fields as columns"),
     })
 }

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::datatypes::Field;
 use chrono_tz::Tz;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
-use datafusion::common::TableReference;
 use datafusion::common::config::Dialect;
+use datafusion::common::{Column, TableReference};
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -24,6 +25,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::string_agg::string_agg;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::distinct::TwoGroupings;
+use crate::dialect::functions::array_text;
+use crate::dialect::guards::RaisingLast;
+use crate::dialect::lateral::Laterals;
 use crate::dialect::planner::Operators;
 use crate::dialect::refuse::{self, Finding, Setting};
 use crate::dialect::told::{in_sql, told};
@@ -80,23 +84,22 @@ pub fn runtime(budget: &Budget) -> Result<Arc<RuntimeEnv>> {
 
 impl Session {
     pub fn new(timezone: Tz, runtime: &Arc<RuntimeEnv>, effort: Effort) -> Result<Session> {
-        let mut state = SessionStateBuilder::new()
+        let state = SessionStateBuilder::new()
             .with_config(config(timezone, effort))
             .with_runtime_env(Arc::clone(runtime))
+            // Asked before the engine's own.
+            .with_expr_planners(vec![Arc::new(Operators)])
             .with_default_features()
             .with_analyzer_rules(vec![
                 Arc::new(ResolveGroupingFunction::new()),
+                Arc::new(Laterals),
                 Arc::new(rewrite::Meaning),
                 Arc::new(TypeCoercion::new()),
                 Arc::new(rewrite::Exactness),
             ])
             .with_optimizer_rule(Arc::new(TwoGroupings))
+            .with_optimizer_rule(Arc::new(RaisingLast))
             .build();
-        datafusion_functions_json::register_all(&mut state)
-            .or_error(ErrorKind::Bug, || "cannot register the JSON functions".to_owned())?;
-        state
-            .register_expr_planner(Arc::new(Operators))
-            .or_error(ErrorKind::Bug, || "cannot register the operators".to_owned())?;
         let session = Session { context: SessionContext::new_with_state(state) };
         session.context.register_udaf(string_agg());
         functions::register(&session.context, timezone);
@@ -107,6 +110,8 @@ impl Session {
     }
 
     pub fn add(&self, at: TableReference, table: Arc<dyn TableProvider>) -> Result<()> {
+        let table = with_arrays(&at, table)
+            .map_err(|error| Error::new(ErrorKind::Bug, format!("cannot register {at}: {error}")))?;
         let added = || {
             let (catalog, schema) = (at.catalog()?, at.schema()?);
             let catalog = self.context.catalog(catalog)?;
@@ -137,6 +142,11 @@ impl Session {
         self.context.state().statement_to_plan(statement).await
     }
 
+    /// Plans a model's SELECT, which gives what a table can have.
+    pub async fn plan_model(&self, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+        rewrite::publishable(self.plan(statement).await?)
+    }
+
     /// What of a planned query would be answered otherwise than by Postgres, or from run to run.
     pub fn refused(&self, plan: &LogicalPlan, setting: Setting<'_>) -> Result<Vec<Finding>, DataFusionError> {
         let state = self.context.state();
@@ -152,6 +162,33 @@ impl Session {
             _ => Err(DataFusionError::Internal("composed SQL is one statement".to_owned())),
         }
     }
+}
+
+/// Names the type of a column of arrays, which comes as Postgres prints it.
+pub const ARRAY_TYPE: &str = "starmill: array";
+
+/// A table whose arrays are read of the texts that they travel as.
+fn with_arrays(
+    at: &TableReference,
+    table: Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let schema = table.schema();
+    let element = |field: &Field| {
+        field.metadata().get(ARRAY_TYPE).and_then(|type_name| array_text::elements_of(type_name))
+    };
+    if schema.fields().iter().all(|field| element(field).is_none()) {
+        return Ok(table);
+    }
+    let columns = schema.fields().iter().map(|field| {
+        let column = Expr::Column(Column::new_unqualified(field.name()));
+        match element(field) {
+            Some(element) => array_text::read(column, element).alias(field.name()),
+            None => column,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    let rows = LogicalPlanBuilder::scan(at.clone(), provider_as_source(table), None)?;
+    Ok(Arc::new(ViewTable::new(rows.project(columns)?.build()?, None)))
 }
 
 /// The source's table as the engine names it.

@@ -1,6 +1,7 @@
 //! starmill as its users meet it: the real binary, real files, a real Postgres.
 
 mod bad_input;
+mod cases;
 mod commands;
 mod cron;
 mod delivery;
@@ -18,6 +19,7 @@ mod nights;
 mod operate;
 mod others;
 mod query;
+mod random;
 mod relations;
 mod robust;
 mod schedule;

@@ -55,3 +55,8 @@ fn a_truncated_partition_is_no_smaller_table_on_any_version() {
 fn what_pg_dump_of_every_version_prints_types_a_folder() {
     crate::folder::other_dumps();
 }
+
+#[test]
+fn the_answers_of_the_case_files_are_those_of_every_version() {
+    crate::cases::judged_by_other_servers();
+}

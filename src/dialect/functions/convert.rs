@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array, Int64Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, Float64Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType,
 };
 use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
 use chrono_tz::Tz;
@@ -42,12 +43,18 @@ pub fn to_numeric(to: &DataType) -> Arc<ScalarUDF> {
     convert(Kind::Numeric, to)
 }
 
+/// A numeric to the double that is nearest to it.
+pub fn to_double(to: &DataType) -> Arc<ScalarUDF> {
+    convert(Kind::Double, to)
+}
+
 fn convert(kind: Kind, to: &DataType) -> Arc<ScalarUDF> {
     let name = match kind {
         Kind::Instant => "starmill instant",
         Kind::Local => "starmill local",
         Kind::Integer => "starmill integer",
         Kind::Numeric => "starmill numeric",
+        Kind::Double => "starmill double",
     };
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(Convert { kind, to: to.clone(), name, signature }))
@@ -59,6 +66,7 @@ enum Kind {
     Local,
     Integer,
     Numeric,
+    Double,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -112,6 +120,7 @@ impl Convert {
             }
             Kind::Integer => to_integers(array, &self.to),
             Kind::Numeric => to_numerics(array, &self.to),
+            Kind::Double => to_doubles(array, &self.to),
         }
     }
 }
@@ -189,6 +198,42 @@ fn to_numerics(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     Ok(Arc::new(numerics.finish().with_precision_and_scale(*precision, *scale)?))
 }
 
+/// Numerics as doubles: by one exact division where both sides are exact, else by their digits.
+fn to_doubles(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    const EXACT_INTEGERS: i128 = 1 << 53;
+    const EXACT_POWERS: i8 = 22;
+    let wide = matches!(array.data_type(), DataType::Decimal256(..));
+    let read = |text: &str| text.parse::<f64>().map_err(|_| wrong(format!("{text} is no double")));
+    let doubles = match array.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let divisor = (0..=EXACT_POWERS).contains(scale).then(|| 10_f64.powi(i32::from(*scale)));
+            let values = array.as_primitive::<Decimal128Type>();
+            let double = |at: usize| match (values.value(at), divisor) {
+                (value, Some(divisor)) if value.abs() <= EXACT_INTEGERS => Ok(value as f64 / divisor),
+                _ => read(&values.value_as_string(at)),
+            };
+            let each = (0..values.len()).map(|at| values.is_valid(at).then(|| double(at)).transpose());
+            each.collect::<Result<Float64Array>>()?
+        }
+        _ if wide => {
+            let values = array.as_primitive::<Decimal256Type>();
+            let double = |at: usize| read(&values.value_as_string(at));
+            let each = (0..values.len()).map(|at| values.is_valid(at).then(|| double(at)).transpose());
+            each.collect::<Result<Float64Array>>()?
+        }
+        _ => return Err(wrong("a numeric becomes a double")),
+    };
+    if *to == DataType::Float64 {
+        return Ok(Arc::new(doubles));
+    }
+    let overflows = |single: &f32, double: &f64| single.is_infinite() && double.is_finite();
+    let singles: Float32Array = doubles.unary(|double| double as f32);
+    if singles.values().iter().zip(doubles.values()).any(|(single, double)| overflows(single, double)) {
+        return Err(wrong("real out of range"));
+    }
+    Ok(Arc::new(singles))
+}
+
 /// A double's significant digits as an integer of a scale; none when it has no such numeric.
 fn numeric_of(value: f64, digits: usize, precision: u8, scale: i8) -> Option<i128> {
     if !value.is_finite() || precision > DECIMAL128_MAX_PRECISION {
@@ -249,7 +294,11 @@ fn read_time(text: &str) -> Option<(i64, Option<i32>)> {
             Some(sign * (number(0..2)? * 3_600 + number(2..4).filter(|_| fits)? * 60))
         }
     };
-    Some((day.and_time(time).and_utc().timestamp_micros(), offset))
+    // Digits below a microsecond are rounded, half of one to the even.
+    let nanos = chrono::Timelike::nanosecond(&time) % 1_000;
+    let micros = day.and_time(time).and_utc().timestamp_micros();
+    let up = nanos > 500 || (nanos == 500 && micros % 2 != 0);
+    Some((micros.checked_add(i64::from(up))?, offset))
 }
 
 #[cfg(test)]

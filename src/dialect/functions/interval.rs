@@ -173,6 +173,8 @@ impl ScalarUDFImpl for DatePart {
         let field = field_of(args.scalar_arguments.first().copied().flatten())?;
         let of = args.arg_fields.get(1).map(|field| field.data_type().clone()).unwrap_or(DataType::Null);
         let data_type = match field.as_str() {
+            // A day's is whole.
+            "epoch" if of == DataType::Date32 => DataType::Decimal128(38, 0),
             "epoch" | "second" => FRACTION,
             "century" | "decade" | "millennium" | "year" | "month" | "day" | "hour" | "minute"
             | "quarter" | "week" | "dow" | "isodow" | "doy" | "isoyear" => DataType::Int32,
@@ -203,6 +205,12 @@ impl ScalarUDFImpl for DatePart {
             return over(&value, |array| of_interval(&field, array));
         }
         match field.as_str() {
+            "epoch" if data_type == DataType::Date32 => over(&value, |array| {
+                let micros = micros(array)?;
+                let seconds = micros.iter().map(|micros| micros.map(|at| i128::from(at / 1_000_000)));
+                let seconds: Decimal128Array = seconds.collect();
+                Ok(Arc::new(seconds.with_precision_and_scale(38, 0)?))
+            }),
             "epoch" => over(&value, |array| {
                 let micros = match data_type {
                     DataType::Time32(_) | DataType::Time64(_) => time_of_day(array)?,

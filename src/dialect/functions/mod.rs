@@ -1,26 +1,42 @@
 //! Functions with Postgres's meaning, one file a family.
 
 pub mod arithmetic;
+pub mod array_text;
+pub mod arrays;
 pub mod convert;
 pub mod cut;
 pub mod digits;
 pub mod distinct;
+pub mod format;
 pub mod from_text;
 pub mod interval;
+pub mod json;
+mod meeting;
+pub mod number_pattern;
 pub mod numeric;
 pub mod padded;
 mod pattern;
+mod patterns;
+mod percentile;
+pub mod plain;
+pub mod print;
 pub mod quotient;
 pub mod scaled;
+pub mod series;
+pub mod spans;
 pub mod sum;
+mod text;
 mod to_char;
+pub mod truncate;
 pub mod zone;
+
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err};
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
 /// Makes Postgres's own functions known to a session of a pipeline's zone.
@@ -33,7 +49,41 @@ pub fn register(context: &SessionContext, zone: Tz) {
     context.register_udf(cut::sign());
     context.register_udf(padded::bpchar());
     context.register_udf(numeric::numeric());
+    for plain in families() {
+        context.register_udf(plain.udf(zone));
+    }
+    for function in meeting::all() {
+        context.register_udf(function);
+    }
+    for aggregate in percentile::all() {
+        context.register_udaf(aggregate);
+    }
     context.register_udaf(sum::sum());
+}
+
+fn families() -> Vec<plain::Plain> {
+    [
+        vec![
+            series::SERIES,
+            series::NUMBERED,
+            print::PRINTED,
+            print::LETTERS,
+            truncate::TRUNCATED,
+            truncate::ROUNDED,
+        ],
+        arrays::all(),
+        json::all(),
+        spans::all(),
+        patterns::all(),
+        text::all(),
+        vec![format::FORMAT],
+    ]
+    .concat()
+}
+
+/// One of our own functions by its name.
+pub fn named(name: &str, zone: Tz) -> Option<Arc<ScalarUDF>> {
+    families().into_iter().find(|plain| plain.name == name).map(|plain| Arc::new(plain.udf(zone)))
 }
 
 /// An error that a user reads: what is wrong with a value, in Postgres's words.

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 
 use super::convert::micros;
 use super::pattern::{Case, DAYS, Field, Key, MONTHS, Piece, pieces, short};
-use super::{given, rows_of, wrong, zone};
+use super::{given, number_pattern, rows_of, wrong, zone};
 
 pub fn to_char(own: Tz) -> ScalarUDF {
     ScalarUDF::new_from_impl(ToChar {
@@ -42,6 +42,7 @@ impl ScalarUDFImpl for ToChar {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [of @ (DataType::Date32 | DataType::Timestamp(..)), _] => Ok(vec![of.clone(), DataType::Utf8]),
+            [of, _] if of.is_numeric() => Ok(vec![number_pattern::printed_from(of), DataType::Utf8]),
             [of, _] => Err(wrong(format!(
                 "to_char of {} is not answered here; cast it to text: CAST(x AS text), lpad(CAST(x AS text), 2, '0')",
                 crate::dialect::told::in_sql(&of.to_string())
@@ -58,6 +59,10 @@ impl ScalarUDFImpl for ToChar {
         let [value, pattern] = args.args.as_slice() else { return Err(wrong("to_char takes two arguments")) };
         let rows = rows_of(&args.args, args.number_rows);
         let values = value.to_array(rows)?;
+        if values.data_type().is_numeric() {
+            let patterns = cast(&pattern.to_array(rows)?, &DataType::Utf8)?;
+            return given(number_pattern::printed(&values, patterns.as_string::<i32>())?, &args.args);
+        }
         let printed: ArrayRef = match pattern {
             ColumnarValue::Scalar(pattern) => {
                 let pieces = pattern.try_as_str().flatten().and_then(printable);

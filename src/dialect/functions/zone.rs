@@ -233,7 +233,7 @@ impl ScalarUDFImpl for Shift {
 }
 
 /// An instant moved by an interval; none beyond the calendar.
-fn moved_by(at: i64, by: IntervalMonthDayNano, earlier: bool, zone: Tz) -> Option<i64> {
+pub fn moved_by(at: i64, by: IntervalMonthDayNano, earlier: bool, zone: Tz) -> Option<i64> {
     let sign = if earlier { -1 } else { 1 };
     let mut at = at;
     if by.months != 0 || by.days != 0 {

@@ -1,17 +1,7 @@
 //! Arguments for which a function answers as in Postgres, and those for which it does not.
 
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
-
-pub(super) fn is_quarter(fraction: &Expr) -> bool {
-    let fraction = match fraction {
-        Expr::Literal(fraction, _) => fraction,
-        Expr::Cast(cast) => return is_quarter(&cast.expr),
-        _ => return false,
-    };
-    matches!(fraction.cast_to(&DataType::Float64), Ok(ScalarValue::Float64(Some(of))) if (of * 4.0).fract() == 0.0)
-}
 
 /// Elements that print as in Postgres.
 pub(super) fn prints_alike(array: &DataType) -> bool {
@@ -40,13 +30,6 @@ pub(super) fn is_negative(expr: &Expr) -> bool {
 pub(super) fn is_abbreviation(zone: &Expr) -> bool {
     const BOTH: [&str; 7] = ["CET", "MET", "EET", "WET", "EST", "MST", "HST"];
     matches!(zone, Expr::Literal(name, _) if name.try_as_str().flatten().is_some_and(|name| BOTH.contains(&name)))
-}
-
-pub(super) fn is_truncated(field: Option<&Expr>) -> bool {
-    const FIELDS: [&str; 10] =
-        ["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
-    let Some(Expr::Literal(field, _)) = field else { return true };
-    field.try_as_str().flatten().is_none_or(|field| FIELDS.contains(&field.to_ascii_lowercase().as_str()))
 }
 
 /// The first dimension, which alone is answered.

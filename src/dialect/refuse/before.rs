@@ -3,7 +3,10 @@
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::expr::NullTreatment;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, Operator, WindowFrameBound, WindowFrameUnits,
+};
 
 use super::expressions::json;
 use super::{Found, Refusal, shown};
@@ -110,13 +113,6 @@ pub fn node(node: &LogicalPlan, found: &mut Found) {
     let LogicalPlan::Union(union) = node else { return };
     let Some(first) = union.inputs.first() else { return };
     for (column, field) in first.schema().fields().iter().enumerate() {
-        let types = union
-            .inputs
-            .iter()
-            .filter_map(|input| Some(input.schema().fields().get(column)?.data_type().clone()));
-        if let Some(clash) = clash(&types.collect::<Vec<_>>()) {
-            found.add(&nowhere(field.name()), meet(&format!("the UNION's column {}", field.name()), clash));
-        }
         let kinds =
             union.inputs.iter().filter_map(|input| kind(input.schema().fields().get(column)?.data_type()));
         if let Some((one, other)) = differing(kinds) {
@@ -159,7 +155,7 @@ pub fn unknown(expr: &Expr, allow: &[String]) -> Option<Refusal> {
     {
         return None;
     }
-    let near = table::LINES.iter().filter(|line| !line.written.contains(' ')).map(|line| line.written);
+    let near = table::lines().filter(|line| !line.written.contains(' ')).map(|line| line.written);
     let help = match nearest(name, near) {
         Some(near) => format!(
             "{near} is, if that is meant; `allow = [\"{name}\"]` in [sql] takes it as the engine answers it"
@@ -214,8 +210,83 @@ fn inexact(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     })
 }
 
+/// A sum of reals, which Postgres rounds to a real at every step, in the order in which it meets them.
+fn added_up(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
+    let (name, args) = match expr {
+        Expr::AggregateFunction(of) => (of.func.name(), &of.params.args),
+        Expr::WindowFunction(of) => (of.fun.name(), &of.params.args),
+        _ => return None,
+    };
+    let of = args.first()?.get_type(schema).ok()?;
+    (name == "sum" && of == DataType::Float32).then(|| {
+        let message = format!("{} adds reals, which Postgres rounds at every step", shown(expr));
+        Refusal::new(
+            message,
+            "say in which type: sum(CAST(x AS double precision)), sum(CAST(x AS numeric(20,4)))",
+        )
+    })
+}
+
+/// Aggregates that the engine does not take rows off again, as a frame that moves asks for.
+const NOT_MOVING: [&str; 7] =
+    ["bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "string_agg", "array_agg"];
+
+/// Windows that Postgres does not have, and frames that the engine counts otherwise.
+fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
+    let Expr::WindowFunction(window) = expr else { return None };
+    let params = &window.params;
+    if params.distinct {
+        let message = format!("{} counts distinct values in a window, which Postgres does not", shown(expr));
+        return Some(Refusal::new(message, "count them in a subquery with GROUP BY, and join it"));
+    }
+    if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
+        let message = "IGNORE NULLS is not known to Postgres up to 18".to_owned();
+        return Some(Refusal::new(
+            message,
+            "number the values that there are: count(x) OVER (ORDER BY y), and take max(x) of each number",
+        ));
+    }
+    let frame = &params.window_frame;
+    let moves = !frame.start_bound.is_unbounded();
+    if moves && NOT_MOVING.contains(&window.fun.name()) {
+        let message = format!("{} over a frame that moves is not answered here", window.fun.name());
+        return Some(Refusal::new(
+            message,
+            "join the rows of each frame in a subquery, or begin the frame with UNBOUNDED PRECEDING",
+        ));
+    }
+    let offset = [&frame.start_bound, &frame.end_bound].into_iter().any(|bound| match bound {
+        WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) => !of.is_null(),
+        WindowFrameBound::CurrentRow => false,
+    });
+    let narrow = |key: &Expr| matches!(key.get_type(schema), Ok(DataType::Int16 | DataType::Int32));
+    if let Some(key) = params.order_by.iter().find(|key| narrow(&key.expr))
+        && frame.units == WindowFrameUnits::Range
+        && offset
+    {
+        let message = format!(
+            "a RANGE by the integer {} counts otherwise where it ends beyond all integers",
+            shown(&key.expr)
+        );
+        return Some(Refusal::new(message, "order by a wider number: ORDER BY CAST(x AS bigint)"));
+    }
+    let apart = matches!(&frame.start_bound, WindowFrameBound::Following(_))
+        || matches!(&frame.end_bound, WindowFrameBound::Preceding(_));
+    (frame.units == WindowFrameUnits::Range && apart).then(|| {
+        let message =
+            "a RANGE without the current row counts rows of NULL otherwise than Postgres".to_owned();
+        Refusal::new(
+            message,
+            "let the frame contain the current row, or join the rows of each frame in a subquery",
+        )
+    })
+}
+
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
+    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr, schema)) {
+        return Some(refusal);
+    }
     if let Some(refusal) = inexact(expr, schema) {
         return Some(refusal);
     }
@@ -270,7 +341,10 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::ScalarFunction(function)
             if ["coalesce", "greatest", "least"].contains(&function.func.name()) =>
         {
-            let (one, other) = differing(function.args.iter().filter_map(kind_of))?;
+            // A quoted literal takes the others' type.
+            let literal = |arg: &&Expr| is_literal(arg) && kind_of(arg) == Some(Kind::Text);
+            let typed = function.args.iter().filter(|arg| !literal(arg));
+            let (one, other) = differing(typed.filter_map(kind_of))?;
             Some(Refusal::new(
                 format!("{} is given {} and {}", function.func.name(), word(one), word(other)),
                 "cast its arguments to the type that is meant: CAST(x AS text)".to_owned(),

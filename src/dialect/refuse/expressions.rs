@@ -8,12 +8,14 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition,
 };
 
-use super::arguments::{is_abbreviation, is_negative, is_one, is_quarter, is_truncated, prints_alike};
+use super::arguments::{is_abbreviation, is_negative, is_one, prints_alike};
 use super::patterns::pattern;
 use super::{Found, Purpose, Refusal, Setting, shown};
 use crate::dialect::exactness::is_regex;
+use crate::dialect::functions::format::unformatted;
+use crate::dialect::functions::number_pattern::unprintable;
 use crate::dialect::functions::numeric::NUMERIC;
-use crate::dialect::functions::quotient;
+use crate::dialect::functions::{print, quotient};
 use crate::dialect::rewrite::{is_comparison, is_decimal, is_interval};
 
 /// What a whole step of a plan would do otherwise: sets that keep duplicates, and intervals and json
@@ -163,11 +165,13 @@ fn of_binary(
                 &format!("add to a timestamp: CAST({} AS timestamp) {} …", shown(day), binary.op),
             )
         }
+        // What the engine makes of grouping().
+        _ if shown(&binary.left).contains("__grouping_id") => None,
         Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight => refusal(
             format!("{} shifts a bigint, where Postgres shifts an integer and lets its bits go", shown(expr)),
             "multiply or divide by the power of two",
         ),
-        op if is_regex(op) => pattern(expr, &binary.right, None),
+        op if is_regex(op) => pattern(expr, &binary.right, None, None),
         _ => None,
     }
 }
@@ -234,18 +238,7 @@ fn of_cast(cast: &Cast, from: &DataType, setting: Setting) -> Option<Refusal> {
 fn as_text(inner: &Expr, from: &DataType, setting: Setting) -> Option<Refusal> {
     let what = shown(inner);
     match from {
-        DataType::Timestamp(..) => refusal(
-            format!("{what} as text would print otherwise than in Postgres (2024-02-29T12:00:00)"),
-            "state the form: to_char(x, 'YYYY-MM-DD HH24:MI:SS')",
-        ),
-        DataType::Time32(_) | DataType::Time64(_) => refusal(
-            format!("{what} as text would print its fraction otherwise than in Postgres"),
-            "publish the time itself",
-        ),
-        from if from.is_floating() => refusal(
-            format!("{what} as text would print otherwise than in Postgres (100.0 for 100)"),
-            "state the digits: CAST(CAST(x AS numeric(20,2)) AS text)",
-        ),
+        of if print::prints(of) => None,
         DataType::Decimal128(precision, scale) if (*precision, *scale) == setting.numeric && *scale > 0 => {
             refusal(
                 format!("{what} as text would print {scale} digits after the point, whatever the value has"),
@@ -256,16 +249,10 @@ fn as_text(inner: &Expr, from: &DataType, setting: Setting) -> Option<Refusal> {
             format!("{what} as text would print {scale} digits after the point, whatever the value has"),
             "state the digits: CAST(CAST(x AS numeric(20,2)) AS text)",
         ),
-        from if is_interval(from) => refusal(
-            format!("{what} as text would print otherwise than in Postgres"),
-            "publish its length in seconds: extract(epoch FROM x)",
+        DataType::FixedSizeBinary(_) => refusal(
+            format!("{what} as text would be its bytes, where Postgres prints their digits"),
+            "write encode(x, 'hex')",
         ),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            refusal(
-                format!("{what} as text would be its bytes, where Postgres prints their digits"),
-                "write encode(x, 'hex')",
-            )
-        }
         DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_) | DataType::Map(..) => refusal(
             format!("{what} as text would print otherwise than in Postgres"),
             "publish its elements: array_to_string(x, ', '), or the fields as columns",
@@ -335,21 +322,6 @@ fn of_function(
             ),
             "state them: CAST(x AS numeric(20,6))",
         ),
-        "concat" | "concat_ws" => {
-            let is_boolean = |arg: &Expr| match arg {
-                Expr::Cast(cast) => type_of(&cast.expr) == Some(DataType::Boolean),
-                other => type_of(other) == Some(DataType::Boolean),
-            };
-            let boolean = args.iter().any(is_boolean);
-            boolean
-                .then(|| {
-                    refusal(
-                        format!("{name} of a boolean would print true, where Postgres prints t"),
-                        "say which is meant: CASE WHEN x THEN 'yes' ELSE 'no' END",
-                    )
-                })
-                .flatten()
-        }
         "round" | "trunc" if args.len() == 2 && of(0).is_some_and(|of| of.is_floating()) => refusal(
             format!(
                 "{} rounds a double to a number of digits, which Postgres does for numerics only",
@@ -373,10 +345,14 @@ fn of_function(
             format!("{} takes an abbreviation, which is one offset all year in Postgres", shown(expr)),
             "for one offset all year AT TIME ZONE 'Etc/GMT-1', an hour east of Greenwich; for a place's clocks AT TIME ZONE 'Europe/Berlin'",
         ),
-        "date_trunc" if !is_truncated(args.first()) => refusal(
-            format!("{} is to a field that is not answered here", shown(expr)),
-            "microsecond, millisecond, second, minute, hour, day, week, month, quarter and year are; for a decade, make_date(extract(year FROM x)::int / 10 * 10, 1, 1)",
-        ),
+        "to_char" if of(0).is_some_and(|of| of.is_numeric()) => {
+            let said = literal_text(args.get(1)?).and_then(unprintable)?;
+            refusal(plain_error(&said), "9, 0, the point, the comma, FM, S, MI, PL, SG and PR are printed")
+        }
+        "format" => {
+            let said = literal_text(args.first()?).and_then(unformatted)?;
+            refusal(plain_error(&said), "%s and %L are, with positions and widths; %% is a percent sign")
+        }
         "to_hex" => refusal(
             format!(
                 "{} gives sixteen digits for a negative integer, where Postgres gives eight",
@@ -396,10 +372,23 @@ fn of_function(
         | "regexp_instr"
         | "regexp_substr"
         | "regexp_split_to_array" => {
-            pattern(expr, args.get(1)?, if name == "regexp_replace" { args.get(2) } else { None })
+            let replaces = name == "regexp_replace";
+            pattern(expr, args.get(1)?, args.get(2).filter(|_| replaces), args.get(3).filter(|_| replaces))
         }
         _ => None,
     }
+}
+
+fn literal_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    }
+}
+
+/// What a function of ours says, without the engine's word before it.
+fn plain_error(said: &str) -> String {
+    said.trim_start_matches("Execution error: ").to_owned()
 }
 
 fn of_aggregate(
@@ -408,12 +397,6 @@ fn of_aggregate(
     type_of: &dyn Fn(&Expr) -> Option<DataType>,
 ) -> Option<Refusal> {
     let of = type_of(function.params.args.first()?)?;
-    if function.func.name() == "percentile_cont" && !function.params.args.get(1).is_some_and(is_quarter) {
-        return refusal(
-            format!("{} would be interpolated to six digits only", shown(expr)),
-            "0, 0.25, 0.5, 0.75 and 1 are exact; for others number the rows with row_number() and count(*) OVER (…)",
-        );
-    }
     aggregated(expr, function.func.name(), &of)
 }
 

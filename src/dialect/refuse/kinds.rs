@@ -3,9 +3,10 @@
 
 use arrow::datatypes::Field;
 use datafusion::common::{DFSchema, ExprSchema};
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::{Found, Refusal, shown};
+use crate::dialect::functions::json;
 use crate::dialect::rewrite::is_comparison;
 
 /// How a column of the source travels, as its field's metadata says it to the planner alone.
@@ -33,7 +34,7 @@ pub fn as_text(field: Field, type_name: &str) -> Field {
 }
 
 /// Marks a column of json, which comes as its text.
-pub fn json(field: Field, type_name: &str) -> Field {
+pub fn json_text(field: Field, type_name: &str) -> Field {
     marked(field, JSON, type_name)
 }
 
@@ -52,20 +53,69 @@ fn marked(field: Field, travels: &str, type_name: &str) -> Field {
     field.with_metadata(marks.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
 }
 
-pub(super) fn mark<'a>(expr: &'a Expr, schema: &'a DFSchema, travels: &str) -> Option<&'a str> {
-    let column = match expr {
-        Expr::OuterReferenceColumn(field, _) => return marked_as(field, travels),
-        Expr::Column(column) => column,
-        Expr::Alias(alias) => return mark(&alias.expr, schema, travels),
-        _ => return None,
-    };
-    marked_as(schema.field_from_column(column).ok()?, travels)
+pub(super) fn mark(expr: &Expr, schema: &DFSchema, travels: &str) -> Option<String> {
+    match expr {
+        Expr::OuterReferenceColumn(field, _) => marked_as(field, travels),
+        Expr::Column(column) => marked_as(schema.field_from_column(column).ok()?, travels),
+        Expr::Alias(alias) => mark(&alias.expr, schema, travels),
+        // Json that is taken out of json.
+        Expr::ScalarFunction(function) if json::gives_json(function.func.name()) => {
+            marked_as(expr.to_field(schema).ok()?.1.as_ref(), travels)
+        }
+        _ => None,
+    }
 }
 
-pub(super) fn marked_as<'a>(field: &'a Field, travels: &str) -> Option<&'a str> {
+pub(super) fn marked_as(field: &Field, travels: &str) -> Option<String> {
     let metadata = field.metadata();
-    (metadata.get(TRAVELS).map(String::as_str) == Some(travels))
-        .then(|| metadata.get(TYPE).map(String::as_str))?
+    (metadata.get(TRAVELS).map(String::as_str) == Some(travels)).then(|| metadata.get(TYPE).cloned())?
+}
+
+/// What a value is in Postgres that is a text here.
+fn no_text(expr: &Expr, schema: &DFSchema) -> Option<String> {
+    mark(expr, schema, AS_TEXT).or_else(|| mark(expr, schema, JSON))
+}
+
+/// Functions that take a value of any type.
+const TAKE_ANY: [&str; 13] = [
+    "format",
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "concat",
+    "concat_ws",
+    "make_array",
+    "array_append",
+    "array_prepend",
+    "array_position",
+    "array_remove_all",
+    "array_to_string",
+];
+
+/// A function of texts, given what is none in Postgres.
+fn misread(name: &str, args: &[Expr], schema: &DFSchema) -> Option<Refusal> {
+    if TAKE_ANY.contains(&name) || name.starts_with("starmill ") || name.starts_with("jsonb_") {
+        return None;
+    }
+    let (arg, type_name) =
+        args.iter().find_map(|arg| no_text(arg, schema).filter(|of| of != "citext").map(|of| (arg, of)))?;
+    let message = format!("{name} is given {}, which is a {type_name} and no text in Postgres", shown(arg));
+    Some(Refusal::new(message, "say which text is meant: CAST(x AS text)"))
+}
+
+/// A literal beside what it would be compared with as a text, where one value has several spellings.
+fn beside_literal<'a>(values: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Option<Refusal> {
+    let literal =
+        values.clone().any(|value| matches!(value, Expr::Literal(literal, _) if !literal.is_null()));
+    let mut values = values.filter(|_| literal);
+    values.find_map(|value| {
+        if mark(value, schema, JSON).is_some() {
+            return Some(super::expressions::json(value));
+        }
+        let type_name = mark(value, schema, AS_TEXT)?;
+        is_spelled_freely(&type_name).then(|| order(value, &type_name))
+    })
 }
 
 pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
@@ -82,28 +132,50 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             let literal = sides.iter().any(|side| matches!(side, Expr::Literal(..)));
             sides.iter().find_map(|side| {
                 let type_name = mark(side, schema, AS_TEXT)?;
-                let texts_differ =
-                    ["interval", "citext"].contains(&type_name) || (literal && is_spelled_freely(type_name));
-                (!equal || texts_differ).then(|| order(side, type_name))
+                let texts_differ = ["interval", "citext"].contains(&type_name.as_str())
+                    || (literal && is_spelled_freely(&type_name));
+                (!equal || texts_differ).then(|| order(side, &type_name))
             })
         }
         Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => {
             let sides = [&*binary.left, &*binary.right];
-            let side = sides.iter().find(|side| mark(side, schema, JSON).is_some())?;
-            Some(super::expressions::json(side))
+            sides.iter().find_map(|side| {
+                let of = no_text(side, schema).filter(|of| of.starts_with("json") || of.ends_with("[]"))?;
+                let message =
+                    format!("{} is a {of}, to which || does something else in Postgres", shown(side));
+                Some(Refusal::new(message, "say which text is meant: CAST(x AS text) || y"))
+            })
         }
-        Expr::Between(between) => mark(&between.expr, schema, AS_TEXT).map(|name| order(&between.expr, name)),
+        Expr::Between(between) => {
+            mark(&between.expr, schema, AS_TEXT).map(|name| order(&between.expr, &name))
+        }
+        Expr::InList(list) => beside_literal(std::iter::once(&*list.expr).chain(&list.list), schema),
+        Expr::Case(case) => {
+            let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
+            case.expr.as_deref().and_then(|of| beside_literal(std::iter::once(of).chain(whens), schema))
+        }
         Expr::ScalarFunction(function) => {
             let name = function.func.name();
+            if let Some(refusal) = misread(name, &function.args, schema) {
+                return Some(refusal);
+            }
+            if let Some(refusal) = beside_literal(function.args.iter(), schema)
+                && ["nullif", "coalesce"].contains(&name)
+            {
+                return Some(refusal);
+            }
             let ordered = ["greatest", "least"].contains(&name);
             let mut args = function.args.iter().filter(|_| ordered);
-            args.find_map(|arg| mark(arg, schema, AS_TEXT).map(|type_name| order(arg, type_name)))
+            args.find_map(|arg| mark(arg, schema, AS_TEXT).map(|type_name| order(arg, &type_name)))
         }
         Expr::AggregateFunction(function) => {
             let ordered = ["min", "max"].contains(&function.func.name());
             let first = function.params.args.first()?;
+            if mark(first, schema, JSON).is_some() && (ordered || function.params.distinct) {
+                return Some(super::expressions::json(first));
+            }
             match mark(first, schema, AS_TEXT) {
-                Some(type_name) if ordered => Some(order(first, type_name)),
+                Some(type_name) if ordered => Some(order(first, &type_name)),
                 _ => sorted(function.params.order_by.iter().map(|sort| &sort.expr), schema),
             }
         }
@@ -122,13 +194,21 @@ pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
     let LogicalPlan::Sort(sort) = below else { return };
     for key in &sort.expr {
         if let Some(type_name) = mark(&key.expr, sort.input.schema(), AS_TEXT) {
-            found.add(&key.expr, order(&key.expr, type_name));
+            found.add(&key.expr, order(&key.expr, &type_name));
+        }
+        if mark(&key.expr, sort.input.schema(), JSON).is_some() {
+            found.add(&key.expr, super::expressions::json(&key.expr));
         }
     }
 }
 
 fn sorted<'a>(mut keys: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<Refusal> {
-    keys.find_map(|key| mark(key, schema, AS_TEXT).map(|type_name| order(key, type_name)))
+    keys.find_map(|key| {
+        if mark(key, schema, JSON).is_some() {
+            return Some(super::expressions::json(key));
+        }
+        mark(key, schema, AS_TEXT).map(|type_name| order(key, &type_name))
+    })
 }
 
 /// Types of which one value is spelled in several ways: an array with or without spaces, an address.

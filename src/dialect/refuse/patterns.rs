@@ -7,7 +7,12 @@ use super::{Refusal, shown};
 use crate::dialect::exactness::DOT_MATCHES_NEWLINE;
 
 /// Regular expressions that mean something else to the engine.
-pub(super) fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>) -> Option<Refusal> {
+pub(super) fn pattern(
+    expr: &Expr,
+    pattern: &Expr,
+    replacement: Option<&Expr>,
+    flags: Option<&Expr>,
+) -> Option<Refusal> {
     let literal = |expr: &Expr| match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
         _ => None,
@@ -50,6 +55,28 @@ pub(super) fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>) -
                 shown(expr)
             ),
             "write what may stand there: [^,]* instead of .*?",
+        );
+    }
+    if flags.is_some_and(|flags| literal(flags).is_some_and(|flags| flags.contains('g')))
+        && regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(""))
+    {
+        return refusal(
+            format!("the pattern of {} matches what is empty, of which Postgres finds more", shown(expr)),
+            "write a pattern that takes at least one character: a+ instead of a*",
+        );
+    }
+    if regex::Regex::new(pattern).is_err() {
+        return refusal(
+            format!("the pattern of {} is not read here", shown(expr)),
+            "write it without references to its own groups, and without lookaround",
+        );
+    }
+    if let Some(other) =
+        flags.and_then(&literal).and_then(|flags| flags.chars().find(|flag| !"gic".contains(*flag)))
+    {
+        return refusal(
+            format!("the flag {other} of {} means something else here", shown(expr)),
+            "g, i and c mean the same",
         );
     }
     let escaped = replacement.and_then(&literal).is_some_and(|text| has_other_escapes(&text));

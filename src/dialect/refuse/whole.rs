@@ -2,12 +2,13 @@
 //! here, and not there.
 
 use arrow::datatypes::DataType;
-use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
+use super::trace::origins;
 use super::{Found, Refusal, shown};
+use crate::dialect::numerics::gives_numeric;
 
 /// Integer divisions of a step by or of such a number.
 pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
@@ -20,6 +21,7 @@ pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
                 && binary.op == Operator::Divide
                 && whole(&binary.left)
                 && whole(&binary.right)
+                && !(gives_numeric(&binary.left) || gives_numeric(&binary.right))
                 && let Some(side) =
                     [&*binary.left, &*binary.right].into_iter().find(|side| is_numeric_there(side, &inputs))
             {
@@ -44,7 +46,13 @@ fn is_numeric_there(expr: &Expr, inputs: &[&LogicalPlan]) -> bool {
     };
     match expr {
         Expr::Cast(_) | Expr::TryCast(_) | Expr::Literal(..) | Expr::ScalarSubquery(_) => false,
-        Expr::Column(column) => inputs.iter().any(|input| comes_as_numeric(column, input)),
+        Expr::Column(column) => {
+            let mut found = false;
+            origins(column, inputs, &mut |origin, below| {
+                found |= !matches!(origin, Expr::Column(_)) && is_numeric_there(origin, below);
+            });
+            found
+        }
         Expr::AggregateFunction(of) => sums(of.func.name(), &of.params.args),
         Expr::WindowFunction(of) => sums(of.fun.name(), &of.params.args),
         Expr::ScalarFunction(of) if ["date_part", "extract"].contains(&of.func.name()) => true,
@@ -81,36 +89,5 @@ fn is_integer_there(expr: &Expr, inputs: &[&LogicalPlan]) -> bool {
             of.args.iter().all(|arg| is_integer_there(arg, inputs))
         }
         other => !matches!(other.get_type(&schema), Ok(DataType::Int64 | DataType::UInt64)),
-    }
-}
-
-fn comes_as_numeric(column: &Column, plan: &LogicalPlan) -> bool {
-    let Some(at) = plan.schema().maybe_index_of_column(column) else { return false };
-    let inputs = plan.inputs();
-    let through = |input: &LogicalPlan, at: usize| match at < input.schema().fields().len() {
-        true => comes_as_numeric(&Column::from(input.schema().qualified_field(at)), input),
-        false => false,
-    };
-    match plan {
-        LogicalPlan::Projection(step) => {
-            step.expr.get(at).is_some_and(|expr| is_numeric_there(expr, &inputs))
-        }
-        LogicalPlan::SubqueryAlias(step) => through(&step.input, at),
-        LogicalPlan::Union(step) => step.inputs.iter().any(|input| through(input, at)),
-        LogicalPlan::Aggregate(step) => {
-            let groups = plan.schema().fields().len() - step.aggr_expr.len();
-            match at.checked_sub(groups) {
-                Some(call) => step.aggr_expr.get(call).is_some_and(|call| is_numeric_there(call, &inputs)),
-                None => step.group_expr.get(at).is_some_and(|group| is_numeric_there(group, &inputs)),
-            }
-        }
-        LogicalPlan::Window(step) => {
-            let before = step.input.schema().fields().len();
-            match at.checked_sub(before) {
-                Some(call) => step.window_expr.get(call).is_some_and(|call| is_numeric_there(call, &inputs)),
-                None => through(&step.input, at),
-            }
-        }
-        _ => inputs.iter().any(|input| comes_as_numeric(column, input)),
     }
 }

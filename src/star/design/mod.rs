@@ -135,7 +135,7 @@ impl Designer<'_> {
         }
         let Some(statement) = self.model_statement(model, sql)? else { return Ok(None) };
         let _planning = Planning::begins(&model.name);
-        let plan = match self.session.plan(statement.clone()).await {
+        let plan = match self.session.plan_model(statement.clone()).await {
             Ok(plan) => plan,
             Err(error) => {
                 let mut found = plan_diagnostics(&error, sql);
@@ -263,7 +263,8 @@ impl Designer<'_> {
             .iter()
             .filter_map(|column| {
                 let mapping = column.mapping.as_ref().ok()?;
-                Some(Field::new(&column.name, mapping.arrow_type(zone), true))
+                let field = Field::new(&column.name, mapping.arrow_type(zone), true);
+                Some(read::elements_told(field, *mapping, &column.type_name))
             })
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));

@@ -9,13 +9,14 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::{Designer, filter};
+use crate::dialect::functions::array_text::elements_of;
 use crate::dialect::refuse::kinds;
 use crate::name::{ModelName, SourceTable};
 use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::catalog::Relation;
 use crate::pipeline::model::Model;
 use crate::pipeline::sql::SelectSql;
-use crate::star::session::{SOURCE, plan_diagnostics};
+use crate::star::session::{ARRAY_TYPE, SOURCE, plan_diagnostics};
 
 /// One source table and what of it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,14 +103,26 @@ impl Designer<'_> {
     }
 }
 
+/// A column of arrays with the name of its type, by which a session reads what travels as a text.
+pub fn elements_told(field: Field, mapping: Mapping, type_name: &str) -> Field {
+    match mapping {
+        Mapping::TextForm if elements_of(type_name).is_some() => {
+            field.with_metadata([(ARRAY_TYPE.to_owned(), type_name.to_owned())].into())
+        }
+        _ => field,
+    }
+}
+
 /// A column as the planner hears of it: what it is in Postgres, where its Arrow type doesn't say so.
 pub fn told(field: Field, mapping: Mapping, type_name: &str) -> Field {
     let is_varying = ["character varying", "varchar"].iter().any(|name| type_name.starts_with(name));
     match mapping {
         Mapping::PaddedText => kinds::padded(field, type_name),
         Mapping::Text if is_varying => kinds::varying(field, type_name),
+        // It is read as the array that it is.
+        Mapping::TextForm if elements_of(type_name).is_some() => field,
         Mapping::TextForm => kinds::as_text(field, type_name),
-        Mapping::Jsonb => kinds::json(field, type_name),
+        Mapping::Jsonb => kinds::json_text(field, type_name),
         Mapping::Decimal(_) if type_name == "numeric" => kinds::undeclared(field, type_name),
         _ => field,
     }

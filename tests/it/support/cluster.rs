@@ -158,7 +158,7 @@ fn start(programs: &[PathBuf], rules: &str, prepare: impl FnOnce(&Path)) -> Clus
         .unwrap();
     let cluster = Cluster { port, _watcher: watcher, databases: AtomicU32::new(0), folder, programs: None };
     let admin = cluster.admin();
-    super::wait_until("the test server to answer", || admin.try_sql("SELECT 1").is_some());
+    super::wait_until("the test server to answer", || admin.try_sql("SELECT 1").is_ok());
     admin.sql("CREATE ROLE guarded LOGIN PASSWORD 'open sesame'");
     cluster
 }
@@ -220,6 +220,11 @@ impl Database {
     /// Runs SQL in one session, and gives what psql prints, a row a line.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
+        self.try_sql(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    /// What a statement gives, or what the server says against it.
+    pub fn try_sql(&self, sql: &str) -> Result<String, String> {
         let mut child = self
             .psql()
             .args(["-At", "-v", "ON_ERROR_STOP=1", "-f", "-"])
@@ -230,12 +235,9 @@ impl Database {
             .unwrap();
         child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-    }
-
-    fn try_sql(&self, sql: &str) -> Option<String> {
-        let output = self.psql().args(["-At", "-c", sql]).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
     }
 }

@@ -1,0 +1,226 @@
+//! What the parser reads otherwise than Postgres, and says only in part: `a IS DISTINCT FROM b AND c`, windows that
+//! extend a window, `(a, b) IS NULL`, `float`. Put right where it stands in the query.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, ExactNumberInfo, Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr,
+    Select, UnaryOperator, VisitMut, VisitorMut, WindowSpec, WindowType,
+};
+
+use super::words::folded;
+
+/// Conditions in a row, in the order in which they are written.
+#[derive(Debug, Default)]
+struct Chain {
+    first: Option<Expr>,
+    rest: Vec<(BinaryOperator, Expr)>,
+}
+
+/// `a IS DISTINCT FROM b AND c`, of which the parser takes all that follows for the right side.
+pub fn distinct_from(expr: &mut Expr) {
+    if !swallows(expr) {
+        return;
+    }
+    let taken = std::mem::replace(expr, Expr::Tuple(Vec::new()));
+    *expr = joined(chain(taken));
+}
+
+fn is_link(op: &BinaryOperator) -> bool {
+    matches!(op, BinaryOperator::And | BinaryOperator::Or)
+}
+
+/// Whether at the right end of a condition one has swallowed others.
+fn swallows(expr: &Expr) -> bool {
+    match expr {
+        Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => {
+            matches!(right.as_ref(), Expr::BinaryOp { op, .. } if is_link(op)) || swallows(right)
+        }
+        Expr::BinaryOp { op, right, .. } if is_link(op) => swallows(right),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => swallows(expr),
+        _ => false,
+    }
+}
+
+fn chain(expr: Expr) -> Chain {
+    let whole = |first| Chain { first: Some(first), rest: Vec::new() };
+    match expr {
+        Expr::BinaryOp { left, op, right } if is_link(&op) => {
+            let mut found = chain(*left);
+            let after = chain(*right);
+            found.rest.extend(after.first.map(|first| (op, first)));
+            found.rest.extend(after.rest);
+            found
+        }
+        Expr::IsDistinctFrom(left, right) => {
+            let mut found = chain(*right);
+            found.first = found.first.map(|first| Expr::IsDistinctFrom(left, Box::new(first)));
+            found
+        }
+        Expr::IsNotDistinctFrom(left, right) => {
+            let mut found = chain(*right);
+            found.first = found.first.map(|first| Expr::IsNotDistinctFrom(left, Box::new(first)));
+            found
+        }
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => {
+            let mut found = chain(*expr);
+            let not = |expr| Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) };
+            found.first = found.first.map(not);
+            found
+        }
+        other => whole(other),
+    }
+}
+
+/// AND binds more closely than OR.
+fn joined(chain: Chain) -> Expr {
+    let binary = |left, op, right| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+    let mut all: Vec<Expr> = chain.first.into_iter().collect();
+    for (op, next) in chain.rest {
+        match (op, all.pop()) {
+            (BinaryOperator::And, Some(last)) => all.push(binary(last, BinaryOperator::And, next)),
+            (_, last) => {
+                all.extend(last);
+                all.push(next);
+            }
+        }
+    }
+    let either = |left, right| binary(left, BinaryOperator::Or, right);
+    all.into_iter().reduce(either).unwrap_or(Expr::Tuple(Vec::new()))
+}
+
+/// `(a, b) IS NULL`: all of its columns are; `IS NOT NULL`: none of them is.
+pub fn row_is_null(expr: &mut Expr) {
+    let (inner, null) = match expr {
+        Expr::IsNull(inner) => (inner, true),
+        Expr::IsNotNull(inner) => (inner, false),
+        _ => return,
+    };
+    let Some(columns) = row(inner) else { return };
+    let each = columns.into_iter().map(|column| match null {
+        true => Expr::IsNull(Box::new(column)),
+        false => Expr::IsNotNull(Box::new(column)),
+    });
+    let both = |left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    };
+    if let Some(all) = each.reduce(both) {
+        *expr = Expr::Nested(Box::new(all));
+    }
+}
+
+/// The columns of `(a, b)` and of `ROW(a, b)`.
+pub fn row(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Nested(inner) => row(inner),
+        Expr::Tuple(columns) if columns.len() > 1 => Some(columns.clone()),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
+            super::sets::arguments(function)
+        }
+        _ => None,
+    }
+}
+
+/// `float` and `float(25)` are doubles, `float(24)` is a real.
+pub fn float(data_type: &mut DataType) {
+    let DataType::Float(bits) = data_type else { return };
+    *data_type = match bits {
+        ExactNumberInfo::Precision(1..=24) => DataType::Real,
+        _ => DataType::DoublePrecision,
+    };
+}
+
+/// Windows that extend another, each with what it takes from it.
+pub fn windows(select: &mut Select) {
+    let mut known: Vec<(String, WindowSpec)> = Vec::new();
+    for NamedWindowDefinition(name, window) in &mut select.named_window {
+        let spec = match window {
+            NamedWindowExpr::NamedWindow(other) => find(&known, other).cloned(),
+            NamedWindowExpr::WindowSpec(spec) => {
+                extend(spec, &known);
+                Some(spec.clone())
+            }
+        };
+        known.extend(spec.map(|spec| (folded(name), spec)));
+    }
+    struct Over<'a>(&'a [(String, WindowSpec)]);
+    impl VisitorMut for Over<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Function(Function { over: Some(over), .. }) = expr {
+                match over {
+                    WindowType::WindowSpec(spec) => extend(spec, self.0),
+                    WindowType::NamedWindow(name) => {
+                        if let Some(spec) = find(self.0, name) {
+                            *over = WindowType::WindowSpec(spec.clone());
+                        }
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    if !known.is_empty() {
+        let _ = VisitMut::visit(&mut select.projection, &mut Over(&known));
+        let _ = VisitMut::visit(&mut select.qualify, &mut Over(&known));
+        select.named_window.clear();
+    }
+}
+
+fn find<'a>(known: &'a [(String, WindowSpec)], name: &Ident) -> Option<&'a WindowSpec> {
+    let name = folded(name);
+    known.iter().find(|(known, _)| *known == name).map(|(_, spec)| spec)
+}
+
+fn extend(spec: &mut WindowSpec, known: &[(String, WindowSpec)]) {
+    let Some(base) = spec.window_name.as_ref().and_then(|name| find(known, name)) else { return };
+    spec.partition_by.clone_from(&base.partition_by);
+    if spec.order_by.is_empty() {
+        spec.order_by.clone_from(&base.order_by);
+    }
+    spec.window_name = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    #[test]
+    fn what_follows_a_distinct_from_is_not_its_right_side() {
+        for (written, meant) in [
+            ("a IS DISTINCT FROM b AND c", "(a IS DISTINCT FROM b) AND c"),
+            ("x AND a IS NOT DISTINCT FROM b OR c", "(x AND (a IS NOT DISTINCT FROM b)) OR c"),
+            ("x OR a IS DISTINCT FROM b AND c", "x OR ((a IS DISTINCT FROM b) AND c)"),
+            ("NOT a IS DISTINCT FROM b AND c", "(NOT (a IS DISTINCT FROM b)) AND c"),
+            (
+                "a IS DISTINCT FROM b AND c IS DISTINCT FROM d OR e",
+                "((a IS DISTINCT FROM b) AND (c IS DISTINCT FROM d)) OR e",
+            ),
+            ("a IS DISTINCT FROM (b AND c)", "a IS DISTINCT FROM (b AND c)"),
+        ] {
+            let parsed = |text: &str| {
+                Parser::new(&PostgreSqlDialect {}).try_with_sql(text).unwrap().parse_expr().unwrap()
+            };
+            let mut read = parsed(written);
+            distinct_from(&mut read);
+            assert_eq!(shape(&read), shape(&parsed(meant)), "{written}");
+        }
+    }
+
+    /// The tree, whatever it was written with.
+    fn shape(expr: &Expr) -> String {
+        match expr {
+            Expr::BinaryOp { left, op, right } => format!("[{} {op} {}]", shape(left), shape(right)),
+            Expr::IsDistinctFrom(left, right) => format!("<{} {}>", shape(left), shape(right)),
+            Expr::IsNotDistinctFrom(left, right) => format!("<{} not {}>", shape(left), shape(right)),
+            Expr::UnaryOp { op, expr } => format!("{op} {}", shape(expr)),
+            Expr::Nested(inner) => shape(inner),
+            other => other.to_string(),
+        }
+    }
+}

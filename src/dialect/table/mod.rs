@@ -1,0 +1,141 @@
+//! The one table of functions: which of them answer as in Postgres, which are ours, and which are refused with what to
+//! write instead. A function of the engine's that has no line here is refused. `docs/dialect.md` is printed from it,
+//! and every line is held against Postgres by its examples.
+
+mod aggregates;
+mod nested;
+mod numbers;
+mod text;
+mod times;
+
+use std::fmt::Write as _;
+
+/// How a function is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The engine's own gives what Postgres gives.
+    Same,
+    /// A function of our own with Postgres's meaning.
+    Ours,
+    /// What the engine runs instead.
+    Rewritten(&'static str),
+    /// Not answered; what to write.
+    Refused(&'static str),
+}
+
+/// Where a function stands in a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Scalar,
+    Aggregate,
+    Window,
+    /// What an operator or a piece of syntax is, under a name that nobody can call.
+    Operator,
+}
+
+/// One function.
+#[derive(Debug)]
+pub struct Line {
+    pub family: &'static str,
+    /// As the engine names it, and as Postgres does where that differs.
+    pub name: &'static str,
+    pub written: &'static str,
+    pub kind: Kind,
+    pub answer: Answer,
+    /// Expressions that are answered as in Postgres, or refused.
+    pub examples: &'static [&'static str],
+}
+
+const fn scalar(family: &'static str, name: &'static str, examples: &'static [&'static str]) -> Line {
+    Line { family, name, written: name, kind: Kind::Scalar, answer: Answer::Same, examples }
+}
+
+const fn aggregate(name: &'static str, examples: &'static [&'static str]) -> Line {
+    Line { kind: Kind::Aggregate, ..scalar("aggregates", name, examples) }
+}
+
+const fn window(name: &'static str, examples: &'static [&'static str]) -> Line {
+    Line { kind: Kind::Window, ..scalar("windows", name, examples) }
+}
+
+const fn operator(
+    family: &'static str,
+    name: &'static str,
+    written: &'static str,
+    examples: &'static [&'static str],
+) -> Line {
+    Line { kind: Kind::Operator, written, answer: Answer::Ours, ..scalar(family, name, examples) }
+}
+
+impl Line {
+    const fn ours(self) -> Line {
+        Line { answer: Answer::Ours, ..self }
+    }
+
+    const fn rewritten(self, to: &'static str) -> Line {
+        Line { answer: Answer::Rewritten(to), ..self }
+    }
+
+    const fn refused(self, instead: &'static str) -> Line {
+        Line { answer: Answer::Refused(instead), ..self }
+    }
+
+    /// How Postgres writes it.
+    const fn written(self, written: &'static str) -> Line {
+        Line { written, ..self }
+    }
+}
+
+const NUMBERS: &str = "numbers";
+const TEXT: &str = "text";
+const TIMES: &str = "times";
+const ANY: &str = "values of any type";
+const ARRAYS: &str = "arrays";
+const JSON: &str = "json";
+const BYTES: &str = "bytes";
+
+/// Every line, by family.
+pub fn lines() -> impl Iterator<Item = &'static Line> {
+    [numbers::LINES, text::LINES, times::LINES, nested::LINES, aggregates::LINES].into_iter().flatten()
+}
+
+/// A function's line, by the engine's name.
+pub fn line(name: &str) -> Option<&'static Line> {
+    lines().find(|line| line.name == name || line.written == name)
+}
+
+/// What the engine makes of syntax, not of a name: `(a, b)`, `x BETWEEN`, a field of a composite.
+pub const SYNTAX: [&str; 2] = ["struct", "get_field"];
+
+/// The page of the table.
+pub fn documentation() -> String {
+    let mut page = "# Functions and operators\n\nWhich functions and operators of Postgres a model may call, and how each is answered: *same* by the engine's own, *ours* by one \
+        with Postgres's meaning, *rewritten* to another, or *refused*. Every line is held against Postgres by its examples, \
+        over awkward values (`tests/it/dialect.rs`). A function that has no line is refused by `check`, whatever the engine \
+        knows; `allow = [\"name\"]` in `[sql]` takes one as the engine answers it.\n\nThis page is printed from `src/dialect/table.rs`.\n"
+        .to_owned();
+    let mut family = "";
+    for line in lines() {
+        if line.family != family {
+            family = line.family;
+            let _ =
+                write!(page, "\n## {}\n\n| function | answer | examples |\n|---|---|---|\n", capital(family));
+        }
+        let answer = match line.answer {
+            Answer::Same => "same".to_owned(),
+            Answer::Ours => "ours".to_owned(),
+            Answer::Rewritten(to) => format!("rewritten to `{to}`"),
+            Answer::Refused(instead) => format!("refused: {instead}"),
+        };
+        let examples: Vec<String> =
+            line.examples.iter().map(|example| format!("`{}`", example.replace('|', "\\|"))).collect();
+        let _ =
+            writeln!(page, "| `{}` | {answer} | {} |", line.written.replace('|', "\\|"), examples.join(", "));
+    }
+    page
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,63 @@
+//! Values of any type, and numbers.
+
+use super::{ANY, Line, NUMBERS, scalar};
+
+pub const LINES: &[Line] = &[
+    scalar(
+        ANY,
+        "coalesce",
+        &["coalesce(i, 0)", "coalesce(n, m, 1.5)", "coalesce(t, 'none')", "coalesce(at, day)"],
+    ),
+    scalar(ANY, "nullif", &["nullif(i, 6)", "nullif(t, '')", "nullif(n, 2.5)"]),
+    scalar(
+        ANY,
+        "greatest",
+        &["greatest(i, 3)", "greatest(n, m)", "greatest(t, 'b')", "greatest(day, DATE '2024-03-01')"],
+    ),
+    scalar(ANY, "least", &["least(i, 3, b)", "least(n, NULL)", "least(made, TIMESTAMP '2024-03-01 00:00')"]),
+    scalar(NUMBERS, "abs", &["abs(n)", "abs(d)", "abs(b)"]),
+    scalar(NUMBERS, "ceil", &["ceil(d)", "ceil(n)", "ceiling(m)"]),
+    scalar(NUMBERS, "floor", &["floor(d)", "floor(n)", "floor(m)"]),
+    scalar(
+        NUMBERS,
+        "round",
+        &["round(n, 1)", "round(n)", "round(m, 6)", "round(d)", "round(i)", "round(n, -2)"],
+    )
+    .ours(),
+    scalar(
+        NUMBERS,
+        "trunc",
+        &["trunc(n)", "trunc(m, 2)", "trunc(n, 4)", "trunc(d)", "trunc(CAST(i AS double precision))"],
+    ),
+    scalar(NUMBERS, "sign", &["sign(n)", "sign(d)", "sign(i)"]).ours(),
+    scalar(NUMBERS, "sqrt", &["sqrt(abs(d))", "sqrt(abs(i))"]),
+    scalar(NUMBERS, "cbrt", &["cbrt(d)"]).refused("cbrt is not answered here"),
+    scalar(NUMBERS, "exp", &["exp(CAST(0.5 AS double precision))", "exp(1)"]),
+    scalar(NUMBERS, "ln", &["ln(abs(d))"]),
+    scalar(NUMBERS, "log", &["log(CAST(1000 AS double precision))", "log(abs(d) + 1)"]).rewritten("log10(x)"),
+    scalar(NUMBERS, "log10", &["log10(CAST(1000 AS double precision))"]),
+    scalar(NUMBERS, "power", &["power(CAST(id AS double precision), 2)", "power(id, 3)"]),
+    scalar(NUMBERS, "pi", &["pi()"]),
+    scalar(NUMBERS, "degrees", &["degrees(CAST(id AS double precision))"]),
+    scalar(NUMBERS, "radians", &["radians(CAST(id AS double precision))"]),
+    scalar(NUMBERS, "sin", &["sin(CAST(id AS double precision))"]),
+    scalar(NUMBERS, "cos", &["cos(CAST(id AS double precision))"]),
+    scalar(NUMBERS, "tan", &["tan(CAST(id AS double precision))"]),
+    scalar(NUMBERS, "cot", &["round(CAST(cot(CAST(id AS double precision)) AS numeric(20,10)), 8)"]),
+    scalar(NUMBERS, "asin", &["asin(CAST(id AS double precision) / 10)"]),
+    scalar(NUMBERS, "acos", &["acos(CAST(id AS double precision) / 10)"]),
+    scalar(NUMBERS, "atan", &["atan(d)"]),
+    scalar(NUMBERS, "atan2", &["atan2(d, CAST(id AS double precision))"]),
+    scalar(NUMBERS, "sinh", &["sinh(CAST(id AS double precision) / 10)"]),
+    scalar(NUMBERS, "cosh", &["cosh(CAST(id AS double precision) / 10)"]),
+    scalar(NUMBERS, "tanh", &["tanh(CAST(id AS double precision) / 10)"]),
+    scalar(NUMBERS, "asinh", &["asinh(d)"]),
+    scalar(NUMBERS, "acosh", &["acosh(abs(d) + 1)"]),
+    scalar(NUMBERS, "atanh", &["atanh(CAST(id AS double precision) / 10)"]),
+    scalar(NUMBERS, "gcd", &["gcd(i, 12)", "gcd(b, 9)"]),
+    scalar(NUMBERS, "lcm", &["lcm(id, 12)"]),
+    scalar(NUMBERS, "factorial", &["factorial(id)"]),
+    scalar(NUMBERS, "to_hex", &["to_hex(i)"]).refused("say which is meant: to_hex is not answered here"),
+    scalar(NUMBERS, "random", &["random()"]).refused("derive the value from a column"),
+    scalar(NUMBERS, "starmill any numeric", &["i::numeric", "n::numeric"]).written("::numeric").ours(),
+];

@@ -1,0 +1,112 @@
+//! Literals and calls that are written in forms of Postgres's own: intervals in all their spellings, arguments by name.
+
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Interval, Spanned as _, Value,
+};
+
+use super::functions::array_text::elements;
+use super::functions::arrays::SLICE;
+use super::functions::json::CAST;
+use super::functions::spans::{PARTS, read};
+use super::reword::call;
+use super::words::folded;
+
+/// An interval in the one form that the engine reads as Postgres does.
+pub fn interval(expr: &mut Expr) {
+    let text = match &*expr {
+        Expr::Interval(Interval { value, leading_field, last_field, .. }) => {
+            let Some(text) = text_of(value) else { return };
+            match (leading_field, last_field) {
+                (None, _) | (_, Some(_)) => text.to_owned(),
+                (Some(field), None) => format!("{text} {field}"),
+            }
+        }
+        Expr::Cast { expr: inner, data_type: DataType::Interval { .. }, format: None, .. } => {
+            let Some(text) = text_of(inner) else { return };
+            text.to_owned()
+        }
+        _ => return,
+    };
+    let Some((months, days, micros)) = read(&text) else { return };
+    let sign = if micros < 0 { "-" } else { "" };
+    let seconds = format!("{sign}{}.{:06}", micros.abs() / 1_000_000, micros.abs() % 1_000_000);
+    let said = format!("{months} months {days} days {seconds} seconds");
+    *expr = Expr::Interval(Interval {
+        value: Box::new(Expr::value(Value::SingleQuotedString(said))),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    });
+}
+
+fn text_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `make_interval(days => 3)` with all of its arguments, in their order.
+pub fn arguments_by_name(expr: &mut Expr) {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return };
+    let called = name.0.last().and_then(|part| part.as_ident()).map(folded);
+    if called.as_deref() != Some("make_interval") {
+        return;
+    }
+    let none =
+        || FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::value(Value::Number("0".to_owned(), false))));
+    let mut all: Vec<FunctionArg> = PARTS.iter().map(|_| none()).collect();
+    for (at, arg) in list.args.iter().enumerate() {
+        let (place, value) = match arg {
+            FunctionArg::Named { name, arg, .. } => {
+                (PARTS.iter().position(|part| *part == folded(name)), arg)
+            }
+            FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => {
+                (PARTS.iter().position(|part| *part == folded(name)), arg)
+            }
+            FunctionArg::Unnamed(arg) => (Some(at), arg),
+            FunctionArg::ExprNamed { .. } => return,
+        };
+        let Some(slot) = place.and_then(|place| all.get_mut(place)) else { return };
+        *slot = FunctionArg::Unnamed(value.clone());
+    }
+    list.args = all;
+}
+
+/// `'{1,2}'::int[]` as the array that it says, each element cast to the type of all.
+pub fn array(expr: &mut Expr) {
+    let Expr::Cast { expr: inner, data_type: DataType::Array(of), format: None, .. } = &*expr else { return };
+    let ArrayElemTypeDef::SquareBracket(of, None) = of else { return };
+    let Some(Ok(elements)) = text_of(inner).map(elements) else { return };
+    let cast = |value: Value| Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::value(value)),
+        data_type: of.as_ref().clone(),
+        array: false,
+        format: None,
+    };
+    let span = expr.span();
+    let value = |element: Option<String>| cast(element.map_or(Value::Null, Value::SingleQuotedString));
+    let values: Vec<Expr> = elements.into_iter().map(value).collect();
+    *expr = match values.as_slice() {
+        // None of them, of a type that is known.
+        [] => {
+            let number = |number: &str| Expr::value(Value::Number(number.to_owned(), false));
+            let one = call("make_array", span, &[&cast(Value::Null)]);
+            call(SLICE, span, &[&one, &number("2"), &number("1")])
+        }
+        values => call("make_array", span, &values.iter().collect::<Vec<_>>()),
+    };
+}
+
+/// A cast to json, which travels as its text.
+pub fn json(expr: &mut Expr) {
+    if let Expr::Cast { expr: inner, data_type: DataType::JSONB, format: None, .. } = &*expr {
+        *expr = call(CAST, expr.span(), &[inner]);
+    }
+}
