@@ -270,20 +270,22 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 let results = case.when_then_expr.iter().map(|(_, then)| &**then);
                 let given = double_among(results.chain(case.else_expr.iter().map(|of| &**of)), schema);
                 let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
-                let compared = case.expr.is_some()
-                    && double_among(case.expr.iter().map(|of| &**of).chain(whens), schema);
-                if !given && !compared {
+                let compared = case
+                    .expr
+                    .as_ref()
+                    .and_then(|_| double_among(case.expr.iter().map(|of| &**of).chain(whens), schema));
+                if given.is_none() && compared.is_none() {
                     return Ok(Transformed::no(Expr::Case(case)));
                 }
-                let as_of = |double: bool, expr: Box<Expr>| match double {
-                    true => Box::new(as_double(*expr, schema)),
-                    false => expr,
+                let as_of = |double: &Option<DataType>, expr: Box<Expr>| match double {
+                    Some(double) => Box::new(as_floating(*expr, double, schema)),
+                    None => expr,
                 };
-                case.expr = case.expr.map(|of| as_of(compared, of));
+                case.expr = case.expr.map(|of| as_of(&compared, of));
                 let branches = case.when_then_expr.into_iter();
                 case.when_then_expr =
-                    branches.map(|(when, then)| (as_of(compared, when), as_of(given, then))).collect();
-                case.else_expr = case.else_expr.map(|of| as_of(given, of));
+                    branches.map(|(when, then)| (as_of(&compared, when), as_of(&given, then))).collect();
+                case.else_expr = case.else_expr.map(|of| as_of(&given, of));
                 return Ok(Transformed::yes(Expr::Case(case)));
             }
             let as_of = |of: &Option<DataType>, expr: Box<Expr>| match of {
@@ -299,10 +301,11 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::ScalarFunction(mut function) if MEET.contains(&function.func.name()) => {
             let Some(instant) = instant_among(function.args.iter(), schema) else {
-                if !double_among(function.args.iter(), schema) {
+                let Some(double) = double_among(function.args.iter(), schema) else {
                     return Ok(Transformed::no(Expr::ScalarFunction(function)));
-                }
-                function.args = function.args.into_iter().map(|arg| as_double(arg, schema)).collect();
+                };
+                function.args =
+                    function.args.into_iter().map(|arg| as_floating(arg, &double, schema)).collect();
                 return Ok(Transformed::yes(Expr::ScalarFunction(function)));
             };
             function.args = function.args.into_iter().map(|arg| as_instant(arg, &instant, schema)).collect();
@@ -349,8 +352,13 @@ fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 None => Ok(Transformed::no(Expr::ScalarFunction(function))),
             }
         }
-        // What is rounded up may have one digit more.
+        // What is rounded up may have one digit more. Of a quotient it is whole, and can be published.
         Expr::ScalarFunction(mut function) if ["ceil", "floor"].contains(&function.func.name()) => {
+            let wide = function.args.first().map(|arg| arg.get_type(schema));
+            if let Some(Ok(DataType::Decimal256(..))) = wide {
+                let whole = DataType::Decimal128(numeric::PUBLISHED, 0);
+                return Ok(Transformed::yes(cast(Expr::ScalarFunction(function), whole)));
+            }
             let Some(Ok(DataType::Decimal128(precision @ ..38, scale))) =
                 function.args.first().map(|arg| arg.get_type(schema))
             else {
@@ -395,15 +403,20 @@ fn as_instant(expr: Expr, instant: &DataType, schema: &DFSchema) -> Expr {
     }
 }
 
-/// Whether doubles and numerics meet among some values.
-fn double_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> bool {
-    values.filter_map(|value| value.get_type(schema).ok()).any(|of| of.is_floating())
+/// What numerics become among some values: doubles, where one is, else reals.
+fn double_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
+    let floating = values.filter_map(|value| value.get_type(schema).ok()).filter(|of| of.is_floating());
+    floating.max_by_key(|of| *of == DataType::Float64)
 }
 
 /// A numeric that meets a double becomes one.
 fn as_double(expr: Expr, schema: &DFSchema) -> Expr {
+    as_floating(expr, &DataType::Float64, schema)
+}
+
+fn as_floating(expr: Expr, floating: &DataType, schema: &DFSchema) -> Expr {
     match expr.get_type(schema) {
-        Ok(of) if is_decimal(&of) => cast(expr, DataType::Float64),
+        Ok(of) if is_decimal(&of) => cast(expr, floating.clone()),
         _ => expr,
     }
 }

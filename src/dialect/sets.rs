@@ -171,8 +171,8 @@ fn unpivoted(subquery: &mut Box<Query>, alias: Option<&TableAlias>) {
         return;
     }
     let column = |at: usize| {
-        let elem = rows.iter().map(|row| row[at].clone()).collect();
-        let array = Expr::Array(Array { elem, named: true });
+        let cells: Vec<&Expr> = rows.iter().filter_map(|row| row.get(at)).collect();
+        let array = call("make_array", span, &cells);
         let named = alias.and_then(|alias| alias.columns.get(at)).map(|column| column.name.clone());
         let alias = named.unwrap_or_else(|| Ident::new(format!("column{}", at + 1)));
         SelectItem::ExprWithAlias { expr: call("unnest", span, &[&array]), alias }

@@ -23,8 +23,8 @@ pub fn as_one_type(node: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The type that Postgres makes of a column's types, where the engine makes another.
 fn met(union: &Union, column: usize) -> Option<DataType> {
-    let types =
-        || union.inputs.iter().filter_map(|input| Some(input.schema().fields().get(column)?.data_type()));
+    let all: Vec<DataType> = union.inputs.iter().flat_map(|input| types_of(input, column)).collect();
+    let types = || all.iter();
     let instant = types().find(|of| matches!(of, DataType::Timestamp(_, Some(_))));
     if let Some(instant) = instant
         && types().any(|of| matches!(of, DataType::Date32 | DataType::Timestamp(_, None)))
@@ -33,6 +33,35 @@ fn met(union: &Union, column: usize) -> Option<DataType> {
     }
     let floating = types().filter(|of| of.is_floating()).max_by_key(|of| **of == DataType::Float64)?;
     types().any(is_decimal).then(|| floating.clone())
+}
+
+/// The types of a column in all branches, also of those that are a UNION themselves.
+fn types_of(plan: &LogicalPlan, column: usize) -> Vec<DataType> {
+    match plan {
+        LogicalPlan::Union(union) => union.inputs.iter().flat_map(|input| types_of(input, column)).collect(),
+        LogicalPlan::Distinct(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Limit(_) => {
+            plan.inputs().into_iter().flat_map(|input| types_of(input, column)).collect()
+        }
+        LogicalPlan::Projection(projection) => {
+            let through = match projection.expr.get(column).cloned().map(Expr::unalias) {
+                Some(Expr::Column(column)) => projection.input.schema().maybe_index_of_column(&column),
+                _ => None,
+            };
+            match through {
+                Some(at) => types_of(&projection.input, at),
+                None => own(plan, column),
+            }
+        }
+        other => own(other, column),
+    }
+}
+
+fn own(plan: &LogicalPlan, column: usize) -> Vec<DataType> {
+    plan.schema().fields().get(column).map(|field| field.data_type().clone()).into_iter().collect()
 }
 
 fn made(input: Arc<LogicalPlan>, wanted: &[Option<DataType>]) -> Result<Arc<LogicalPlan>> {

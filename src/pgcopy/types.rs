@@ -120,7 +120,10 @@ pub const TYPES: &[TypeEntry] = &[
     text_form("timetz", ""),
     text_form("interval", "`1 mon 2 days 03:04:05`; compute with it in the source, or cast it there"),
     text_form("enum", "its label; ordered as text, not as declared"),
-    text_form("array", "`{1,NULL,3}`, with odd lower bounds as `[0:1]={1,2}`"),
+    text_form(
+        "array",
+        "`{1,NULL,3}`, with odd lower bounds as `[0:1]={1,2}`; a model reads and publishes a list of booleans, integers, doubles, texts, days, local times and numerics with declared digits",
+    ),
     text_form("composite", "`(1,\"a b\")`"),
     text_form("range", ""),
     text_form("multirange", "since Postgres 14"),

@@ -113,6 +113,16 @@ fn subqueries_know_null_and_the_empty_set() {
         "SELECT id FROM visit WHERE id NOT IN (SELECT id FROM ban WHERE id IS NOT NULL)",
         "SELECT id FROM v WHERE i NOT IN (SELECT x FROM empty)",
         "SELECT id FROM v WHERE i IN (SELECT id FROM visit) OR id = 4",
+        "SELECT id FROM v WHERE i = ANY (tags)",
+        "SELECT id FROM v WHERE i > ALL (ARRAY[1, NULL])",
+        "SELECT order_id, EXISTS (SELECT 1 FROM payments AS p WHERE p.order_id = o.order_id) AS paid, order_id IN (SELECT order_id FROM payments) AS is_in, order_id IN (SELECT id FROM ban) AS may_be FROM orders AS o",
+        "SELECT id FROM v WHERE (id, i) IN (SELECT id, id FROM visit) OR (id, i) NOT IN (SELECT id, grp FROM ban)",
+        "SELECT id FROM v WHERE i > ALL (SELECT id FROM ban) OR i < ANY (SELECT id FROM ban)",
+        "SELECT o.order_id, s.payment_id FROM orders AS o LEFT JOIN LATERAL (SELECT p.payment_id FROM payments AS p WHERE p.order_id = o.order_id ORDER BY p.payment_id DESC LIMIT 1) AS s ON true",
+        "SELECT order_id, (SELECT p.payment_id FROM payments AS p WHERE p.order_id = o.order_id ORDER BY p.payment_id DESC LIMIT 1) AS x FROM orders AS o",
+        "SELECT id, u.k, u.x FROM v CROSS JOIN LATERAL (VALUES ('n', n), ('m', m)) AS u (k, x)",
+        "SELECT v.id, u.tag, u.n FROM v LEFT JOIN LATERAL unnest(tags) WITH ORDINALITY AS u (tag, n) ON true",
+        "SELECT v.id, e.key, e.value FROM v, jsonb_each_text(attrs) AS e WHERE id < 6",
         "SELECT order_id FROM orders AS o WHERE EXISTS (SELECT 1 FROM payments AS p WHERE p.order_id = o.order_id)",
         "SELECT order_id FROM orders AS o WHERE NOT EXISTS (SELECT 1 FROM payments AS p WHERE p.order_id = o.order_id)",
         "SELECT id FROM visit WHERE id IN (SELECT max(id) FROM visit)",
@@ -139,8 +149,6 @@ fn subqueries_know_null_and_the_empty_set() {
             "SELECT q.id FROM (SELECT id FROM v ORDER BY id DESC LIMIT NULL OFFSET 2) AS q",
             "OFFSET without LIMIT",
         ),
-        ("SELECT id FROM v WHERE i = ANY (tags)", "ANY and ALL over an array"),
-        ("SELECT id FROM v WHERE i > ALL (ARRAY[1, NULL])", "ANY and ALL over an array"),
         ("SELECT -2 ^ 2 AS x FROM visit", "-a ^ b"),
     ]);
     assert_refused(&[
@@ -219,12 +227,9 @@ fn numbers_never_wrap_and_round_as_in_postgres() {
     ]);
     assert_refused(&[
         ("SELECT id, round(d, 2) AS x FROM v", "rounds a double"),
-        ("SELECT id, CAST(d AS text) AS x FROM v", "as text would print"),
-        ("SELECT id, 'x' || d AS x FROM v", "as text would print"),
-        ("SELECT id, concat(r, 'x') AS x FROM v", "as text would print"),
         ("SELECT id, CASE WHEN ok THEN 1 ELSE 'no' END AS x FROM v", "a CASE gives"),
         ("SELECT id AS x FROM v UNION ALL SELECT t FROM v", "UNION's column"),
-        ("SELECT id, coalesce(i, '-') AS x FROM v", "coalesce is given"),
+        ("SELECT id, coalesce(i, '-') AS x FROM v", "Cannot cast string '-'"),
         ("SELECT id FROM v WHERE day > 20240201", "compares a date or time with a number"),
         ("SELECT id FROM v WHERE t = i", "compares text with a number"),
     ]);
@@ -377,10 +382,11 @@ fn what_is_out_of_range_ends_the_night() {
 fn times_are_those_of_the_pipelines_zone() {
     assert_answered(&[
         "SELECT at AS x FROM v UNION ALL SELECT day FROM v",
+        "SELECT id, 'at ' || made AS x, concat('at ', at, ok) AS y, INTERVAL '90 minutes'::text AS z FROM v",
         "SELECT id, date_trunc('decade', made) AS x, extract(epoch FROM date_trunc('month', day)) AS y FROM v",
-        "SELECT id, date_trunc('day', day) + INTERVAL '24 hours' AS x, made - day AS y FROM v",
+        "SELECT id, date_trunc('day', day) + INTERVAL '24 hours' AS x, extract(epoch FROM made - day) AS y FROM v",
         "SELECT id, coalesce(day, '9999-12-31') AS x, coalesce(until, '9999-12-31') AS y FROM v",
-        "SELECT id, age(until, at) AS x, until - at AS y, made + INTERVAL '1 day 04:05:06' AS z FROM v",
+        "SELECT id, age(until, at)::text AS x, (until - at)::text AS y, made + INTERVAL '1 day 04:05:06' AS z FROM v",
         "SELECT d AS x FROM generate_series((SELECT min(day) FROM v), DATE '2000-03-01', '1 month') AS d",
         "SELECT id, sum(id) OVER (w ORDER BY id) AS x, row_number() OVER (w ORDER BY id DESC) AS y FROM v WINDOW w AS (PARTITION BY ok)",
         "SELECT id FROM v WHERE ok IS DISTINCT FROM true AND id < 4",
@@ -427,14 +433,9 @@ fn times_are_those_of_the_pipelines_zone() {
         "instants and days",
     )]);
     assert_refused(&[
-        ("SELECT id, INTERVAL '90 minutes'::text AS x FROM v", "as text would print"),
-        ("SELECT id, CAST(until - at AS text) AS x FROM v", "as text would print"),
         ("SELECT max(until - at) AS x FROM v", "aggregates an interval"),
-        ("SELECT until - at AS x FROM v", "cannot be published"),
         ("SELECT CAST('2024-01-01 10:00+02' AS timestamp) AS x FROM v", "would apply an offset"),
         ("SELECT CAST(t AS timestamp) AS x FROM v", "would apply an offset"),
-        ("SELECT id, 'at ' || made AS x FROM v", "as text would print"),
-        ("SELECT id, concat('at ', at) AS x FROM v", "as text would print"),
         ("SELECT id, now() AS x FROM v", "another answer in every run"),
         ("SELECT id FROM v WHERE day > current_date", "another answer in every run"),
         ("SELECT id, row_number() OVER w AS x FROM v WINDOW w AS (PARTITION BY ok)", "depends on the order"),
@@ -615,10 +616,7 @@ fn times_are_printed_by_postgres_patterns() {
         "SELECT to_char(generate_series, 'IYYY IW ID IDDD DDD WW D Q J') AS x FROM generate_series(TIMESTAMP '2019-12-20', TIMESTAMP '2021-01-10', INTERVAL '1 day')",
     ]);
     assert_answered(&statements);
-    assert_refused(&[
-        ("SELECT id, to_char(i, '999') AS x FROM v", "to_char of"),
-        ("SELECT id, to_char(until - at, 'HH24') AS x FROM v", "to_char of"),
-    ]);
+    assert_refused(&[("SELECT id, to_char(until - at, 'HH24') AS x FROM v", "to_char of")]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub mod quotient;
 pub mod scaled;
 pub mod series;
 pub mod spans;
+mod statistics;
 pub mod sum;
 mod text;
 mod to_char;
@@ -55,7 +56,7 @@ pub fn register(context: &SessionContext, zone: Tz) {
     for function in meeting::all() {
         context.register_udf(function);
     }
-    for aggregate in percentile::all() {
+    for aggregate in percentile::all().into_iter().chain(statistics::all()) {
         context.register_udaf(aggregate);
     }
     context.register_udaf(sum::sum());

@@ -24,7 +24,12 @@ pub fn zone(name: &str) -> Result<Tz> {
     if name == "+00:00" {
         return Ok(Tz::UTC);
     }
-    name.parse().map_err(|_| wrong(format!("time zone \"{name}\" not recognized")))
+    if let Ok(zone) = name.parse() {
+        return Ok(zone);
+    }
+    // Postgres takes a name in letters of any size.
+    let named = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(name));
+    named.copied().ok_or_else(|| wrong(format!("time zone \"{name}\" not recognized")))
 }
 
 /// Microseconds of the instant at which a zone's clocks show a local time; none beyond the calendar.

@@ -15,7 +15,7 @@ use crate::dialect::exactness::is_regex;
 use crate::dialect::functions::format::unformatted;
 use crate::dialect::functions::number_pattern::unprintable;
 use crate::dialect::functions::numeric::NUMERIC;
-use crate::dialect::functions::{print, quotient};
+use crate::dialect::functions::{print, quotient, zone};
 use crate::dialect::rewrite::{is_comparison, is_decimal, is_interval};
 
 /// What a whole step of a plan would do otherwise: sets that keep duplicates, and intervals and json
@@ -341,6 +341,12 @@ fn of_function(
             format!("{} counts from the end here, and is NULL in Postgres", shown(expr)),
             "count from the first: x[1]",
         ),
+        "timezone" if !args.first().and_then(literal_text).is_some_and(|name| zone::zone(name).is_ok()) => {
+            refusal(
+                format!("{} takes its zone from what is no name of a place that is written out", shown(expr)),
+                "write a name: AT TIME ZONE 'Europe/Berlin'; for one offset all year AT TIME ZONE 'Etc/GMT-1', an hour east of Greenwich",
+            )
+        }
         "timezone" if args.first().is_some_and(is_abbreviation) => refusal(
             format!("{} takes an abbreviation, which is one offset all year in Postgres", shown(expr)),
             "for one offset all year AT TIME ZONE 'Etc/GMT-1', an hour east of Greenwich; for a place's clocks AT TIME ZONE 'Europe/Berlin'",

@@ -36,8 +36,9 @@ pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
 }
 
 fn printed(value: &Expr, inputs: &[&LogicalPlan], found: &mut Found) {
-    let decimal = value.get_type(&merge_schema(inputs)).is_ok_and(|of| is_decimal(&of));
-    if decimal && scale(value, inputs).is_none() {
+    // A column of several branches may be called an integer where one of them gives a numeric.
+    let number = value.get_type(&merge_schema(inputs)).is_ok_and(|of| is_decimal(&of) || of.is_integer());
+    if number && scale(value, inputs).is_none() {
         let message = format!(
             "{} as text would print the same digits after the point for all rows, where Postgres prints those of each value",
             shown(value)
@@ -51,9 +52,10 @@ fn printed(value: &Expr, inputs: &[&LogicalPlan], found: &mut Found) {
 fn scale(expr: &Expr, inputs: &[&LogicalPlan]) -> Option<i8> {
     let schema = merge_schema(inputs);
     let of = expr.get_type(&schema).ok()?;
-    let own = match of {
-        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => scale,
-        of if of.is_integer() => return Some(0),
+    let own = match (&of, expr) {
+        (DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale), _) => *scale,
+        (of, Expr::Column(_)) if of.is_integer() => 0,
+        (of, _) if of.is_integer() => return Some(0),
         _ => return None,
     };
     let same = |all: &mut dyn Iterator<Item = &Expr>| {
@@ -69,15 +71,20 @@ fn scale(expr: &Expr, inputs: &[&LogicalPlan]) -> Option<i8> {
         Expr::Column(column) => {
             let mut found: Option<Option<i8>> = None;
             origins(column, inputs, &mut |origin, below| {
+                if is_null(origin) {
+                    return;
+                }
                 let one = match origin {
                     Expr::Column(_) => {
-                        let declared = kinds::is_declared(origin, &merge_schema(below));
-                        let of = origin.get_type(&merge_schema(below)).ok();
-                        of.filter(|_| declared).and_then(|of| match of {
-                            DataType::Decimal128(_, scale) => Some(scale),
+                        let schema = merge_schema(below);
+                        // What an array is taken apart to has the type that it is called by.
+                        match origin.get_type(&schema).unwrap_or(of.clone()) {
+                            DataType::Decimal128(_, scale) => {
+                                kinds::is_declared(origin, &schema).then_some(scale)
+                            }
                             of if of.is_integer() => Some(0),
                             _ => None,
-                        })
+                        }
                     }
                     other => scale(other, below),
                 };

@@ -63,6 +63,14 @@ fn of(column: &Column, plan: &LogicalPlan, see: &mut dyn FnMut(&Expr, &[&Logical
                 None => through(&step.input, at),
             }
         }
+        LogicalPlan::Values(values) => {
+            for cell in values.values.iter().filter_map(|row| row.get(at)) {
+                match cell {
+                    Expr::Cast(cast) => given(&cast.expr, &[plan], see),
+                    cell => given(cell, &[plan], see),
+                }
+            }
+        }
         LogicalPlan::TableScan(_) => see(&Expr::Column(column.clone()), &[plan]),
         _ => origins(column, &inputs, see),
     }

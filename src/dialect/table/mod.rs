@@ -114,12 +114,17 @@ pub fn documentation() -> String {
         over awkward values (`tests/it/dialect.rs`). A function that has no line is refused by `check`, whatever the engine \
         knows; `allow = [\"name\"]` in `[sql]` takes one as the engine answers it.\n\nThis page is printed from `src/dialect/table.rs`.\n"
         .to_owned();
-    let mut family = "";
+    let mut families: Vec<&str> = Vec::new();
     for line in lines() {
-        if line.family != family {
-            family = line.family;
-            let _ =
-                write!(page, "\n## {}\n\n| function | answer | examples |\n|---|---|---|\n", capital(family));
+        if !families.contains(&line.family) {
+            families.push(line.family);
+        }
+    }
+    let mut before = "";
+    for line in families.into_iter().flat_map(|family| lines().filter(move |line| line.family == family)) {
+        if line.family != before {
+            before = line.family;
+            let _ = write!(page, "\n## {}\n\n| | answer | examples |\n|---|---|---|\n", capital(before));
         }
         let answer = match line.answer {
             Answer::Same => "same".to_owned(),
