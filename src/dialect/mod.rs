@@ -15,6 +15,7 @@ mod grammar;
 pub mod guards;
 pub mod lateral;
 mod lists;
+mod meaning;
 mod numerics;
 pub mod planner;
 pub mod refuse;

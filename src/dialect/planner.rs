@@ -20,6 +20,10 @@ pub struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        // Of conditions there may be thousands in a row, each with all before it as its side.
+        if matches!(expr.op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
+            return Ok(PlannerResult::Original(expr));
+        }
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
             return Ok(PlannerResult::Original(expr));
         };

@@ -186,7 +186,10 @@ mod tests {
 
     #[test]
     fn a_function_that_is_not_there_has_a_stable_remedy_or_none() {
-        assert_eq!(told("Invalid function 'format'").help.as_deref(), Some("join texts with ||"));
+        assert_eq!(
+            told("Invalid function 'to_number'").help.as_deref(),
+            Some("cast the text: CAST(x AS numeric(12, 2))")
+        );
         assert_eq!(told("Invalid function 'coalesc'").help.as_deref(), Some("did you mean `coalesce`?"));
         assert_eq!(told("Invalid function 'frobnicate'").help, None);
     }

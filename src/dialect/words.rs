@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::from_text::unreadable;
 use super::refuse::Purpose;
-use super::reword::{is_by_bytes, is_plain};
+use super::reword::{is_by_bytes, is_plain, reworded};
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
@@ -23,7 +23,34 @@ pub fn folded(ident: &Ident) -> String {
 pub fn refusals(query: &Query, purpose: Purpose) -> Vec<(Span, Refusal)> {
     let mut visitor = Refusals { purpose, found: Vec::new() };
     let _ = query.visit(&mut visitor);
+    let mut said = query.clone();
+    reworded(&mut said);
+    visitor.found.extend(left_over(&said));
     visitor.found
+}
+
+/// What is still there once a query was said in other words, and is answered wrongly by the engine.
+fn left_over(said: &Query) -> Vec<(Span, Refusal)> {
+    struct LeftOver(Vec<(Span, Refusal)>);
+    impl Visitor for LeftOver {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr
+                && matches!(right.as_ref(), Expr::Subquery(_))
+            {
+                let refusal = Refusal {
+                    message: "ANY and ALL over a subquery are answered here as conditions, not as values"
+                        .to_owned(),
+                    help: "use it as a condition of WHERE, or compare with a min or max",
+                };
+                self.0.push((expr.span(), refusal));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut found = LeftOver(Vec::new());
+    let _ = said.visit(&mut found);
+    found.0
 }
 
 /// What a construct is refused with, and what to write instead.

@@ -68,18 +68,15 @@ fn mistakes_in_sql_are_shown_under_their_line() {
 #[test]
 fn what_the_engine_would_answer_otherwise_than_postgres_is_refused() {
     let refused = [
-        ("SELECT id FROM t WHERE id = ANY (SELECT id FROM t)", "ANY and ALL over a subquery"),
+        ("SELECT id, id > ALL (SELECT id FROM t) AS x FROM t", "ANY and ALL over a subquery"),
         ("SELECT id, string_agg(name, ',') AS names FROM t GROUP BY id", "states none"),
         ("SELECT id, row_number() OVER () AS n FROM t", "row_number depends on the order"),
-        (
-            "SELECT id, CAST(price / 3 AS text) AS third FROM t",
-            "digits after the point, whatever the value has",
-        ),
+        ("SELECT id, CAST(price / 3 AS text) AS third FROM t", "the same digits after the point"),
         ("SELECT id, CAST(avg(price) AS text) AS mean FROM t GROUP BY id", "state the digits"),
-        ("SELECT id, CAST(name AS varchar(2)) AS short FROM t", "does not cut it"),
+        ("SELECT id, CAST(name AS char(2)) AS short FROM t", "does not cut it"),
         ("SELECT id, to_char(day, '%Y-%m') AS month FROM t", "takes Postgres's patterns"),
         ("SELECT id, to_date(name, 'IYYY-IW') AS month FROM t", "does not read IYYY here"),
-        ("SELECT id, CAST(at AS text) AS shown FROM t", "would print otherwise than in Postgres"),
+        ("SELECT id, CAST(coalesce(price, 0) AS text) AS shown FROM t", "the same digits after the point"),
         ("SELECT id FROM t LIMIT 5", "LIMIT without ORDER BY"),
         ("SELECT id, random() AS dice FROM t", "another answer in every run"),
         ("SELECT id FROM t WHERE name SIMILAR TO 'a%'", "SIMILAR TO"),
@@ -555,7 +552,7 @@ fn mistakes_of_every_layer_are_told_in_one_round() {
     project.edit(
         "sql/shop/dim_customer.sql",
         "FROM customers",
-        "FROM customers WHERE customer_id = ANY (SELECT 1)",
+        "FROM customers WHERE (customer_id > ALL (SELECT 1)) IS NULL",
     );
     project.edit("sql/shop/daily_sales.sql", "GROUP BY", "HAVING sum(line_total) / 3 > 0 GROUP BY");
     let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(3);

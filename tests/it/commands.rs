@@ -170,7 +170,7 @@ fn every_layers_mistakes_are_told_in_one_round_in_the_words_of_sql() {
                 "b",
                 "SELECT t.id, x.n FROM t, LATERAL (SELECT n FROM t AS u WHERE u.id <= t.id ORDER BY n LIMIT 1) AS x",
             ),
-            ("c", "SELECT id, id IN (SELECT id FROM t) AS x FROM t"),
+            ("c", "SELECT id FROM t WHERE id NOT IN (SELECT id FROM t) OR n > 1"),
             ("d", "SELECT id, s + n AS x FROM t"),
             ("e", "SELECT id FROM t WHERE"),
             ("f", "SELECT id FROM nowhere"),
@@ -188,7 +188,7 @@ fn every_layers_mistakes_are_told_in_one_round_in_the_words_of_sql() {
         .warns("there is no function `frobnicate` here")
         .warns("this subquery reads the row around it in a way that cannot be planned here")
         .warns("row_number() OVER (PARTITION BY")
-        .warns("id IN (SELECT …) would be answered here as if NULL were false")
+        .warns("id NOT IN (SELECT …) would be answered here as if NULL were false")
         .warns("text")
         .warns("numeric(12,2)")
         .warns("sql/p/e.sql")

@@ -1,0 +1,350 @@
+//! What an operation means in Postgres, said before the engine settles the types: times subtract to intervals, a double
+//! meets a numeric as a double, a day among instants is an instant.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::functions::core::nullif;
+use datafusion::functions::math::log10;
+use datafusion::functions_nested::remove::array_remove_all_udf;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, cast, lit};
+
+use super::functions::padded::is_bpchar;
+use super::functions::{interval, numeric, quotient};
+use super::numerics;
+use super::refuse::is_one;
+use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
+
+/// A local time.
+const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// Functions whose arguments become one type.
+const MEET: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+
+fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..))
+}
+
+pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        // `'a%'::text`, as Postgres prints every text: what asks for a literal shall see it.
+        Expr::Cast(Cast { expr, field })
+            if matches!(&*expr, Expr::Literal(ScalarValue::Utf8(_), _))
+                && *field.data_type() == DataType::Utf8 =>
+        {
+            Ok(Transformed::yes(*expr))
+        }
+        Expr::Negative(inner) if quotient::of(&inner).is_some_and(|of| !of.is_rounded()) => {
+            Ok(Transformed::yes(quotient::negative(*inner)))
+        }
+        Expr::Cast(Cast { expr, field }) => match numerics::rounded(&expr, field.data_type()) {
+            Some(rounded) => Ok(Transformed::yes(rounded)),
+            None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
+        },
+        Expr::BinaryExpr(of) if matches!(of.op, Operator::And | Operator::Or) => {
+            Ok(Transformed::no(Expr::BinaryExpr(of)))
+        }
+        Expr::BinaryExpr(of) => Ok(binary(of, schema)),
+        Expr::Between(of) => Ok(between(of, schema)),
+        Expr::InList(of) => Ok(in_list(of, schema)),
+        Expr::Case(of) => Ok(case(of, schema)),
+        Expr::ScalarFunction(of) => Ok(function(of, schema)),
+        // `1e2` is 100.
+        Expr::Literal(ScalarValue::Decimal128(Some(value), precision, scale @ ..0), metadata) => {
+            let digits = precision.saturating_add(scale.unsigned_abs());
+            match 10_i128.checked_pow(u32::from(scale.unsigned_abs())).and_then(|ten| value.checked_mul(ten))
+            {
+                Some(value) if digits <= 38 => {
+                    let whole = ScalarValue::Decimal128(Some(value), digits, 0);
+                    Ok(Transformed::yes(Expr::Literal(whole, metadata)))
+                }
+                _ => {
+                    let literal = ScalarValue::Decimal128(Some(value), precision, scale);
+                    Ok(Transformed::no(Expr::Literal(literal, metadata)))
+                }
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn binary(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
+    let (Ok(of_left), Ok(of_right)) = (left.get_type(schema), right.get_type(schema)) else {
+        return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    };
+    match of_times(BinaryExpr { left, op, right }, &of_left, &of_right, schema) {
+        Ok(said) => Transformed::yes(said),
+        Err(of) => of_values(of, &of_left, &of_right, schema),
+    }
+}
+
+/// Differences of times, and days moved by intervals.
+fn of_times(
+    BinaryExpr { left, op, right }: BinaryExpr,
+    of_left: &DataType,
+    of_right: &DataType,
+    schema: &DFSchema,
+) -> Result<Expr, BinaryExpr> {
+    if op == Operator::Minus && is_timestamp(of_left) && is_timestamp(of_right) {
+        let sides = [&*left, &*right];
+        let (left, right) = match instant_among(sides.into_iter(), schema) {
+            Some(instant) => (as_instant(*left, &instant, schema), as_instant(*right, &instant, schema)),
+            None => (*left, *right),
+        };
+        return Ok(call(interval::difference(), vec![left, right]).data);
+    }
+    // A day beside a time is the time at which it begins.
+    if op == Operator::Minus && is_timestamp(of_left) && *of_right == DataType::Date32 {
+        let right = cast(*right, of_left.clone());
+        return Ok(call(interval::difference(), vec![*left, right]).data);
+    }
+    if op == Operator::Minus && *of_left == DataType::Date32 && is_timestamp(of_right) {
+        let left = cast(*left, of_right.clone());
+        return Ok(call(interval::difference(), vec![left, *right]).data);
+    }
+    // A day ± an interval is a local time.
+    if matches!(op, Operator::Plus | Operator::Minus)
+        && *of_left == DataType::Date32
+        && matches!(of_right, DataType::Interval(_))
+    {
+        let left = Box::new(cast(*left, LOCAL));
+        return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    if op == Operator::Plus && *of_right == DataType::Date32 && matches!(of_left, DataType::Interval(_)) {
+        let right = Box::new(cast(*right, LOCAL));
+        return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    Err(BinaryExpr { left, op, right })
+}
+
+/// Values of two types that meet.
+fn of_values(
+    BinaryExpr { left, op, right }: BinaryExpr,
+    of_left: &DataType,
+    of_right: &DataType,
+    schema: &DFSchema,
+) -> Transformed<Expr> {
+    if is_comparison(op) && (is_bpchar(&left) || is_bpchar(&right)) {
+        let (left, right) = (Box::new(without_blanks(*left)), Box::new(without_blanks(*right)));
+        return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    if is_comparison(op)
+        && let Some(instant) = instant_among([&*left, &*right].into_iter(), schema)
+    {
+        let left = Box::new(as_instant(*left, &instant, schema));
+        let right = Box::new(as_instant(*right, &instant, schema));
+        return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    // The engine numbers rows without a sign.
+    if is_arithmetic(op) && (*of_left == DataType::UInt64 || *of_right == DataType::UInt64) {
+        let signed = |side: Box<Expr>, of: &DataType| match of {
+            DataType::UInt64 => Box::new(cast(*side, DataType::Int64)),
+            _ => side,
+        };
+        let (left, right) = (signed(left, of_left), signed(right, of_right));
+        return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    if let Some(divided) = numerics::operation(&left, op, &right, schema) {
+        return Transformed::yes(divided);
+    }
+    let real = |of: &DataType, other: &DataType| *of == DataType::Float32 && other.is_integer();
+    if is_arithmetic(op) && (real(of_left, of_right) || real(of_right, of_left)) {
+        let (left, right) =
+            (Box::new(cast(*left, DataType::Float64)), Box::new(cast(*right, DataType::Float64)));
+        return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    let meets = is_arithmetic(op) || is_comparison(op);
+    let double = DataType::Float64;
+    let (left, right) = match (is_decimal(of_left), is_decimal(of_right)) {
+        (true, false) if meets && of_right.is_floating() => (Box::new(cast(*left, double)), right),
+        (false, true) if meets && of_left.is_floating() => (left, Box::new(cast(*right, double))),
+        _ => return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+    };
+    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+}
+
+fn between(mut between: Between, schema: &DFSchema) -> Transformed<Expr> {
+    let sides = [&*between.expr, &*between.low, &*between.high];
+    if let Some(instant) = instant_among(sides.into_iter(), schema) {
+        let side = |side: Box<Expr>| Box::new(as_instant(*side, &instant, schema));
+        between.expr = side(between.expr);
+        between.low = side(between.low);
+        between.high = side(between.high);
+        return Transformed::yes(Expr::Between(between));
+    }
+    let double = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_floating());
+    if !double(&between.expr) {
+        return Transformed::no(Expr::Between(between));
+    }
+    between.low = Box::new(as_double(*between.low, schema));
+    between.high = Box::new(as_double(*between.high, schema));
+    Transformed::yes(Expr::Between(between))
+}
+
+fn in_list(mut list: InList, schema: &DFSchema) -> Transformed<Expr> {
+    if std::iter::once(&*list.expr).chain(&list.list).any(is_bpchar) {
+        list.expr = Box::new(without_blanks(*list.expr));
+        list.list = list.list.into_iter().map(without_blanks).collect();
+        return Transformed::yes(Expr::InList(list));
+    }
+    let all = std::iter::once(&*list.expr).chain(&list.list);
+    if let Some(instant) = instant_among(all, schema) {
+        list.expr = Box::new(as_instant(*list.expr, &instant, schema));
+        list.list = list.list.into_iter().map(|item| as_instant(item, &instant, schema)).collect();
+        return Transformed::yes(Expr::InList(list));
+    }
+    let double = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_floating());
+    if !double(&list.expr) && !list.list.iter().any(double) {
+        return Transformed::no(Expr::InList(list));
+    }
+    list.expr = Box::new(as_double(*list.expr, schema));
+    list.list = list.list.into_iter().map(|item| as_double(item, schema)).collect();
+    Transformed::yes(Expr::InList(list))
+}
+
+fn case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
+    let compared = case.expr.iter().map(|of| &**of);
+    let compared = compared.chain(case.when_then_expr.iter().map(|(when, _)| &**when));
+    let compared = case.expr.as_ref().and_then(|_| instant_among(compared, schema));
+    let results = case.when_then_expr.iter().map(|(_, then)| &**then);
+    let given = instant_among(results.chain(case.else_expr.iter().map(|of| &**of)), schema);
+    if compared.is_none() && given.is_none() {
+        let results = case.when_then_expr.iter().map(|(_, then)| &**then);
+        let given = double_among(results.chain(case.else_expr.iter().map(|of| &**of)), schema);
+        let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
+        let compared = case
+            .expr
+            .as_ref()
+            .and_then(|_| double_among(case.expr.iter().map(|of| &**of).chain(whens), schema));
+        if given.is_none() && compared.is_none() {
+            return Transformed::no(Expr::Case(case));
+        }
+        let as_of = |double: &Option<DataType>, expr: Box<Expr>| match double {
+            Some(double) => Box::new(as_floating(*expr, double, schema)),
+            None => expr,
+        };
+        case.expr = case.expr.map(|of| as_of(&compared, of));
+        let branches = case.when_then_expr.into_iter();
+        case.when_then_expr =
+            branches.map(|(when, then)| (as_of(&compared, when), as_of(&given, then))).collect();
+        case.else_expr = case.else_expr.map(|of| as_of(&given, of));
+        return Transformed::yes(Expr::Case(case));
+    }
+    let as_of = |of: &Option<DataType>, expr: Box<Expr>| match of {
+        Some(instant) => Box::new(as_instant(*expr, instant, schema)),
+        None => expr,
+    };
+    case.expr = case.expr.map(|of| as_of(&compared, of));
+    let branches = case.when_then_expr.into_iter();
+    case.when_then_expr =
+        branches.map(|(when, then)| (as_of(&compared, when), as_of(&given, then))).collect();
+    case.else_expr = case.else_expr.map(|of| as_of(&given, of));
+    Transformed::yes(Expr::Case(case))
+}
+
+fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let name = function.func.name().to_owned();
+    let first = function.args.first().and_then(|arg| arg.get_type(schema).ok());
+    let said = match (name.as_str(), function.args.len()) {
+        (name, _) if MEET.contains(&name) => return meeting(function, schema),
+        (numeric::NUMERIC, _) => {
+            let value = function.args.first();
+            value.and_then(|value| numeric::exact(value, &value.get_type(schema).ok()?))
+        }
+        // The engine divides two natural logarithms.
+        ("log", 1) => return call(log10(), function.args),
+        ("array_remove", _) => return call(array_remove_all_udf(), function.args),
+        // Of no elements there is no length.
+        ("array_length", _) if is_one(function.args.get(1)) => {
+            return call(nullif(), vec![Expr::ScalarFunction(function), lit(0_i64)]);
+        }
+        ("trunc", _) => numerics::trunc(&function.args, schema),
+        // Only a double can be rounded without a number of digits, besides a numeric.
+        ("round", 1) if first.as_ref().is_some_and(DataType::is_integer) => {
+            function.args = function.args.into_iter().map(|arg| cast(arg, DataType::Float64)).collect();
+            return Transformed::yes(Expr::ScalarFunction(function));
+        }
+        ("round", _) => numerics::round(&function.args, schema),
+        ("ceil" | "floor", _) => return whole(function, first),
+        ("date_part" | "extract", _) => return call(interval::date_part(), function.args),
+        _ => None,
+    };
+    match said {
+        Some(said) => Transformed::yes(said),
+        None => Transformed::no(Expr::ScalarFunction(function)),
+    }
+}
+
+/// Arguments that become one type.
+fn meeting(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let instant = instant_among(function.args.iter(), schema);
+    let double = double_among(function.args.iter(), schema);
+    let met = |arg: Expr| match (&instant, &double) {
+        (Some(instant), _) => as_instant(arg, instant, schema),
+        (None, Some(double)) => as_floating(arg, double, schema),
+        (None, None) => arg,
+    };
+    if instant.is_none() && double.is_none() {
+        return Transformed::no(Expr::ScalarFunction(function));
+    }
+    function.args = function.args.into_iter().map(met).collect();
+    Transformed::yes(Expr::ScalarFunction(function))
+}
+
+/// What is rounded up may have one digit more. Of a quotient it is whole, and can be published.
+fn whole(mut function: ScalarFunction, of: Option<DataType>) -> Transformed<Expr> {
+    match of {
+        Some(DataType::Decimal256(..)) => {
+            let whole = DataType::Decimal128(numeric::PUBLISHED, 0);
+            Transformed::yes(cast(Expr::ScalarFunction(function), whole))
+        }
+        Some(DataType::Decimal128(precision @ ..38, scale)) => {
+            let wider = DataType::Decimal128(precision + 1, scale);
+            function.args = function.args.into_iter().map(|arg| cast(arg, wider.clone())).collect();
+            Transformed::yes(Expr::ScalarFunction(function))
+        }
+        _ => Transformed::no(Expr::ScalarFunction(function)),
+    }
+}
+
+/// An instant among values that meet makes days and local times instants of its zone, as in Postgres.
+fn instant_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
+    let mut types = values.filter_map(|value| value.get_type(schema).ok());
+    types.find(|of| matches!(of, DataType::Timestamp(_, Some(_))))
+}
+
+fn as_instant(expr: Expr, instant: &DataType, schema: &DFSchema) -> Expr {
+    match expr.get_type(schema) {
+        Ok(DataType::Date32 | DataType::Timestamp(_, None)) => cast(expr, instant.clone()),
+        _ => expr,
+    }
+}
+
+/// What numerics become among some values: doubles, where one is, else reals.
+fn double_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
+    let floating = values.filter_map(|value| value.get_type(schema).ok()).filter(|of| of.is_floating());
+    floating.max_by_key(|of| *of == DataType::Float64)
+}
+
+/// A numeric that meets a double becomes one.
+fn as_double(expr: Expr, schema: &DFSchema) -> Expr {
+    as_floating(expr, &DataType::Float64, schema)
+}
+
+fn as_floating(expr: Expr, floating: &DataType, schema: &DFSchema) -> Expr {
+    match expr.get_type(schema) {
+        Ok(of) if is_decimal(&of) => cast(expr, floating.clone()),
+        _ => expr,
+    }
+}
+
+/// A literal beside a `x::bpchar`: blanks at its end are nothing, either.
+fn without_blanks(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) => {
+            Expr::Literal(ScalarValue::Utf8(Some(text.trim_end_matches(' ').to_owned())), metadata)
+        }
+        other => other,
+    }
+}
