@@ -43,9 +43,7 @@ pub fn gives_numeric(value: &Expr) -> bool {
     match value {
         Expr::ScalarFunction(function) => match function.func.name() {
             "date_part" | "extract" | "starmill extract" => true,
-            "coalesce" | "nullif" | "greatest" | "least" | "abs" => {
-                function.args.iter().any(|arg| gives_numeric(arg))
-            }
+            "coalesce" | "nullif" | "greatest" | "least" | "abs" => function.args.iter().any(gives_numeric),
             _ => false,
         },
         Expr::BinaryExpr(binary) => gives_numeric(&binary.left) || gives_numeric(&binary.right),

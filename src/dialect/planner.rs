@@ -34,10 +34,9 @@ impl ExprPlanner for Operators {
             let call = ScalarFunction::new_udf(function, args);
             return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
         }
-        let expr = match compared(expr, &left, &right) {
-            Ok(planned) => return Ok(PlannerResult::Planned(planned)),
-            Err(expr) => expr,
-        };
+        if let Some(planned) = compared(&expr, &left, &right) {
+            return Ok(PlannerResult::Planned(planned));
+        }
         let op = match expr.op {
             BinaryOperator::Multiply => Operator::Multiply,
             BinaryOperator::Divide => Operator::Divide,
@@ -82,19 +81,20 @@ fn asked(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'st
 }
 
 /// Comparisons of json by what it is worth, and of an array with one that is written as a text.
-fn compared(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> Result<Expr, RawBinaryExpr> {
+fn compared(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
     let op = match expr.op {
         BinaryOperator::Eq => Operator::Eq,
         BinaryOperator::NotEq => Operator::NotEq,
-        _ => return Err(expr),
+        _ => return None,
     };
     let is_json = |side: &Expr| matches!(side, Expr::ScalarFunction(of) if json::gives_json(of.func.name()));
     if (is_json(&expr.left) || is_json(&expr.right))
         && let Some(function) = named(json::COMPARED, Tz::UTC)
     {
-        let side =
-            |side: Expr| Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&function), vec![side]));
-        return Ok(binary_expr(side(expr.left), op, side(expr.right)));
+        let side = |side: &Expr| {
+            Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&function), vec![side.clone()]))
+        };
+        return Some(binary_expr(side(&expr.left), op, side(&expr.right)));
     }
     let as_array = |side: &Expr, of: &DataType| match (side, of) {
         (Expr::Literal(ScalarValue::Utf8(Some(_)), _), DataType::List(element)) => {
@@ -103,8 +103,8 @@ fn compared(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> Result<Ex
         _ => None,
     };
     match (as_array(&expr.left, right), as_array(&expr.right, left)) {
-        (Some(array), _) => Ok(binary_expr(array, op, expr.right)),
-        (_, Some(array)) => Ok(binary_expr(expr.left, op, array)),
-        _ => Err(expr),
+        (Some(array), _) => Some(binary_expr(array, op, expr.right.clone())),
+        (_, Some(array)) => Some(binary_expr(expr.left.clone(), op, array)),
+        _ => None,
     }
 }

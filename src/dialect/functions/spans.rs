@@ -21,7 +21,7 @@ pub fn all() -> Vec<Plain> {
     let interval = |name, work| Plain {
         name,
         takes: |types, _| match types {
-            [of] if matches!(of, DataType::Interval(_) | DataType::Duration(_)) => Ok(vec![INTERVAL]),
+            [DataType::Interval(_) | DataType::Duration(_)] => Ok(vec![INTERVAL]),
             _ => Err(wrong("an interval is expected")),
         },
         gives: |_, _| Ok(Given::Type(INTERVAL)),
@@ -34,12 +34,8 @@ pub fn all() -> Vec<Plain> {
             gives: |_, _| Ok(Given::Type(INTERVAL)),
             work: make,
         },
-        interval("justify_hours", |call| {
-            each(call, |months, days, micros| justified_hours(months, days, micros))
-        }),
-        interval("justify_days", |call| {
-            each(call, |months, days, micros| justified_days(months, days, micros))
-        }),
+        interval("justify_hours", |call| each(call, justified_hours)),
+        interval("justify_days", |call| each(call, justified_days)),
         interval("justify_interval", |call| each(call, justified)),
     ]
 }

@@ -341,7 +341,7 @@ fn of_function(
             format!("{} counts from the end here, and is NULL in Postgres", shown(expr)),
             "count from the first: x[1]",
         ),
-        "timezone" if !args.first().and_then(literal_text).is_some_and(|name| zone::zone(name).is_ok()) => {
+        "timezone" if args.first().and_then(literal_text).is_none_or(|name| zone::zone(name).is_err()) => {
             refusal(
                 format!("{} takes its zone from what is no name of a place that is written out", shown(expr)),
                 "write a name: AT TIME ZONE 'Europe/Berlin'; for one offset all year AT TIME ZONE 'Etc/GMT-1', an hour east of Greenwich",
