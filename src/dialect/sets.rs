@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
     GroupByExpr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Spanned as _, TableAlias, TableFactor, Visit, Visitor,
+    SelectItem, SetExpr, Spanned as _, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
+    Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -80,6 +81,9 @@ pub fn bare_names(query: &Query) -> BTreeSet<String> {
 
 /// A function in a FROM as a SELECT of the arrays that it stands for.
 pub fn in_from(factor: &mut TableFactor, bare: &BTreeSet<String>) {
+    if named_series(factor) {
+        return;
+    }
     let span = factor.span();
     let (called, args, ordinality, alias) = match factor {
         TableFactor::Table { name, args: Some(args), with_ordinality, alias, .. } => {
@@ -138,6 +142,37 @@ pub fn in_from(factor: &mut TableFactor, bare: &BTreeSet<String>) {
     let name = alias.map_or_else(|| Ident::with_quote('"', shown.as_str()), |alias| alias.name);
     let alias = TableAlias { explicit: true, name, columns: Vec::new(), at: None };
     *factor = TableFactor::Derived { lateral: true, subquery, alias: Some(alias), sample: None };
+}
+
+/// Whether a series is of numbers that are written out, which the engine gives in batches; its column has its name.
+fn named_series(factor: &mut TableFactor) -> bool {
+    let TableFactor::Table { name, args: Some(args), with_ordinality: false, alias, .. } = factor else {
+        return false;
+    };
+    let [ObjectNamePart::Identifier(called)] = name.0.as_slice() else { return false };
+    let number = |arg: &Expr| match arg {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_integer(expr),
+        arg => is_integer(arg),
+    };
+    let written_out = plain(&args.args).is_some_and(|args| args.iter().all(number));
+    if folded(called) != "generate_series" || !written_out {
+        return false;
+    }
+    let column = |name: Ident| TableAliasColumnDef { name, data_type: None };
+    match alias {
+        Some(alias) if alias.columns.is_empty() => alias.columns.push(column(alias.name.clone())),
+        Some(_) => {}
+        None => {
+            let name = Ident::with_span(called.span, "generate_series");
+            let columns = vec![column(name.clone())];
+            *alias = Some(TableAlias { explicit: true, name, columns, at: None });
+        }
+    }
+    true
+}
+
+fn is_integer(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(number, _) if number.parse::<i64>().is_ok()))
 }
 
 /// Arguments without names.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use chrono_tz::Tz;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
 use datafusion::common::config::Dialect;
@@ -167,21 +167,23 @@ impl Session {
 /// Names the type of a column of arrays, which comes as Postgres prints it.
 pub const ARRAY_TYPE: &str = "starmill: array";
 
+/// The type of a column's elements, where it is read as an array.
+pub fn element_of(field: &Field) -> Option<DataType> {
+    array_text::elements_of(field.metadata().get(ARRAY_TYPE)?)
+}
+
 /// A table whose arrays are read of the texts that they travel as.
 fn with_arrays(
     at: &TableReference,
     table: Arc<dyn TableProvider>,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     let schema = table.schema();
-    let element = |field: &Field| {
-        field.metadata().get(ARRAY_TYPE).and_then(|type_name| array_text::elements_of(type_name))
-    };
-    if schema.fields().iter().all(|field| element(field).is_none()) {
+    if schema.fields().iter().all(|field| element_of(field).is_none()) {
         return Ok(table);
     }
     let columns = schema.fields().iter().map(|field| {
         let column = Expr::Column(Column::new_unqualified(field.name()));
-        match element(field) {
+        match element_of(field) {
             Some(element) => array_text::read(column, element).alias(field.name()),
             None => column,
         }

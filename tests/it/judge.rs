@@ -207,3 +207,27 @@ fn relations_of_every_kind_and_names_of_every_spelling_are_read_whole() {
     assert_same_rows(&source, "SELECT * FROM mart.family", "SELECT id, x FROM parent");
     assert_eq!(source.sql("SELECT * FROM mart.counts"), "3|1");
 }
+
+#[test]
+fn arrays_are_lists_in_the_star_and_arrays_in_the_target_night_after_night() {
+    let source = cluster().database();
+    source.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, tags int[], words text[], prices numeric(8,2)[]); \
+         INSERT INTO t VALUES (1, '{1,2,NULL}', '{a,\"b c\",NULL}', '{1.50}'), (2, '{}', NULL, '{}'), (3, NULL, '{\"\"}', NULL)",
+    );
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{0}\"\n[store]\nurl = \"out\"\n[target]\nurl = \"{0}\"\nschema = \"mart\"\n[summary.m]\nkey = [\"id\"]\n",
+        source.url()
+    );
+    let project = Project::of(&toml, &[("m", "SELECT id, tags, words, prices FROM t")], "", &[]);
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    assert_same_rows(&source, "SELECT * FROM mart.m", "SELECT * FROM t");
+    source.sql("UPDATE t SET tags = '{9}' WHERE id = 3; DELETE FROM t WHERE id = 2");
+    let report = project.starmill(&["run", "pipelines/p.toml", "--format", "json"]).exits(0).json();
+    assert_eq!(report["exit_code"], 0);
+    assert_same_rows(&source, "SELECT * FROM mart.m", "SELECT * FROM t");
+    project.starmill(&["deliver", "pipelines/p.toml", "--verify"]).exits(0);
+    source.sql("INSERT INTO t VALUES (4, '{{1,2},{3,4}}', NULL, NULL)");
+    project.starmill(&["run", "pipelines/p.toml"]).exits(6).warns("as = \"text\"");
+    assert_eq!(source.sql("SELECT count(*) FROM mart.m"), "2");
+}

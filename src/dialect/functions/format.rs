@@ -33,6 +33,9 @@ fn work(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new((0..call.rows).map(row).collect::<Result<StringArray>>()?))
 }
 
+/// Blanks that nobody means.
+const WIDEST: usize = 10_000;
+
 /// What a pattern has that is not answered here.
 pub fn unformatted(pattern: &str) -> Option<String> {
     formatted(pattern, &|_| Some(None)).err().map(|error| error.strip_backtrace())
@@ -74,7 +77,10 @@ fn formatted<'a>(pattern: &str, value: &dyn Fn(usize) -> Option<Option<&'a str>>
             'L' => given.map_or_else(|| "NULL".to_owned(), quote_literal),
             other => return Err(wrong(format!("format does not answer %{other} here"))),
         };
-        let width: usize = digits.parse().unwrap_or(0);
+        let width: usize = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(usize::MAX) };
+        if width > WIDEST {
+            return Err(wrong(format!("format is asked for {digits} characters, more than {WIDEST}")));
+        }
         let blanks = " ".repeat(width.saturating_sub(text.chars().count()));
         match left {
             true => out.extend([text.as_str(), &blanks]),

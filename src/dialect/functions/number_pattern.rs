@@ -46,39 +46,32 @@ pub fn unprintable(pattern: &str) -> Option<String> {
     read(pattern).err().map(|error| error.strip_backtrace())
 }
 
+/// Pieces of two letters.
+const WORDS: [(&str, Piece); 4] =
+    [("MI", Piece::Minus), ("PL", Piece::Plus), ("SG", Piece::Placed), ("PR", Piece::Angles)];
+
 fn read(pattern: &str) -> Result<Pattern> {
     let mut read = Pattern { pieces: Vec::new(), fill: true, before: 0, after: 0 };
     let mut rest = pattern;
     let mut point = false;
     while let Some(letter) = rest.chars().next() {
-        let upper = rest.to_uppercase();
+        let upper = rest.to_ascii_uppercase();
         let mut length = letter.len_utf8();
         if let Some(known) = UNKNOWN.iter().find(|known| upper.starts_with(**known)) {
             return Err(wrong(format!("to_char does not print {known} of numbers here")));
         }
-        let piece = match upper.get(..2).unwrap_or(&upper) {
-            "FM" => {
-                read.fill = false;
-                rest = &rest[2..];
-                continue;
-            }
-            "MI" => {
+        let word = upper.get(..2).unwrap_or(&upper);
+        if word == "FM" {
+            read.fill = false;
+            rest = &rest[2..];
+            continue;
+        }
+        let piece = match WORDS.into_iter().find(|(known, _)| *known == word) {
+            Some((_, piece)) => {
                 length = 2;
-                Piece::Minus
+                piece
             }
-            "PL" => {
-                length = 2;
-                Piece::Plus
-            }
-            "SG" => {
-                length = 2;
-                Piece::Placed
-            }
-            "PR" => {
-                length = 2;
-                Piece::Angles
-            }
-            _ => match letter {
+            None => match letter {
                 '9' | '0' => {
                     if point {
                         read.after += 1;

@@ -33,8 +33,8 @@ pub fn list(of: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(of, true)))
 }
 
-/// More than one row may hold is more than anybody means.
-const MOST: usize = 100_000_000;
+/// What the rows of a batch hold together: it is in memory at once, and no more than is known to fit.
+const MOST: usize = 20_000_000;
 
 fn takes(types: &[DataType], zone: Tz) -> Result<Vec<DataType>> {
     let is_time = |of: &DataType| matches!(of, DataType::Timestamp(..) | DataType::Date32);
@@ -139,7 +139,9 @@ fn steps<N: Copy + Default + PartialOrd>(
 
 fn push<N>(found: &mut Vec<N>, value: N) -> Result<()> {
     if found.len() >= MOST {
-        return Err(wrong("generate_series gives more than a hundred million rows"));
+        return Err(wrong(
+            "generate_series gives more rows at once than are held in memory: write its bounds as numbers, or join a table of them",
+        ));
     }
     found.push(value);
     Ok(())

@@ -106,12 +106,15 @@ fn make(call: &Call) -> Result<ArrayRef> {
         }
         let part =
             |at: usize| parts.get(at).map_or(0.0, |part| part.as_primitive::<Float64Type>().value(row));
+        let out_of_range = || wrong("interval out of range");
         // All parts but the seconds are integers.
         let whole = |at: usize| part(at) as i64;
-        let months = whole(0) * 12 + whole(1);
-        let days = whole(2) * 7 + whole(3);
-        let seconds = (part(6) * 1e6).round_ties_even();
-        let micros = (whole(4) * 3_600 + whole(5) * 60) * SECOND + seconds as i64;
+        let months = whole(0).checked_mul(12).and_then(|months| months.checked_add(whole(1)));
+        let days = whole(2).checked_mul(7).and_then(|days| days.checked_add(whole(3)));
+        let seconds = (part(6) * 1e6).round_ties_even() as i64;
+        let micros = in_micros(whole(4), whole(5), 0).and_then(|micros| micros.checked_add(seconds));
+        let (months, days) = (months.ok_or_else(out_of_range)?, days.ok_or_else(out_of_range)?);
+        let micros = micros.ok_or_else(out_of_range)?;
         put_together(months, days, micros).map(Some)
     });
     Ok(Arc::new(made.collect::<Result<IntervalMonthDayNanoArray>>()?))
@@ -153,8 +156,8 @@ pub fn read(text: &str) -> Option<Parts> {
             }
         }
     }
-    let sign = if ago { -1 } else { 1 };
-    Some((total.months * sign, total.days * sign, total.micros * sign))
+    let signed = |part: i64| if ago { part.checked_neg() } else { Some(part) };
+    Some((signed(total.months)?, signed(total.days)?, signed(total.micros)?))
 }
 
 /// Words apart, and numbers apart from the units that touch them: `1d2h`.
@@ -252,7 +255,7 @@ impl Total {
         match unit {
             Unit::Months(1) => {
                 self.months = self.months.checked_add(number.whole)?;
-                self.part_of_days(number.fraction * 30.0);
+                self.part_of_days(number.fraction * 30.0)?;
             }
             Unit::Months(length) => {
                 let months = (number.fraction * length as f64).round_ties_even() as i64;
@@ -261,7 +264,7 @@ impl Total {
             }
             Unit::Days(length) => {
                 self.days = self.days.checked_add(number.whole.checked_mul(length)?)?;
-                self.part_of_days(number.fraction * length as f64);
+                self.part_of_days(number.fraction * length as f64)?;
             }
             Unit::Micros(length) => {
                 let part = (number.fraction * length as f64).round_ties_even() as i64;
@@ -272,10 +275,12 @@ impl Total {
         Some(())
     }
 
-    fn part_of_days(&mut self, days: f64) {
+    fn part_of_days(&mut self, days: f64) -> Option<()> {
         let whole = days.trunc();
-        self.days += whole as i64;
-        self.micros += ((days - whole) * DAY as f64).round_ties_even() as i64;
+        self.days = self.days.checked_add(whole as i64)?;
+        let micros = ((days - whole) * DAY as f64).round_ties_even() as i64;
+        self.micros = self.micros.checked_add(micros)?;
+        Some(())
     }
 }
 
@@ -295,7 +300,8 @@ fn clock(word: &str) -> Option<i64> {
     if seconds.is_none() && minutes.contains('.') {
         let seconds = Number::read(minutes)?;
         let micros = (seconds.fraction * 1e6).round_ties_even() as i64;
-        return Some(sign * ((hours * 60 + seconds.whole) * SECOND + micros));
+        let minutes = hours;
+        return Some(sign * in_micros(0, minutes, seconds.whole)?.checked_add(micros)?);
     }
     let minutes: i64 = minutes.parse().ok()?;
     let seconds = seconds.map_or(Some(Number { whole: 0, fraction: 0.0 }), Number::read)?;
@@ -303,7 +309,12 @@ fn clock(word: &str) -> Option<i64> {
         return None;
     }
     let micros = (seconds.fraction * 1e6).round_ties_even() as i64;
-    Some(sign * ((hours * 3_600 + minutes * 60 + seconds.whole) * SECOND + micros))
+    Some(sign * in_micros(hours, minutes, seconds.whole)?.checked_add(micros)?)
+}
+
+fn in_micros(hours: i64, minutes: i64, seconds: i64) -> Option<i64> {
+    let minutes = hours.checked_mul(60)?.checked_add(minutes)?;
+    minutes.checked_mul(60)?.checked_add(seconds)?.checked_mul(SECOND)
 }
 
 /// `[-]years-months`, as months.
@@ -314,7 +325,8 @@ fn years_and_months(word: &str) -> Option<(i64, i64)> {
     };
     let (years, months) = bare.split_once('-')?;
     let (years, months): (i64, i64) = (years.parse().ok()?, months.parse().ok()?);
-    (0..12).contains(&months).then_some((sign * years * 12, sign * months))
+    let years = years.checked_mul(12)?;
+    (0..12).contains(&months).then_some((sign * years, sign * months))
 }
 
 /// `1Y2M3DT4H5M6S`.
@@ -366,10 +378,22 @@ mod tests {
             ("100", 0, 0, 100 * SECOND),
             ("3 04:00", 0, 3, 14_400 * SECOND),
             ("@ 1 hour 30 mins", 0, 0, 5_400 * SECOND),
+            ("02:03.5", 0, 0, 123 * SECOND + 500_000),
         ] {
             assert_eq!(read(text), Some((months, days, micros)), "{text}");
         }
-        for text in ["", "soon", "1 fortnight", "1 2", "day", "p", "1:99"] {
+        for text in [
+            "9223372036854775807:00",
+            "9223372036854775807-1",
+            "9223372036854775807 weeks",
+            "",
+            "soon",
+            "1 fortnight",
+            "1 2",
+            "day",
+            "p",
+            "1:99",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -339,7 +339,7 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             ))
         }
         Expr::ScalarFunction(function)
-            if ["coalesce", "greatest", "least"].contains(&function.func.name()) =>
+            if ["coalesce", "greatest", "least", "nullif"].contains(&function.func.name()) =>
         {
             // A quoted literal takes the others' type.
             let literal = |arg: &&Expr| is_literal(arg) && kind_of(arg) == Some(Kind::Text);

@@ -15,6 +15,7 @@ use datafusion::prelude::{cast, col};
 
 use super::{Extracted, Order};
 use crate::clock::Stopwatch;
+use crate::dialect::functions::array_text;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{SourceTable, quote_identifier};
@@ -26,7 +27,7 @@ use crate::star::audit::one_number;
 use crate::star::design::{Design, Read};
 use crate::star::number::Number;
 use crate::star::origin::{Altered, FileState, Position, ReadColumn, TableRead};
-use crate::star::session::{Session, model_error, source_reference};
+use crate::star::session::{Session, element_of, model_error, source_reference};
 use crate::star::staged::StagedTable;
 use crate::star::{ControlTotals, Extract};
 use ddl::{DdlColumn, DdlTable, Rule};
@@ -237,6 +238,9 @@ async fn totals(folder: &Folder, order: &Order<'_>) -> Result<ControlTotals> {
             let frame = order.session.context().read_table(Arc::new(raw)).map_err(failed)?;
             let casts = read.schema.fields().iter().map(|field| {
                 let text = col(quote_identifier(field.name()));
+                if let Some(element) = element_of(field) {
+                    return array_text::read(text, element).alias(field.name());
+                }
                 match field.data_type() {
                     DataType::Utf8 => text,
                     data_type => cast(text, data_type.clone()).alias(field.name()),
