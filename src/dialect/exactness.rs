@@ -131,8 +131,8 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
-/// Functions that print a boolean by its letter.
-const CONCATENATES: [&str; 3] = ["concat", "concat_ws", "format"];
+/// Functions that put values together as texts, a boolean by its letter.
+pub const CONCATENATES: [&str; 3] = ["concat", "concat_ws", "format"];
 
 /// A boolean among texts that are put together: t or f.
 fn lettered(arg: Expr, schema: &DFSchema) -> Expr {

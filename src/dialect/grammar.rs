@@ -1,5 +1,5 @@
 //! What the parser reads otherwise than Postgres, and says only in part: `a IS DISTINCT FROM b AND c`, windows that
-//! extend a window, `(a, b) IS NULL`, `float`. Put right where it stands in the query.
+//! extend a window, `float`. Put right where it stands in the query.
 
 use std::ops::ControlFlow;
 
@@ -87,40 +87,6 @@ fn joined(chain: Chain) -> Expr {
     }
     let either = |left, right| binary(left, BinaryOperator::Or, right);
     all.into_iter().reduce(either).unwrap_or(Expr::Tuple(Vec::new()))
-}
-
-/// `(a, b) IS NULL`: all of its columns are; `IS NOT NULL`: none of them is.
-pub fn row_is_null(expr: &mut Expr) {
-    let (inner, null) = match expr {
-        Expr::IsNull(inner) => (inner, true),
-        Expr::IsNotNull(inner) => (inner, false),
-        _ => return,
-    };
-    let Some(columns) = row(inner) else { return };
-    let each = columns.into_iter().map(|column| match null {
-        true => Expr::IsNull(Box::new(column)),
-        false => Expr::IsNotNull(Box::new(column)),
-    });
-    let both = |left, right| Expr::BinaryOp {
-        left: Box::new(left),
-        op: BinaryOperator::And,
-        right: Box::new(right),
-    };
-    if let Some(all) = each.reduce(both) {
-        *expr = Expr::Nested(Box::new(all));
-    }
-}
-
-/// The columns of `(a, b)` and of `ROW(a, b)`.
-pub fn row(expr: &Expr) -> Option<Vec<Expr>> {
-    match expr {
-        Expr::Nested(inner) => row(inner),
-        Expr::Tuple(columns) if columns.len() > 1 => Some(columns.clone()),
-        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
-            super::sets::arguments(function)
-        }
-        _ => None,
-    }
 }
 
 /// `float` and `float(25)` are doubles, `float(24)` is a real.

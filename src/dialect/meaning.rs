@@ -165,81 +165,48 @@ fn of_values(
 }
 
 fn between(mut between: Between, schema: &DFSchema) -> Transformed<Expr> {
-    let sides = [&*between.expr, &*between.low, &*between.high];
-    if let Some(instant) = instant_among(sides.into_iter(), schema) {
-        let side = |side: Box<Expr>| Box::new(as_instant(*side, &instant, schema));
-        between.expr = side(between.expr);
-        between.low = side(between.low);
-        between.high = side(between.high);
-        return Transformed::yes(Expr::Between(between));
-    }
-    let double = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_floating());
-    if !double(&between.expr) {
+    let met = Met::compared([&*between.expr, &*between.low, &*between.high].into_iter(), schema);
+    if met.is_nothing() {
         return Transformed::no(Expr::Between(between));
     }
-    between.low = Box::new(as_double(*between.low, schema));
-    between.high = Box::new(as_double(*between.high, schema));
+    between.expr = met.boxed(between.expr, schema);
+    between.low = met.boxed(between.low, schema);
+    between.high = met.boxed(between.high, schema);
     Transformed::yes(Expr::Between(between))
 }
 
 fn in_list(mut list: InList, schema: &DFSchema) -> Transformed<Expr> {
-    if std::iter::once(&*list.expr).chain(&list.list).any(is_bpchar) {
+    let all = || std::iter::once(&*list.expr).chain(&list.list);
+    if all().any(is_bpchar) {
         list.expr = Box::new(without_blanks(*list.expr));
         list.list = list.list.into_iter().map(without_blanks).collect();
         return Transformed::yes(Expr::InList(list));
     }
-    let all = std::iter::once(&*list.expr).chain(&list.list);
-    if let Some(instant) = instant_among(all, schema) {
-        list.expr = Box::new(as_instant(*list.expr, &instant, schema));
-        list.list = list.list.into_iter().map(|item| as_instant(item, &instant, schema)).collect();
-        return Transformed::yes(Expr::InList(list));
-    }
-    let double = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_floating());
-    if !double(&list.expr) && !list.list.iter().any(double) {
+    let met = Met::compared(all(), schema);
+    if met.is_nothing() {
         return Transformed::no(Expr::InList(list));
     }
-    list.expr = Box::new(as_double(*list.expr, schema));
-    list.list = list.list.into_iter().map(|item| as_double(item, schema)).collect();
+    list.expr = met.boxed(list.expr, schema);
+    list.list = list.list.into_iter().map(|item| met.made(item, schema)).collect();
     Transformed::yes(Expr::InList(list))
 }
 
 fn case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
-    let compared = case.expr.iter().map(|of| &**of);
-    let compared = compared.chain(case.when_then_expr.iter().map(|(when, _)| &**when));
-    let compared = case.expr.as_ref().and_then(|_| instant_among(compared, schema));
-    let results = case.when_then_expr.iter().map(|(_, then)| &**then);
-    let given = instant_among(results.chain(case.else_expr.iter().map(|of| &**of)), schema);
-    if compared.is_none() && given.is_none() {
-        let results = case.when_then_expr.iter().map(|(_, then)| &**then);
-        let given = double_among(results.chain(case.else_expr.iter().map(|of| &**of)), schema);
-        let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
-        let compared = case
-            .expr
-            .as_ref()
-            .and_then(|_| double_among(case.expr.iter().map(|of| &**of).chain(whens), schema));
-        if given.is_none() && compared.is_none() {
-            return Transformed::no(Expr::Case(case));
-        }
-        let as_of = |double: &Option<DataType>, expr: Box<Expr>| match double {
-            Some(double) => Box::new(as_floating(*expr, double, schema)),
-            None => expr,
-        };
-        case.expr = case.expr.map(|of| as_of(&compared, of));
-        let branches = case.when_then_expr.into_iter();
-        case.when_then_expr =
-            branches.map(|(when, then)| (as_of(&compared, when), as_of(&given, then))).collect();
-        case.else_expr = case.else_expr.map(|of| as_of(&given, of));
-        return Transformed::yes(Expr::Case(case));
-    }
-    let as_of = |of: &Option<DataType>, expr: Box<Expr>| match of {
-        Some(instant) => Box::new(as_instant(*expr, instant, schema)),
-        None => expr,
+    let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
+    let compared = match case.expr.as_deref() {
+        Some(of) => Met::compared(std::iter::once(of).chain(whens), schema),
+        None => Met::default(),
     };
-    case.expr = case.expr.map(|of| as_of(&compared, of));
+    let results = case.when_then_expr.iter().map(|(_, then)| &**then);
+    let given = Met::given(results.chain(case.else_expr.as_deref()), schema);
+    if compared.is_nothing() && given.is_nothing() {
+        return Transformed::no(Expr::Case(case));
+    }
+    case.expr = case.expr.map(|of| compared.boxed(of, schema));
     let branches = case.when_then_expr.into_iter();
     case.when_then_expr =
-        branches.map(|(when, then)| (as_of(&compared, when), as_of(&given, then))).collect();
-    case.else_expr = case.else_expr.map(|of| as_of(&given, of));
+        branches.map(|(when, then)| (compared.boxed(when, schema), given.boxed(then, schema))).collect();
+    case.else_expr = case.else_expr.map(|of| given.boxed(of, schema));
     Transformed::yes(Expr::Case(case))
 }
 
@@ -278,17 +245,11 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
 
 /// Arguments that become one type.
 fn meeting(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
-    let instant = instant_among(function.args.iter(), schema);
-    let double = double_among(function.args.iter(), schema);
-    let met = |arg: Expr| match (&instant, &double) {
-        (Some(instant), _) => as_instant(arg, instant, schema),
-        (None, Some(double)) => as_floating(arg, double, schema),
-        (None, None) => arg,
-    };
-    if instant.is_none() && double.is_none() {
+    let met = Met::given(function.args.iter(), schema);
+    if met.is_nothing() {
         return Transformed::no(Expr::ScalarFunction(function));
     }
-    function.args = function.args.into_iter().map(met).collect();
+    function.args = function.args.into_iter().map(|arg| met.made(arg, schema)).collect();
     Transformed::yes(Expr::ScalarFunction(function))
 }
 
@@ -321,21 +282,43 @@ fn as_instant(expr: Expr, instant: &DataType, schema: &DFSchema) -> Expr {
     }
 }
 
-/// What numerics become among some values: doubles, where one is, else reals.
-fn double_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
-    let floating = values.filter_map(|value| value.get_type(schema).ok()).filter(|of| of.is_floating());
-    floating.max_by_key(|of| *of == DataType::Float64)
+/// What values become that meet, where the engine would make other types of them.
+#[derive(Debug, Default)]
+struct Met {
+    /// Of days and local times.
+    instant: Option<DataType>,
+    /// Of numerics.
+    floating: Option<DataType>,
 }
 
-/// A numeric that meets a double becomes one.
-fn as_double(expr: Expr, schema: &DFSchema) -> Expr {
-    as_floating(expr, &DataType::Float64, schema)
-}
+impl Met {
+    /// Values that are compared: a numeric meets a double and a real as a double.
+    fn compared<'a>(values: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Met {
+        let met = Met::given(values, schema);
+        Met { floating: met.floating.map(|_| DataType::Float64), ..met }
+    }
 
-fn as_floating(expr: Expr, floating: &DataType, schema: &DFSchema) -> Expr {
-    match expr.get_type(schema) {
-        Ok(of) if is_decimal(&of) => cast(expr, floating.clone()),
-        _ => expr,
+    /// Values of which one is given: a numeric is a real where only reals are, else a double.
+    fn given<'a>(values: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Met {
+        let instant = instant_among(values.clone(), schema);
+        let types = values.filter_map(|value| value.get_type(schema).ok()).filter(|of| of.is_floating());
+        Met { instant, floating: types.max_by_key(|of| *of == DataType::Float64) }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.instant.is_none() && self.floating.is_none()
+    }
+
+    fn made(&self, value: Expr, schema: &DFSchema) -> Expr {
+        match (value.get_type(schema), &self.instant, &self.floating) {
+            (_, Some(instant), _) => as_instant(value, instant, schema),
+            (Ok(of), None, Some(floating)) if is_decimal(&of) => cast(value, floating.clone()),
+            _ => value,
+        }
+    }
+
+    fn boxed(&self, value: Box<Expr>, schema: &DFSchema) -> Box<Expr> {
+        Box::new(self.made(*value, schema))
     }
 }
 

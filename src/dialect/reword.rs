@@ -62,7 +62,6 @@ pub fn reworded(query: &mut Query) {
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             sets::array_of(expr);
             sets::array_written_out(expr);
-            grammar::row_is_null(expr);
             written::interval(expr);
             written::array(expr);
             written::json(expr);

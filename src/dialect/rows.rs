@@ -14,18 +14,22 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::functions::arrays::{ALL, ANY};
 use super::reword::call;
+use super::sets;
+
+/// What the rows of a subquery are called, which nobody else can call his.
+const ROWS: &str = "starmill rows";
 
 /// What of a condition means the same wherever it stands.
 pub fn anywhere(expr: &mut Expr) {
     let said = match expr {
         Expr::BinaryOp { left, op, right } => match (row(left), row(right)) {
-            (Some(left), Some(right)) if left.len() == right.len() => compared(left, op, right),
+            (Some(left), Some(right)) => compared(&left, op, &right),
             _ => None,
         },
         Expr::InList { expr: one, list, negated } => {
             let one = row(one);
             let equal = one.and_then(|one| {
-                let each = list.iter().map(|item| compared(one, &BinaryOperator::Eq, row(item)?));
+                let each = list.iter().map(|item| compared(&one, &BinaryOperator::Eq, &row(item)?));
                 each.collect::<Option<Vec<Expr>>>().and_then(|each| joined(each, &BinaryOperator::Or))
             });
             equal.map(|equal| if *negated { not(equal) } else { equal })
@@ -36,11 +40,19 @@ pub fn anywhere(expr: &mut Expr) {
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => subquery(right).map(|subquery| {
             Expr::InSubquery { expr: left.clone(), subquery: Box::new(subquery.clone()), negated: true }
         }),
+        Expr::IsNull(inner) => each_of(inner, Expr::IsNull),
+        Expr::IsNotNull(inner) => each_of(inner, Expr::IsNotNull),
         _ => None,
     };
     if let Some(said) = said.or_else(|| of_array(expr)) {
         *expr = said;
     }
+}
+
+/// `(a, b) IS NULL`: all of its columns are; `IS NOT NULL`: none of them is.
+fn each_of(inner: &Expr, asked: fn(Box<Expr>) -> Expr) -> Option<Expr> {
+    let each = row(inner)?.into_iter().map(|column| asked(Box::new(column))).collect();
+    joined(each, &BinaryOperator::And).map(nested)
 }
 
 /// `x op ANY (array)` as a function of our own, which knows NULL as Postgres does.
@@ -65,9 +77,13 @@ fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-fn row(expr: &Expr) -> Option<&[Expr]> {
+/// The columns of `(a, b)` and of `ROW(a, b)`.
+fn row(expr: &Expr) -> Option<Vec<Expr>> {
     match bare(expr) {
-        Expr::Tuple(row) if row.len() > 1 => Some(row),
+        Expr::Tuple(row) if row.len() > 1 => Some(row.clone()),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
+            sets::arguments(function)
+        }
         _ => None,
     }
 }
@@ -148,7 +164,7 @@ fn existing(expr: &Expr) -> Option<Expr> {
         Expr::AllOp { left, compare_op, right } => (left, compare_op.clone(), subquery(right)?, true),
         _ => return None,
     };
-    let left: Vec<Expr> = row(left).map_or_else(|| vec![left.as_ref().clone()], <[Expr]>::to_vec);
+    let left = row(left).unwrap_or_else(|| vec![left.as_ref().clone()]);
     let columns: Vec<Ident> =
         (1..=left.len()).map(|at| Ident::with_quote('"', format!("row {at}"))).collect();
     let right: Vec<Expr> = columns.iter().cloned().map(Expr::Identifier).collect();
@@ -173,7 +189,7 @@ fn existing(expr: &Expr) -> Option<Expr> {
         subquery: Box::new(query),
         alias: Some(TableAlias {
             explicit: true,
-            name: Ident::with_quote('"', "rows"),
+            name: Ident::with_quote('"', ROWS),
             columns: columns.iter().map(column).collect(),
             at: None,
         }),
@@ -237,9 +253,9 @@ fn membership(expr: &mut Expr) {
     if row(one).is_some() {
         return;
     }
-    let text = "CASE WHEN (SELECT count(*) FROM rows AS rows (\"row 1\") WHERE \"row 1\" = one) > 0 THEN true \
-        WHEN one IS NULL AND (SELECT count(*) FROM rows) > 0 THEN NULL \
-        WHEN (SELECT count(*) FROM rows AS rows (\"row 1\") WHERE \"row 1\" IS NULL) > 0 THEN NULL ELSE false END";
+    let text = "CASE WHEN (SELECT count(*) FROM r AS r (\"row 1\") WHERE \"row 1\" = one) > 0 THEN true \
+        WHEN one IS NULL AND (SELECT count(*) FROM r AS r (\"row 1\")) > 0 THEN NULL \
+        WHEN (SELECT count(*) FROM r AS r (\"row 1\") WHERE \"row 1\" IS NULL) > 0 THEN NULL ELSE false END";
     let Ok(mut said) =
         Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_expr())
     else {
@@ -255,15 +271,10 @@ fn membership(expr: &mut Expr) {
             ControlFlow::Continue(())
         }
         fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-            if let TableFactor::Table { alias, .. } = factor {
-                let alias = alias.take().unwrap_or_else(|| TableAlias {
-                    explicit: true,
-                    name: Ident::new("rows"),
-                    columns: Vec::new(),
-                    at: None,
-                });
-                let subquery = Box::new(self.1.clone());
-                *factor = TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None };
+            if let TableFactor::Table { alias: Some(alias), .. } = factor {
+                alias.name = Ident::with_quote('"', ROWS);
+                let (alias, subquery) = (Some(alias.clone()), Box::new(self.1.clone()));
+                *factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
             }
             ControlFlow::Continue(())
         }
@@ -284,13 +295,11 @@ fn existence(expr: &mut Expr) {
     if !plain {
         return;
     }
-    let Ok(Expr::BinaryOp { left, .. }) =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql("count(*) > 0").and_then(|mut it| it.parse_expr())
-    else {
-        return;
-    };
+    let count =
+        Parser::new(&PostgreSqlDialect {}).try_with_sql("count(*)").and_then(|mut it| it.parse_expr());
+    let Ok(count) = count else { return };
     subquery.order_by = None;
-    select.projection = vec![SelectItem::UnnamedExpr(*left)];
+    select.projection = vec![SelectItem::UnnamedExpr(count)];
     let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
     let none = Expr::value(Value::Number("0".to_owned(), false));
     *expr = binary(Expr::Subquery(subquery.clone()), &op, none);

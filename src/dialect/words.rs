@@ -12,20 +12,18 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::from_text::unreadable;
 use super::refuse::Purpose;
-use super::reword::{is_by_bytes, is_plain, reworded};
+use super::reword::{is_by_bytes, is_plain};
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// Every refused construct of a query, with its place and what to write instead.
-pub fn refusals(query: &Query, purpose: Purpose) -> Vec<(Span, Refusal)> {
+/// Every refused construct of a query, and of it in other words, with its place and what to write instead.
+pub fn refusals(query: &Query, said: &Query, purpose: Purpose) -> Vec<(Span, Refusal)> {
     let mut visitor = Refusals { purpose, found: Vec::new() };
     let _ = query.visit(&mut visitor);
-    let mut said = query.clone();
-    reworded(&mut said);
-    visitor.found.extend(left_over(&said));
+    visitor.found.extend(left_over(said));
     visitor.found
 }
 

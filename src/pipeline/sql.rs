@@ -33,6 +33,8 @@ pub type Target = Vec<String>;
 pub struct SelectSql {
     pub document: Document,
     query: Box<Query>,
+    /// The same in words that the engine plans with Postgres's meaning.
+    said: Box<Query>,
     /// Where the query's text begins inside the document, for SQL that is a TOML string.
     offset: usize,
 }
@@ -97,8 +99,10 @@ impl SelectSql {
                     let help = "take it apart in a subquery, or write concat(a, b, …)";
                     return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
                 }
-                let refused = words::refusals(&query, purpose);
-                let sql = SelectSql { document, query, offset };
+                let mut said = query.clone();
+                reword::reworded(&mut said);
+                let refused = words::refusals(&query, &said, purpose);
+                let sql = SelectSql { document, query, said, offset };
                 let diagnostic = |(span, refused): (Span, words::Refusal)| {
                     Diagnostic::error(refused.message).at(&sql.document, sql.place(span)).help(refused.help)
                 };
@@ -132,12 +136,10 @@ impl SelectSql {
         found
     }
 
-    /// The query for the engine: every table name replaced by what `resolve` says, and said in words that it plans with
-    /// Postgres's meaning.
+    /// The query in the engine's words, every table name replaced by what `resolve` says.
     pub fn rewritten(&self, resolve: &mut dyn FnMut(&Relation) -> Option<Target>) -> Statement {
-        let mut query = self.query.clone();
+        let mut query = self.said.clone();
         self.visit_relations(&mut query, resolve);
-        reword::reworded(&mut query);
         Statement::Query(query)
     }
 

@@ -25,7 +25,8 @@ fn cases(path: &Path) -> Vec<Case> {
     sqllogictest::parse_file(path).unwrap()
 }
 
-fn judge(cluster: &Cluster) -> Database {
+/// The awkward rows in a database of the pipelines' zone.
+pub fn judge(cluster: &Cluster) -> Database {
     let database = cluster.database();
     database.sql(TABLES);
     let name = database.url().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use fastrand::Rng;
 
-use crate::dialect::{TABLES, ZONE, project};
+use crate::cases::judge;
+use crate::dialect::project;
 use crate::support::{Database, cluster, rounds};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,14 +167,6 @@ fn statement(expression: &Expression, place: u8) -> String {
     }
 }
 
-fn database() -> Database {
-    let database = cluster().database();
-    database.sql(TABLES);
-    let name = database.url().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
-    database.sql(&format!("ALTER DATABASE \"{name}\" SET timezone = '{ZONE}'"));
-    database
-}
-
 /// What of some statements is answered otherwise; those that are refused, or that Postgres refuses, are none of it.
 fn wrong(database: &Database, statements: &[String]) -> Vec<(usize, String)> {
     let fails = |sql: &String| database.try_sql(&format!("SELECT count(q.*) FROM ({sql}) AS q")).is_err();
@@ -252,7 +245,7 @@ fn smallest(database: &Database, expression: &Expression, place: u8, how: String
 #[test]
 fn expressions_that_nobody_wrote_are_answered_as_in_postgres_or_refused() {
     const A_BATCH: usize = 60;
-    let database = database();
+    let database = judge(cluster());
     let mut told = String::new();
     for seed in 0..rounds(2) {
         let mut rng = Rng::with_seed(seed as u64);

@@ -67,33 +67,26 @@ pub fn all() -> Vec<Plain> {
         work,
     });
     let slice = Plain { name: SLICE, takes: takes_slice, gives: gives_same, work: slice };
-    let or_null = Plain {
-        name: OR_NULL,
-        takes: |types, _| Ok(types.to_vec()),
-        gives: gives_same,
-        work: null_where_empty,
-    };
     let or_empty = Plain {
         name: OR_EMPTY,
         takes: |types, _| Ok(types.to_vec()),
         gives: gives_same,
         work: empty_where_null,
     };
-    compared.chain(both).chain(ends).chain([slice, or_null, or_empty]).collect()
+    compared.chain(both).chain(ends).chain([slice, NON_EMPTY, or_empty]).collect()
 }
 
-const OR_NULL: &str = "starmill nonempty";
+const NON_EMPTY: Plain = Plain {
+    name: "starmill nonempty",
+    takes: |types, _| Ok(types.to_vec()),
+    gives: gives_same,
+    work: null_where_empty,
+};
 pub const OR_EMPTY: &str = "starmill or empty";
 
 /// A list, and NULL in the place of one without elements.
 pub fn or_null(list: Expr) -> Expr {
-    let plain = Plain {
-        name: OR_NULL,
-        takes: |types, _| Ok(types.to_vec()),
-        gives: gives_same,
-        work: null_where_empty,
-    };
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(plain.udf(Tz::UTC)), vec![list]))
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(NON_EMPTY.udf(Tz::UTC)), vec![list]))
 }
 
 fn not_arrays() -> datafusion::common::DataFusionError {

@@ -202,27 +202,24 @@ fn to_numerics(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 fn to_doubles(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     const EXACT_INTEGERS: i128 = 1 << 53;
     const EXACT_POWERS: i8 = 22;
-    let wide = matches!(array.data_type(), DataType::Decimal256(..));
     let read = |text: &str| text.parse::<f64>().map_err(|_| wrong(format!("{text} is no double")));
-    let doubles = match array.data_type() {
+    let double: Box<dyn Fn(usize) -> Result<f64>> = match array.data_type() {
         DataType::Decimal128(_, scale) => {
             let divisor = (0..=EXACT_POWERS).contains(scale).then(|| 10_f64.powi(i32::from(*scale)));
             let values = array.as_primitive::<Decimal128Type>();
-            let double = |at: usize| match (values.value(at), divisor) {
+            Box::new(move |at| match (values.value(at), divisor) {
                 (value, Some(divisor)) if value.abs() <= EXACT_INTEGERS => Ok(value as f64 / divisor),
                 _ => read(&values.value_as_string(at)),
-            };
-            let each = (0..values.len()).map(|at| values.is_valid(at).then(|| double(at)).transpose());
-            each.collect::<Result<Float64Array>>()?
+            })
         }
-        _ if wide => {
-            let values = array.as_primitive::<Decimal256Type>();
-            let double = |at: usize| read(&values.value_as_string(at));
-            let each = (0..values.len()).map(|at| values.is_valid(at).then(|| double(at)).transpose());
-            each.collect::<Result<Float64Array>>()?
+        _ => {
+            let values = array.as_primitive_opt::<Decimal256Type>();
+            let values = values.ok_or_else(|| wrong("a numeric becomes a double"))?;
+            Box::new(move |at| read(&values.value_as_string(at)))
         }
-        _ => return Err(wrong("a numeric becomes a double")),
     };
+    let each = (0..array.len()).map(|at| array.is_valid(at).then(|| double(at)).transpose());
+    let doubles = each.collect::<Result<Float64Array>>()?;
     if *to == DataType::Float64 {
         return Ok(Arc::new(doubles));
     }

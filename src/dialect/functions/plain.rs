@@ -119,14 +119,6 @@ impl ScalarUDFImpl for Function {
     }
 }
 
-/// So many arguments of one type each, as `("lpad", &[Utf8, Int64])`; literals and NULL are cast to them.
-pub fn exactly(name: &str, types: &[DataType], wanted: &[DataType]) -> Result<Vec<DataType>> {
-    match types.len() == wanted.len() {
-        true => Ok(wanted.to_vec()),
-        false => Err(wrong(format!("{name} takes {} arguments, and got {}", wanted.len(), types.len()))),
-    }
-}
-
 pub fn is_text(of: &DataType) -> bool {
     matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
 }

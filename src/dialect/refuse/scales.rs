@@ -8,9 +8,8 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator}
 
 use super::trace::origins;
 use super::{Found, Refusal, kinds, shown};
+use crate::dialect::exactness::CONCATENATES;
 use crate::dialect::rewrite::is_decimal;
-
-const PUT_TOGETHER: [&str; 3] = ["concat", "concat_ws", "format"];
 
 /// What of a step becomes a text with other digits than in Postgres.
 pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
@@ -25,7 +24,7 @@ pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
                     printed(&binary.left, &inputs, found);
                     printed(&binary.right, &inputs, found);
                 }
-                Expr::ScalarFunction(function) if PUT_TOGETHER.contains(&function.func.name()) => {
+                Expr::ScalarFunction(function) if CONCATENATES.contains(&function.func.name()) => {
                     function.args.iter().for_each(|arg| printed(arg, &inputs, found));
                 }
                 _ => {}
