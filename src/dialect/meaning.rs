@@ -169,9 +169,9 @@ fn between(mut between: Between, schema: &DFSchema) -> Transformed<Expr> {
     if met.is_nothing() {
         return Transformed::no(Expr::Between(between));
     }
-    between.expr = met.boxed(between.expr, schema);
-    between.low = met.boxed(between.low, schema);
-    between.high = met.boxed(between.high, schema);
+    met.make(&mut between.expr, schema);
+    met.make(&mut between.low, schema);
+    met.make(&mut between.high, schema);
     Transformed::yes(Expr::Between(between))
 }
 
@@ -186,8 +186,8 @@ fn in_list(mut list: InList, schema: &DFSchema) -> Transformed<Expr> {
     if met.is_nothing() {
         return Transformed::no(Expr::InList(list));
     }
-    list.expr = met.boxed(list.expr, schema);
-    list.list = list.list.into_iter().map(|item| met.made(item, schema)).collect();
+    met.make(&mut list.expr, schema);
+    list.list.iter_mut().for_each(|item| met.make(item, schema));
     Transformed::yes(Expr::InList(list))
 }
 
@@ -202,11 +202,12 @@ fn case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
     if compared.is_nothing() && given.is_nothing() {
         return Transformed::no(Expr::Case(case));
     }
-    case.expr = case.expr.map(|of| compared.boxed(of, schema));
-    let branches = case.when_then_expr.into_iter();
-    case.when_then_expr =
-        branches.map(|(when, then)| (compared.boxed(when, schema), given.boxed(then, schema))).collect();
-    case.else_expr = case.else_expr.map(|of| given.boxed(of, schema));
+    case.expr.iter_mut().for_each(|of| compared.make(of, schema));
+    for (when, then) in &mut case.when_then_expr {
+        compared.make(when, schema);
+        given.make(then, schema);
+    }
+    case.else_expr.iter_mut().for_each(|of| given.make(of, schema));
     Transformed::yes(Expr::Case(case))
 }
 
@@ -249,7 +250,7 @@ fn meeting(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr>
     if met.is_nothing() {
         return Transformed::no(Expr::ScalarFunction(function));
     }
-    function.args = function.args.into_iter().map(|arg| met.made(arg, schema)).collect();
+    function.args.iter_mut().for_each(|arg| met.make(arg, schema));
     Transformed::yes(Expr::ScalarFunction(function))
 }
 
@@ -309,16 +310,14 @@ impl Met {
         self.instant.is_none() && self.floating.is_none()
     }
 
-    fn made(&self, value: Expr, schema: &DFSchema) -> Expr {
-        match (value.get_type(schema), &self.instant, &self.floating) {
-            (_, Some(instant), _) => as_instant(value, instant, schema),
-            (Ok(of), None, Some(floating)) if is_decimal(&of) => cast(value, floating.clone()),
-            _ => value,
-        }
-    }
-
-    fn boxed(&self, value: Box<Expr>, schema: &DFSchema) -> Box<Expr> {
-        Box::new(self.made(*value, schema))
+    fn make(&self, value: &mut Expr, schema: &DFSchema) {
+        let of = value.get_type(schema);
+        let taken = std::mem::take(value);
+        *value = match (of, &self.instant, &self.floating) {
+            (_, Some(instant), _) => as_instant(taken, instant, schema),
+            (Ok(of), None, Some(floating)) if is_decimal(&of) => cast(taken, floating.clone()),
+            _ => taken,
+        };
     }
 }
 
