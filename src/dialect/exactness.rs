@@ -7,7 +7,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
 
-use super::functions::{arithmetic, convert, interval, print, zone};
+use super::functions::{arithmetic, convert, interval, print, readings, zone};
 use super::guards;
 use super::rewrite::{call, is_arithmetic, is_comparison, is_interval};
 
@@ -63,16 +63,15 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::Negative(inner) if inner.get_type(schema)?.is_numeric() => {
             Ok(call(arithmetic::negative(), vec![*inner]))
         }
-        Expr::Cast(Cast { expr, field }) if convert::literal_time(&expr, field.data_type()).is_some() => {
-            match convert::literal_time(&expr, field.data_type()) {
-                Some(literal) => Ok(Transformed::yes(Expr::Literal(literal?, None))),
-                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
-            }
-        }
         Expr::Cast(Cast { expr, field }) => {
             let (from, to) = (expr.get_type(schema)?, field.data_type().clone());
             if to == DataType::Utf8 && print::prints(&from) {
                 return Ok(Transformed::yes(print::text(*expr)));
+            }
+            if from == DataType::Utf8
+                && let Some(read) = readings::reading(&expr, &to)?
+            {
+                return Ok(Transformed::yes(read));
             }
             let function = match (&from, &to) {
                 (DataType::Timestamp(_, None) | DataType::Date32, DataType::Timestamp(_, Some(_))) => {

@@ -24,7 +24,7 @@ pub fn joined(join: &Join, subquery: &LogicalPlan) -> Result<Option<LogicalPlan>
     if !limits(subquery) {
         return Ok(None);
     }
-    let mut numbered = Numbered { names: 0 };
+    let mut numbered = Numbered::after(join.left.schema().fields().len());
     let Some(found) = numbered.step(subquery, None)? else { return Ok(None) };
     let mut right = named_as(&join.right, found.columns);
     let mut conditions: Vec<Expr> = join.filter.iter().cloned().collect();
@@ -48,35 +48,42 @@ fn limits(plan: &LogicalPlan) -> bool {
 }
 
 /// A step of the subquery without its reference to the outer row.
-struct Step {
-    plan: LogicalPlan,
+pub struct Step {
+    pub plan: LogicalPlan,
     /// What stands for the step's columns.
-    columns: Vec<Expr>,
+    pub columns: Vec<Expr>,
     /// What of the outer row is equal to which column.
-    keys: Vec<(Expr, Expr)>,
+    pub keys: Vec<(Expr, Expr)>,
 }
 
 /// Rows that are passed over, and rows that are kept.
-type Bounds = (usize, usize);
+pub type Bounds = (usize, usize);
 
-fn bounds(limit: &Limit) -> Result<Option<Bounds>> {
+pub fn bounds(limit: &Limit) -> Result<Option<Bounds>> {
     Ok(match (limit.get_skip_type()?, limit.get_fetch_type()?) {
         (SkipType::Literal(skip), FetchType::Literal(Some(fetch))) => Some((skip, fetch)),
         _ => None,
     })
 }
 
-struct Numbered {
+/// Steps without their references to the outer row.
+pub struct Numbered {
+    prefix: usize,
     names: usize,
 }
 
 impl Numbered {
-    fn name(&mut self, of: &str) -> String {
-        self.names += 1;
-        format!("lateral {of} {}", self.names)
+    /// Names that rows of so many columns do not have yet.
+    pub fn after(prefix: usize) -> Numbered {
+        Numbered { prefix, names: 0 }
     }
 
-    fn step(&mut self, step: &LogicalPlan, within: Option<Bounds>) -> Result<Option<Step>> {
+    pub fn name(&mut self, of: &str) -> String {
+        self.names += 1;
+        format!("lateral {of} {} {}", self.prefix, self.names)
+    }
+
+    pub fn step(&mut self, step: &LogicalPlan, within: Option<Bounds>) -> Result<Option<Step>> {
         match step {
             LogicalPlan::Limit(limit) if within.is_none() => match bounds(limit)? {
                 Some(bounds) => self.step(&limit.input, Some(bounds)),

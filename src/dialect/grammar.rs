@@ -98,6 +98,16 @@ pub fn float(data_type: &mut DataType) {
     };
 }
 
+/// Digits of seconds that every time has here.
+pub const MICROSECONDS: u64 = 6;
+
+/// A timestamp counts microseconds, where the engine would count a thousandth of them, and end in the year 2262.
+pub fn micros(data_type: &mut DataType) {
+    if let DataType::Timestamp(digits @ None, _) = data_type {
+        *digits = Some(MICROSECONDS);
+    }
+}
+
 /// Windows that extend another, each with what it takes from it.
 pub fn windows(select: &mut Select) {
     let mut known: Vec<(String, WindowSpec)> = Vec::new();

@@ -10,8 +10,8 @@ use datafusion::logical_expr::logical_plan::{Join, SubqueryAlias, Unnest};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::first_rows;
 use super::functions::arrays;
+use super::{first_rows, gathered};
 
 #[derive(Debug)]
 pub struct Laterals;
@@ -20,7 +20,7 @@ impl AnalyzerRule for Laterals {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let planned = plan.transform_up_with_subqueries(|node| match node {
             LogicalPlan::Join(join) => joined(join),
-            node => first_rows::in_expressions(node),
+            node => first_rows::in_expressions(node)?.transform_data(gathered::in_node),
         })?;
         Ok(planned.data)
     }
@@ -45,7 +45,10 @@ fn joined(join: Join) -> Result<Transformed<LogicalPlan>> {
     if let Some(plan) = beside(&join, &subquery)? {
         return Ok(Transformed::yes(plan));
     }
-    match first_rows::joined(&join, &subquery)? {
+    if let Some(plan) = first_rows::joined(&join, &subquery)? {
+        return Ok(Transformed::yes(plan));
+    }
+    match gathered::joined(&join, &subquery)? {
         Some(plan) => Ok(Transformed::yes(plan)),
         None => Ok(Transformed::no(LogicalPlan::Join(join))),
     }
@@ -55,13 +58,15 @@ fn joined(join: Join) -> Result<Transformed<LogicalPlan>> {
 fn beside(join: &Join, subquery: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let left = LogicalPlan::clone(&join.left);
     let outer = join.join_type == JoinType::Left;
-    let mut rows = Rows { own: columns_of(&left), outer, filtered: false, names: 0 };
+    let own = columns_of(&left);
+    let mut rows =
+        Rows { own: own.clone(), outer, filtered: false, names: 0, flagged: false, flags: Vec::new() };
     let Some((plan, columns)) = rows.over(subquery, left)? else { return Ok(None) };
     let condition = join.filter.clone().filter(|filter| !is_true(filter));
     if outer && (rows.filtered || condition.is_some()) {
         return Ok(None);
     }
-    let mut whole = rows.own;
+    let mut whole = own;
     whole.extend(named_as(&join.right, columns));
     let mut plan = LogicalPlanBuilder::from(plan).project(whole)?;
     if let Some(condition) = condition {
@@ -113,14 +118,22 @@ pub fn moved(expr: Expr, from: &LogicalPlan, to: &[Expr]) -> Result<Expr> {
 }
 
 /// The rows of a plan, to which more columns are added.
-struct Rows {
+pub struct Rows {
     own: Vec<Expr>,
     outer: bool,
-    filtered: bool,
+    pub filtered: bool,
     names: usize,
+    /// Whether what is taken apart says of each row whether anything came of it.
+    flagged: bool,
+    pub flags: Vec<Expr>,
 }
 
 impl Rows {
+    /// Rows that all stay, and say whether something was found for them.
+    pub fn gathered(own: Vec<Expr>, names: usize) -> Rows {
+        Rows { own, outer: true, filtered: false, names, flagged: true, flags: Vec::new() }
+    }
+
     /// A name that no other column has: those of the subquery may be those of the rows.
     fn name(&mut self, of: &str) -> String {
         self.names += 1;
@@ -128,7 +141,11 @@ impl Rows {
     }
 
     /// The rows with the columns of a subquery's step, or none where it reads a table.
-    fn over(&mut self, step: &LogicalPlan, rows: LogicalPlan) -> Result<Option<(LogicalPlan, Vec<Expr>)>> {
+    pub fn over(
+        &mut self,
+        step: &LogicalPlan,
+        rows: LogicalPlan,
+    ) -> Result<Option<(LogicalPlan, Vec<Expr>)>> {
         match step {
             LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => Ok(Some((rows, Vec::new()))),
             LogicalPlan::SubqueryAlias(alias) => self.over(&alias.input, rows),
@@ -191,14 +208,21 @@ impl Rows {
                     let list = Expr::Column(column.clone());
                     if lists.contains(&column) { arrays::or_null(list).alias(column.name) } else { list }
                 };
-                let all: Vec<Expr> = plan.schema().columns().into_iter().map(kept).collect();
+                let mut all: Vec<Expr> = plan.schema().columns().into_iter().map(kept).collect();
+                if self.flagged {
+                    let some = |list: &Column| arrays::or_null(Expr::Column(list.clone())).is_not_null();
+                    let name = self.name("flag");
+                    all.extend(lists.iter().map(some).reduce(Expr::or).map(|some| some.alias(&name)));
+                    self.own.push(Expr::Column(Column::new_unqualified(&name)));
+                    self.flags.push(Expr::Column(Column::new_unqualified(name)));
+                }
                 LogicalPlanBuilder::from(plan).project(all)?.build()?
             }
         };
         let options = options.with_preserve_nulls(self.outer);
-        let own = self.own.len();
         let plan = LogicalPlan::Unnest(Unnest::try_new(Arc::new(plan), lists, options)?);
-        let made = plan.schema().columns().into_iter().skip(own).map(Expr::Column).collect();
+        let columns = plan.schema().columns().into_iter().map(Expr::Column);
+        let made = columns.filter(|column| !self.own.contains(column)).collect();
         Ok(Some((plan, made)))
     }
 }

@@ -10,11 +10,13 @@ use datafusion::functions_nested::remove::array_remove_all_udf;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, cast, lit};
 
+use super::functions::json::build;
 use super::functions::padded::is_bpchar;
-use super::functions::{interval, numeric, quotient};
-use super::numerics;
+use super::functions::{interval, interval_sums, numeric, quotient};
 use super::refuse::is_one;
+use super::refuse::kinds::is_json;
 use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
+use super::{apart, numerics};
 
 /// A local time.
 const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -49,7 +51,29 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::Between(of) => Ok(between(of, schema)),
         Expr::InList(of) => Ok(in_list(of, schema)),
         Expr::Case(of) => Ok(case(of, schema)),
-        Expr::ScalarFunction(of) => Ok(function(of, schema)),
+        Expr::AggregateFunction(of) => {
+            let first = of.params.args.first().and_then(|arg| arg.get_type(schema).ok());
+            match first.and_then(|first| interval_sums::aggregate(of.clone(), &first)) {
+                Some(said) => Ok(Transformed::yes(Expr::AggregateFunction(said))),
+                None => Ok(Transformed::no(Expr::AggregateFunction(of))),
+            }
+        }
+        Expr::WindowFunction(of) => {
+            let first = of.params.args.first().and_then(|arg| arg.get_type(schema).ok());
+            match first.and_then(|first| interval_sums::window((*of).clone(), &first)) {
+                Some(said) => Ok(Transformed::yes(Expr::from(said))),
+                None => Ok(Transformed::no(Expr::WindowFunction(of))),
+            }
+        }
+        Expr::ScalarFunction(mut of) => {
+            if let Some(bare) = apart::bare(&of) {
+                return Ok(Transformed::yes(bare));
+            }
+            match build::of_values(&mut of, schema, &|value| is_json(value, schema))? {
+                true => Ok(Transformed::yes(Expr::ScalarFunction(of))),
+                false => Ok(function(of, schema)),
+            }
+        }
         // `1e2` is 100.
         Expr::Literal(ScalarValue::Decimal128(Some(value), precision, scale @ ..0), metadata) => {
             let digits = precision.saturating_add(scale.unsigned_abs());
@@ -271,14 +295,25 @@ fn whole(mut function: ScalarFunction, of: Option<DataType>) -> Transformed<Expr
 }
 
 /// An instant among values that meet makes days and local times instants of its zone, as in Postgres.
-fn instant_among<'a>(values: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
-    let mut types = values.filter_map(|value| value.get_type(schema).ok());
-    types.find(|of| matches!(of, DataType::Timestamp(_, Some(_))))
+fn instant_among<'a>(values: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Option<DataType> {
+    let mut types = values.clone().filter_map(|value| value.get_type(schema).ok());
+    let instant = types.find(|of| matches!(of, DataType::Timestamp(_, Some(_))));
+    // Beside a text that is written out a local time stays what it is, too.
+    let mut written = values.clone().filter(|value| is_written(value)).take(1);
+    let types = values.filter_map(|value| value.get_type(schema).ok());
+    let local = |_| types.into_iter().find(is_timestamp);
+    instant.or_else(|| written.next().and_then(local))
+}
+
+/// A text that is written out, which is of the type of what it meets.
+fn is_written(value: &Expr) -> bool {
+    matches!(value, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }
 
 fn as_instant(expr: Expr, instant: &DataType, schema: &DFSchema) -> Expr {
     match expr.get_type(schema) {
         Ok(DataType::Date32 | DataType::Timestamp(_, None)) => cast(expr, instant.clone()),
+        _ if is_written(&expr) => cast(expr, instant.clone()),
         _ => expr,
     }
 }

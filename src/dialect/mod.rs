@@ -6,16 +6,20 @@
 //! meaning, once before and once after it has settled the types. `refuse` walks the plan as it will run, where every
 //! implicit cast is visible.
 
+mod aggregated;
+mod apart;
 mod average;
 pub mod distinct;
 mod exactness;
 mod first_rows;
 pub mod functions;
+mod gathered;
 mod grammar;
 pub mod guards;
 pub mod lateral;
 mod lists;
 mod meaning;
+mod multisets;
 mod numerics;
 pub mod planner;
 pub mod refuse;
@@ -23,6 +27,9 @@ pub mod reword;
 pub mod rewrite;
 mod rows;
 mod sets;
+mod shape;
+pub mod single;
+pub mod spelled;
 pub mod table;
 pub mod told;
 mod unions;

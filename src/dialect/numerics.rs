@@ -6,7 +6,7 @@ use datafusion::functions::math::expr_fn;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
 
-use super::functions::numeric::{PUBLISHED, digits_of};
+use super::functions::numeric::{NUMERIC, PUBLISHED, digits_of};
 use super::functions::{cut, quotient};
 use super::rewrite::is_decimal;
 
@@ -85,6 +85,13 @@ pub fn round(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
             function.args.iter().map(|arg| arg.get_type(schema).ok()).collect();
         let (precision, scale) = open.rounded_type(&types?, i64::from(digits)).ok()?;
         return (scale == digits).then(|| quotient::rounded(value.clone(), precision, scale));
+    }
+    // `round(x::numeric, 2)` of a double or a text: Postgres makes all of its digits a numeric first.
+    if let Expr::ScalarFunction(function) = value
+        && function.func.name() == NUMERIC
+        && let [inner] = function.args.as_slice()
+    {
+        return Some(cast(inner.clone(), DataType::Decimal128(PUBLISHED, digits)));
     }
     match value.get_type(schema).ok()? {
         DataType::Decimal128(precision, scale) if digits > scale => {

@@ -12,7 +12,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, bi
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::functions::arrays::{CONTAINS, OVERLAPS, SLICE};
+use super::functions::json::change::{JOINED, WITHOUT, WITHOUT_PATH};
 use super::functions::{array_text, json, named, scaled};
+use super::refuse::kinds::is_jsonb;
 use super::rewrite::is_interval;
 
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some(changed) = changed(&expr, schema) {
+            return Ok(PlannerResult::Planned(changed));
+        }
         // Of conditions there may be thousands in a row, each with all before it as its side.
         if matches!(expr.op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat) {
             return Ok(PlannerResult::Original(expr));
@@ -34,7 +39,7 @@ impl ExprPlanner for Operators {
             let call = ScalarFunction::new_udf(function, args);
             return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
         }
-        if let Some(planned) = compared(&expr, &left, &right) {
+        if let Some(planned) = compared(&expr, &left, &right, schema) {
             return Ok(PlannerResult::Planned(planned));
         }
         let op = match expr.op {
@@ -69,6 +74,24 @@ impl ExprPlanner for Operators {
     }
 }
 
+/// A change of json: `a || b`, `a - 'key'`, `a #- '{path}'`.
+fn changed(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
+    let name = match expr.op {
+        BinaryOperator::StringConcat => JOINED,
+        BinaryOperator::Minus => WITHOUT,
+        BinaryOperator::HashMinus => WITHOUT_PATH,
+        _ => return None,
+    };
+    let literal = |side: &Expr| matches!(side, Expr::Literal(ScalarValue::Utf8(_), _));
+    let (left, right) = (is_jsonb(&expr.left, schema), is_jsonb(&expr.right, schema));
+    let both = (left || literal(&expr.left)) && (right || literal(&expr.right)) && (left || right);
+    if !(if name == JOINED { both } else { left }) {
+        return None;
+    }
+    let args = vec![expr.left.clone(), expr.right.clone()];
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(named(name, Tz::UTC)?, args)))
+}
+
 /// The function that asks something of json or of an array, and whether its sides are turned.
 fn asked(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'static str, bool)> {
     let arrays = [left, right].into_iter().any(|of| matches!(of, DataType::List(_)));
@@ -81,14 +104,13 @@ fn asked(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'st
 }
 
 /// Comparisons of json by what it is worth, and of an array with one that is written as a text.
-fn compared(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+fn compared(expr: &RawBinaryExpr, left: &DataType, right: &DataType, schema: &DFSchema) -> Option<Expr> {
     let op = match expr.op {
         BinaryOperator::Eq => Operator::Eq,
         BinaryOperator::NotEq => Operator::NotEq,
         _ => return None,
     };
-    let is_json = |side: &Expr| matches!(side, Expr::ScalarFunction(of) if json::gives_json(of.func.name()));
-    if (is_json(&expr.left) || is_json(&expr.right))
+    if (is_jsonb(&expr.left, schema) || is_jsonb(&expr.right, schema))
         && let Some(function) = named(json::COMPARED, Tz::UTC)
     {
         let side = |side: &Expr| {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, JoinConstraint, JoinOperator, LimitClause, ObjectName, ObjectNamePart, Query, Select,
-    Spanned as _, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select, Spanned as _, TableFactor,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -17,7 +17,7 @@ use super::lists::{
     as_in_list, as_like, is_bare_numeric, is_padded, is_text, like_any, renamed, varying, with_backslash,
 };
 use super::words::folded;
-use super::{grammar, rows, sets, written};
+use super::{aggregated, apart, grammar, rows, sets, shape, written};
 
 /// Says a query in words that the engine plans with Postgres's meaning: `x AT TIME ZONE z` is Postgres's
 /// own `timezone(z, x)`, where the engine would only show the instant in another zone; and a coalesce in a
@@ -29,8 +29,15 @@ pub fn reworded(query: &mut Query) {
     impl VisitorMut for Reworded {
         type Break = ();
 
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            shape::merged(query);
+            apart::named_columns(query);
+            ControlFlow::Continue(())
+        }
+
         fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-            fetch_as_limit(query);
+            shape::limited(query);
+            apart::in_query(query);
             ControlFlow::Continue(())
         }
 
@@ -69,6 +76,8 @@ pub fn reworded(query: &mut Query) {
             flatten_coalesce(expr);
             with_backslash(expr);
             renamed(expr);
+            shape::or_default(expr);
+            aggregated::as_arrays(expr);
             if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)).or_else(|| like_any(expr)) {
                 *expr = said;
             }
@@ -76,6 +85,9 @@ pub fn reworded(query: &mut Query) {
             plain_operator(expr);
             if let Expr::AtTimeZone { timestamp, time_zone } = expr {
                 *expr = call("timezone", timestamp.span(), &[time_zone, timestamp]);
+            }
+            if let Expr::TypedString(typed) = expr {
+                grammar::micros(&mut typed.data_type);
             }
             if let Expr::Cast { expr: inner, data_type, .. } = expr {
                 grammar::float(data_type);
@@ -85,7 +97,8 @@ pub fn reworded(query: &mut Query) {
                     let length = Expr::value(Value::Number(length.to_string(), false));
                     *expr = call("left", span, &[&expr.clone(), &length]);
                 } else if let DataType::Timestamp(digits @ Some(_), _) = data_type {
-                    let digits = digits.take().unwrap_or(6).to_string();
+                    let digits =
+                        digits.replace(grammar::MICROSECONDS).unwrap_or(grammar::MICROSECONDS).to_string();
                     let span = inner.span();
                     let digits = Expr::value(Value::Number(digits, false));
                     *expr = call(DIGITS, span, &[&expr.clone(), &digits]);
@@ -98,6 +111,8 @@ pub fn reworded(query: &mut Query) {
                     *data_type = DataType::Text;
                     let span = inner.span();
                     *expr = call(BPCHAR, span, &[&expr.clone()]);
+                } else {
+                    grammar::micros(data_type);
                 }
             }
             ControlFlow::Continue(())
@@ -105,22 +120,6 @@ pub fn reworded(query: &mut Query) {
     }
     let bare = sets::bare_names(query);
     let _ = VisitMut::visit(query, &mut Reworded { bare });
-}
-
-/// `FETCH FIRST n ROWS ONLY` as `LIMIT n`.
-fn fetch_as_limit(query: &mut Query) {
-    let Some(fetch) = query.fetch.take_if(|fetch| is_plain(fetch)) else { return };
-    let rows = fetch.quantity.unwrap_or_else(|| Expr::value(Value::Number("1".to_owned(), false)));
-    match &mut query.limit_clause {
-        Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(rows),
-        clause => {
-            *clause = Some(LimitClause::LimitOffset { limit: Some(rows), offset: None, limit_by: Vec::new() })
-        }
-    }
-}
-
-pub fn is_plain(fetch: &Fetch) -> bool {
-    !fetch.with_ties && !fetch.percent
 }
 
 /// `|/ x` is `sqrt(x)`, `@ x` is `abs(x)`; a text collated by bytes is what it is here.

@@ -12,11 +12,13 @@ use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, cast};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, cast,
+};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::functions::print;
-use super::{average, exactness, meaning, unions};
+use super::functions::{interval_sums, print};
+use super::{average, exactness, meaning, multisets, unions};
 
 /// What runs before the types are settled.
 #[derive(Debug)]
@@ -28,7 +30,9 @@ pub struct Exactness;
 
 impl AnalyzerRule for Meaning {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &meaning::meaning, &|node| unions::as_one_type(average::as_quotients(node)?))
+        over_expressions(plan, &meaning::meaning, &|node| {
+            multisets::counted(unions::as_one_type(average::as_quotients(by_length(node)?)?)?)
+        })
     }
 
     fn name(&self) -> &str {
@@ -44,6 +48,18 @@ impl AnalyzerRule for Exactness {
     fn name(&self) -> &str {
         "postgres_exactness"
     }
+}
+
+/// Intervals in an ORDER BY by their lengths.
+fn by_length(node: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Sort(mut sort) = node else { return Ok(node) };
+    let schema = Arc::clone(sort.input.schema());
+    for key in &mut sort.expr {
+        if let Ok(of) = key.expr.get_type(&schema) {
+            *key = interval_sums::sorted(key.clone(), &of);
+        }
+    }
+    Ok(LogicalPlan::Sort(sort))
 }
 
 /// What a query gives, in types that a table can have: intervals as their texts, and a NULL of no type as a text.

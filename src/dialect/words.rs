@@ -12,7 +12,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::from_text::unreadable;
 use super::refuse::Purpose;
-use super::reword::{is_by_bytes, is_plain};
+use super::reword::is_by_bytes;
+use super::shape::is_plain;
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
@@ -32,6 +33,30 @@ fn left_over(said: &Query) -> Vec<(Span, Refusal)> {
     struct LeftOver(Vec<(Span, Refusal)>);
     impl Visitor for LeftOver {
         type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if query.fetch.as_ref().is_some_and(|fetch| !is_plain(fetch)) {
+                let refusal = Refusal {
+                    message:
+                        "FETCH FIRST with percents, or with ties of more than one SELECT, is not read here"
+                            .to_owned(),
+                    help: "number the rows with rank() OVER (ORDER BY …) in a subquery, and keep those up to n",
+                };
+                self.0.push((query.span(), refusal));
+            }
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+            let mut joins = select.from.iter().flat_map(|from| &from.joins);
+            if joins.any(|join| merges_outer(&join.join_operator)) {
+                let refusal = Refusal {
+                    message: "RIGHT and FULL JOIN with USING or NATURAL are answered here for two named tables, whose columns are named"
+                        .to_owned(),
+                    help: "write ON, and the merged column out: coalesce(l.id, r.id) AS id",
+                };
+                self.0.push((select.span(), refusal));
+            }
+            ControlFlow::Continue(())
+        }
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr
                 && matches!(right.as_ref(), Expr::Subquery(_))
@@ -85,19 +110,6 @@ pub fn too_long(query: &Query) -> Option<Span> {
     let mut chains = Chains(None);
     let _ = query.visit(&mut chains);
     chains.0
-}
-
-/// Whether rows are skipped with no bound on those that follow.
-fn offset_alone(query: &Query) -> bool {
-    match &query.limit_clause {
-        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-            let unbounded = limit
-                .as_ref()
-                .is_none_or(|limit| matches!(limit, Expr::Value(value) if value.value == Value::Null));
-            offset.is_some() && unbounded && query.fetch.is_none()
-        }
-        _ => false,
-    }
 }
 
 /// `LIMIT 0` keeps the same rows in every run: none.
@@ -205,9 +217,6 @@ impl Visitor for Refusals {
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 self.refuse(query.span(), "this writes", "write one SELECT and nothing else")
             }
-            SetExpr::Table(_) => {
-                self.refuse(query.span(), "TABLE is not read here", "write SELECT * FROM …");
-            }
             _ => {}
         }
         let distinct_on = match query.body.as_ref() {
@@ -219,20 +228,6 @@ impl Visitor for Refusals {
                 query.span(),
                 "DISTINCT ON without ORDER BY keeps other rows in every run",
                 "add an ORDER BY that says which row of each group stays",
-            );
-        }
-        if offset_alone(query) {
-            self.refuse(
-                query.span(),
-                "OFFSET without LIMIT loses its ORDER BY here",
-                "add a LIMIT that no answer reaches: LIMIT 1000000000 OFFSET …",
-            );
-        }
-        if query.fetch.as_ref().is_some_and(|fetch| !is_plain(fetch)) {
-            self.refuse(
-                query.span(),
-                "FETCH FIRST with ties or percents is not read here",
-                "number the rows with rank() OVER (ORDER BY …) in a subquery, and keep those up to n",
             );
         }
         let limited = query.limit_clause.is_some() || query.fetch.is_some();
@@ -247,15 +242,6 @@ impl Visitor for Refusals {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        for join in select.from.iter().flat_map(|from| &from.joins) {
-            if merges_outer(&join.join_operator) {
-                self.refuse(
-                    select.span(),
-                    "RIGHT and FULL JOIN with USING or NATURAL give the left side's column here, where Postgres merges both",
-                    "write ON, and the merged column out: coalesce(l.id, r.id) AS id",
-                );
-            }
-        }
         if select.into.is_some() {
             self.refuse(select.span(), "SELECT INTO writes a table", "remove INTO");
         }

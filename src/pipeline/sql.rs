@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
 use crate::diagnostic::{Diagnostic, Document};
-use crate::dialect::{Finding, Purpose, reword, words};
+use crate::dialect::{Finding, Purpose, reword, spelled, words};
 pub use words::folded;
 
 /// A table name as written in a query: `orders` or `public.orders`.
@@ -85,14 +85,14 @@ impl SelectSql {
             let help = "give inner parts a name of their own: WITH part AS (SELECT …)";
             return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
         }
-        let statements = Parser::new(&PostgreSqlDialect {})
-            .try_with_sql(text)
+        let statements = spelled::parser(text)
             .and_then(|mut parser| parser.parse_statements())
             .map_err(|error| vec![syntax_error(&document, text, offset, &error.to_string())])?;
         let mut statements = statements.into_iter();
         let (query, more) = (statements.next(), statements.next());
         match (query, more) {
-            (Some(Statement::Query(query)), None) => {
+            (Some(Statement::Query(mut query)), None) => {
+                spelled::settled(&mut query);
                 if let Some(span) = words::too_long(&query) {
                     let span = span_of(&document, text, offset, span);
                     let message = "this expression chains more than 400 operators";

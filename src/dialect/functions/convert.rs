@@ -13,7 +13,7 @@ use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
 use chrono_tz::Tz;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::arithmetic::postgres_name;
@@ -244,88 +244,9 @@ fn numeric_of(value: f64, digits: usize, precision: u8, scale: i8) -> Option<i12
     (number.unsigned_abs() < 10_u128.checked_pow(u32::from(precision))?).then_some(number)
 }
 
-/// A literal text as a time, read as Postgres reads it: seconds may be left out, an offset too, and a local
-/// time that a zone skips or has twice is one instant. None when it is no such text.
-pub fn literal_time(expr: &Expr, to: &DataType) -> Option<Result<ScalarValue>> {
-    let (Expr::Literal(value, _), DataType::Timestamp(unit, name)) = (expr, to) else { return None };
-    let text = value.try_as_str().flatten()?.trim();
-    let (local, offset) = read_time(text)?;
-    let micros = match (name, offset) {
-        (None, None) => local,
-        // Postgres passes over an offset here; that is refused elsewhere.
-        (None, Some(_)) => return None,
-        (Some(_), Some(offset)) => local.checked_sub(i64::from(offset) * 1_000_000)?,
-        (Some(name), None) => zone::instant(local, zone::zone(name).ok()?)?,
-    };
-    let literal = || {
-        let time = typed(Int64Array::from(vec![micros]), &DataType::Timestamp(*unit, name.clone()))?;
-        ScalarValue::try_from_array(&time, 0)
-    };
-    Some(literal())
-}
-
-/// `2024-10-27 02:30[:15[.5]][+02[:30]|Z]`: microseconds as the clocks show them, and the offset in seconds.
-fn read_time(text: &str) -> Option<(i64, Option<i32>)> {
-    let day: chrono::NaiveDate = text.get(..10)?.parse().ok()?;
-    let rest = text.get(10..)?.strip_prefix([' ', 'T']).unwrap_or(text.get(10..)?).trim_start();
-    let clock_ends = rest.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.')).unwrap_or(rest.len());
-    let (clock, offset) = (&rest[..clock_ends], rest[clock_ends..].trim());
-    let formats = ["%H:%M:%S%.f", "%H:%M"];
-    let time = match clock {
-        "" => chrono::NaiveTime::MIN,
-        clock => formats.iter().find_map(|format| chrono::NaiveTime::parse_from_str(clock, format).ok())?,
-    };
-    let offset = match offset {
-        "" => None,
-        "Z" | "z" => Some(0),
-        offset => {
-            let sign = match offset.chars().next()? {
-                '+' => 1,
-                '-' => -1,
-                _ => return None,
-            };
-            let digits: String = offset[1..].chars().filter(|c| *c != ':').collect();
-            let number = |range| digits.get(range).map_or(Some(0), |part: &str| part.parse::<i32>().ok());
-            let plain = digits.len() == 2 || digits.len() == 4;
-            let fits = plain && digits.bytes().all(|byte| byte.is_ascii_digit());
-            Some(sign * (number(0..2)? * 3_600 + number(2..4).filter(|_| fits)? * 60))
-        }
-    };
-    // Digits below a microsecond are rounded, half of one to the even.
-    let nanos = chrono::Timelike::nanosecond(&time) % 1_000;
-    let micros = day.and_time(time).and_utc().timestamp_micros();
-    let up = nanos > 500 || (nanos == 500 && micros % 2 != 0);
-    Some((micros.checked_add(i64::from(up))?, offset))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn literals_are_read_as_postgres_reads_them() {
-        let micros = |text: &str| text.parse::<chrono::NaiveDateTime>().unwrap().and_utc().timestamp_micros();
-        for (text, local, offset) in [
-            ("2024-10-27 02:30", "2024-10-27T02:30:00", None),
-            ("2024-10-27T02:30:15.5", "2024-10-27T02:30:15.5", None),
-            ("2024-10-27", "2024-10-27T00:00:00", None),
-            ("2024-10-27 02:30+02", "2024-10-27T02:30:00", Some(7_200)),
-            ("2024-10-27 02:30:00-03:30", "2024-10-27T02:30:00", Some(-12_600)),
-            ("2024-10-27 02:30:00Z", "2024-10-27T02:30:00", Some(0)),
-        ] {
-            assert_eq!(read_time(text), Some((micros(local), offset)), "{text}");
-        }
-        for text in [
-            "",
-            "soon",
-            "2024-10-27 25:00",
-            "2024-02-30",
-            "2024-10-27 10:00 Europe/Berlin",
-            "2024-10-27 10:00+2",
-        ] {
-            assert_eq!(read_time(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn doubles_become_the_numerics_that_postgres_makes_of_them() {

@@ -10,8 +10,9 @@ use arrow::datatypes::{
 };
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions::datetime;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::convert::{EXACT, micros, over};
@@ -76,6 +77,11 @@ impl ScalarUDFImpl for Difference {
         }
         Ok(ColumnarValue::Array(Arc::new(found.finish())))
     }
+}
+
+/// An interval's length, to compare it by.
+pub fn length_of(interval: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(span(), vec![interval]))
 }
 
 /// The length of an interval, to compare it by.

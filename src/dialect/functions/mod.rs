@@ -10,9 +10,13 @@ pub mod distinct;
 pub mod format;
 pub mod from_text;
 pub mod interval;
+pub mod interval_sums;
 pub mod json;
+mod made;
 mod meeting;
+pub mod moments;
 pub mod number_pattern;
+mod numbers;
 pub mod numeric;
 pub mod padded;
 mod pattern;
@@ -21,6 +25,7 @@ mod percentile;
 pub mod plain;
 pub mod print;
 pub mod quotient;
+pub mod readings;
 pub mod scaled;
 pub mod series;
 pub mod spans;
@@ -60,6 +65,7 @@ pub fn register(context: &SessionContext, zone: Tz) {
         context.register_udaf(aggregate);
     }
     context.register_udaf(sum::sum());
+    context.register_udaf(interval_sums::avg());
 }
 
 fn families() -> Vec<plain::Plain> {
@@ -75,9 +81,12 @@ fn families() -> Vec<plain::Plain> {
         arrays::all(),
         json::all(),
         spans::all(),
+        moments::all(),
+        made::all(),
+        numbers::all(),
         patterns::all(),
         text::all(),
-        vec![format::FORMAT],
+        vec![format::FORMAT, super::single::ONE, super::apart::TOLD_APART],
     ]
     .concat()
 }
@@ -88,7 +97,7 @@ pub fn named(name: &str, zone: Tz) -> Option<Arc<ScalarUDF>> {
 }
 
 /// An error that a user reads: what is wrong with a value, in Postgres's words.
-fn wrong(message: impl std::fmt::Display) -> DataFusionError {
+pub(super) fn wrong(message: impl std::fmt::Display) -> DataFusionError {
     exec_datafusion_err!("{message}")
 }
 

@@ -71,7 +71,7 @@ impl ScalarUDFImpl for Scaled {
 }
 
 /// Parts of months go to days, parts of days to the time: in doubles, rounded to microseconds, as Postgres does it.
-fn cascaded(of: IntervalMonthDayNano, scale: impl Fn(f64) -> f64) -> Option<IntervalMonthDayNano> {
+pub fn cascaded(of: IntervalMonthDayNano, scale: impl Fn(f64) -> f64) -> Option<IntervalMonthDayNano> {
     let rounded = |seconds: f64| (seconds * 1e6).round_ties_even() / 1e6;
     let whole = |value: f64| {
         let fits = value.is_finite() && value > f64::from(i32::MIN) && value < f64::from(i32::MAX);

@@ -135,7 +135,7 @@ fn differing(kinds: impl Iterator<Item = Kind>) -> Option<(Kind, Kind)> {
 }
 
 /// Functions of which it is said with more words what is wrong.
-const SAID_ELSEWHERE: [&str; 4] = ["to_hex", "now", "current_date", "random"];
+const SAID_ELSEWHERE: [&str; 3] = ["now", "current_date", "random"];
 
 /// A function that nobody held against Postgres.
 pub fn unknown(expr: &Expr, allow: &[String]) -> Option<Refusal> {

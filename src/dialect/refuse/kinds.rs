@@ -71,6 +71,15 @@ pub(super) fn marked_as(field: &Field, travels: &str) -> Option<String> {
     (metadata.get(TRAVELS).map(String::as_str) == Some(travels)).then(|| metadata.get(TYPE).cloned())?
 }
 
+/// Whether a value is json, or of what kind jsonb alone.
+pub fn is_json(expr: &Expr, schema: &DFSchema) -> bool {
+    mark(expr, schema, JSON).is_some()
+}
+
+pub fn is_jsonb(expr: &Expr, schema: &DFSchema) -> bool {
+    mark(expr, schema, JSON).as_deref() == Some("jsonb")
+}
+
 /// What a value is in Postgres that is a text here.
 fn no_text(expr: &Expr, schema: &DFSchema) -> Option<String> {
     mark(expr, schema, AS_TEXT).or_else(|| mark(expr, schema, JSON))
@@ -95,7 +104,11 @@ const TAKE_ANY: [&str; 13] = [
 
 /// A function of texts, given what is none in Postgres.
 fn misread(name: &str, args: &[Expr], schema: &DFSchema) -> Option<Refusal> {
-    if TAKE_ANY.contains(&name) || name.starts_with("starmill ") || name.starts_with("jsonb_") {
+    if TAKE_ANY.contains(&name)
+        || name.starts_with("starmill ")
+        || name.starts_with("jsonb_")
+        || json::gives_json(name)
+    {
         return None;
     }
     let (arg, type_name) =

@@ -3,6 +3,7 @@
 //! and every line is held against Postgres by its examples.
 
 mod aggregates;
+mod json;
 mod nested;
 mod numbers;
 mod text;
@@ -96,7 +97,9 @@ const BYTES: &str = "bytes";
 
 /// Every line, by family.
 pub fn lines() -> impl Iterator<Item = &'static Line> {
-    [numbers::LINES, text::LINES, times::LINES, nested::LINES, aggregates::LINES].into_iter().flatten()
+    [numbers::LINES, text::LINES, times::LINES, nested::LINES, json::LINES, aggregates::LINES]
+        .into_iter()
+        .flatten()
 }
 
 /// A function's line, by the engine's name.
@@ -104,8 +107,8 @@ pub fn line(name: &str) -> Option<&'static Line> {
     lines().find(|line| line.name == name || line.written == name)
 }
 
-/// What the engine makes of syntax, not of a name: `(a, b)`, `x BETWEEN`, a field of a composite.
-pub const SYNTAX: [&str; 2] = ["struct", "get_field"];
+/// What the engine makes of syntax, not of a name: `(a, b)`, a field of a composite, a cast that is told from another.
+pub const SYNTAX: [&str; 3] = ["struct", "get_field", super::apart::NAME];
 
 /// The page of the table.
 pub fn documentation() -> String {

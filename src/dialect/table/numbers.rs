@@ -57,7 +57,16 @@ pub const LINES: &[Line] = &[
     scalar(NUMBERS, "gcd", &["gcd(i, 12)", "gcd(b, 9)"]),
     scalar(NUMBERS, "lcm", &["lcm(id, 12)"]),
     scalar(NUMBERS, "factorial", &["factorial(id)"]),
-    scalar(NUMBERS, "to_hex", &["to_hex(i)"]).refused("say which is meant: to_hex is not answered here"),
+    scalar(NUMBERS, "to_hex", &["to_hex(i)", "to_hex(id)", "to_hex(255)"]).ours(),
     scalar(NUMBERS, "random", &["random()"]).refused("derive the value from a column"),
     scalar(NUMBERS, "starmill any numeric", &["i::numeric", "n::numeric"]).written("::numeric").ours(),
+    scalar(NUMBERS, "div", &["div(n, 2)", "div(m, n)", "div(-7, 2)", "div(b, 3)"]).ours(),
+    scalar(
+        NUMBERS,
+        "width_bucket",
+        &["width_bucket(n, 0, 10, 5)", "width_bucket(n, 10, 0.5, 3)", "width_bucket(id, 1, 5, 2)"],
+    )
+    .ours(),
+    scalar(ANY, "num_nulls", &["num_nulls(i, t, NULL)"]).ours(),
+    scalar(ANY, "num_nonnulls", &["num_nonnulls(i, t, 1)"]).ours(),
 ];

@@ -126,4 +126,13 @@ pub const LINES: &[Line] = &[
     .ours(),
     scalar(TIMES, "justify_days", &["justify_days(INTERVAL '65 days')::text"]).ours(),
     scalar(TIMES, "justify_interval", &["justify_interval(INTERVAL '1 mon -1 hour')::text"]).ours(),
+    scalar(TIMES, "make_time", &["make_time(13, 30, id)", "make_time(24, 0, 0)"]).ours(),
+    scalar(TIMES, "make_timestamp", &["make_timestamp(2024, 3, 31, 2, 30, 15.5)"]).ours(),
+    scalar(
+        TIMES,
+        "make_timestamptz",
+        &["make_timestamptz(2024, 3, 31, 2, 30, 0)", "make_timestamptz(2024, 10, 27, 2, 30, 0, 'UTC')"],
+    )
+    .ours(),
+    scalar(TIMES, "isfinite", &["isfinite(day)", "isfinite(until - at)"]).ours(),
 ];

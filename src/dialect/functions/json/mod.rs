@@ -1,5 +1,7 @@
 //! Json: what stands in it, and whether. It travels as its text, a jsonb in Postgres's own form.
 
+pub mod build;
+pub mod change;
 mod contain;
 mod normal;
 mod scan;
@@ -44,10 +46,17 @@ pub fn operator(op: &BinaryOperator) -> Option<(&'static str, bool)> {
 
 /// Whether a function gives json, and no text.
 pub fn gives_json(name: &str) -> bool {
-    ["starmill ->", "starmill #>", MARK, CAST, "jsonb_extract_path"].contains(&name)
+    ["starmill ->", "starmill #>", MARK, CAST, "jsonb_extract_path", "jsonb_set", "jsonb_strip_nulls"]
+        .contains(&name)
+        || [change::JOINED, change::WITHOUT, change::WITHOUT_PATH].contains(&name)
+        || build::makes_json(name)
 }
 
 pub fn all() -> Vec<Plain> {
+    [read_functions(), build::all(), change::all()].concat()
+}
+
+fn read_functions() -> Vec<Plain> {
     let member =
         |name, work| Plain { name, takes: |types, _| takes_step(types), gives: |_, _| Ok(Given::Json), work };
     let path =
@@ -184,17 +193,22 @@ fn steps(call: &Call, row: usize) -> Result<Option<Vec<String>>> {
             .map(|arg| (!arg.is_null(row)).then(|| arg.value(row).to_owned()))
             .collect());
     }
-    let path = call.arg(1)?;
+    steps_of(call.arg(1)?, row)
+}
+
+/// The steps of a path that is one array, or written as a text.
+fn steps_of(path: &ArrayRef, row: usize) -> Result<Option<Vec<String>>> {
     if path.is_null(row) {
         return Ok(None);
     }
-    match path.as_list_opt::<i32>() {
-        Some(lists) => {
+    match (path.as_list_opt::<i32>(), path.as_string_opt::<i32>()) {
+        (Some(lists), _) => {
             let element = lists.value(row);
             let names = element.as_string_opt::<i32>().ok_or_else(not_json)?;
             Ok(names.iter().map(|name| name.map(str::to_owned)).collect())
         }
-        None => written(call.text(1)?.value(row)).map(Some),
+        (None, Some(texts)) => written(texts.value(row)).map(Some),
+        (None, None) => Err(not_json()),
     }
 }
 
