@@ -116,6 +116,11 @@ fn in_address(token: &str, at: usize, found: &mut Vec<Range<usize>>) {
             }
         } else if spelled && let Some(colon) = token.rfind(':') {
             add(colon + 1..token.len());
+        } else if let (Some(last), None) = (token.rfind('@'), token.find(':'))
+            && let Some(slash) = token[..last].find('/')
+        {
+            // `ann/secret@host`.
+            add(slash + 1..last);
         }
         return;
     };
@@ -149,8 +154,16 @@ fn in_address(token: &str, at: usize, found: &mut Vec<Range<usize>>) {
 }
 
 /// Words whose value is a secret, whatever stands before them.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 22] = [
     "password",
+    "pass",
+    "passphrase",
+    "pw",
+    "accountkey",
+    "account_key",
+    "sharedaccesskey",
+    "sharedaccesssignature",
+    "credential",
     "passwd",
     "pwd",
     "secret",
@@ -195,10 +208,13 @@ fn behind_equals(text: &str, found: &mut Vec<Range<usize>>) {
 /// Whether a key of the file may hold a secret, or is a misspelling of one that does.
 fn is_sensitive(key: &str) -> bool {
     let key = key.trim_matches(['"', '\'']).to_ascii_lowercase();
-    let inside = ["pass", "pwd", "secret", "token", "cred", "auth", "dsn", "webhook", "api", "access", "url"];
+    let inside = [
+        "pass", "pwd", "secret", "token", "cred", "auth", "dsn", "hook", "heart", "beat", "ping", "api", "access",
+        "url", "accountkey", "account_key",
+    ];
     let near = |known: &str| strsim::levenshtein(&key, known) <= 1 + known.len() / 5;
     let whole = ["password", "secret", "token", "webhook", "credentials", "command", "pw", "uri"];
-    inside.iter().any(|part| key.contains(part)) || whole.iter().any(|known| near(known)) || key == "ulr"
+    inside.iter().any(|part| key.contains(part)) || whole.iter().any(|known| near(known)) || ["ulr", "key"].contains(&key.as_str())
 }
 
 /// In a TOML file, the values of sensitive keys up to the end of their line: a quote that is missing, a
@@ -226,7 +242,9 @@ fn behind_keys(text: &str) -> Vec<Range<usize>> {
             let value = line[equals + 1..].trim_start();
             let from = line.len() - value.len();
             let names_a_folder = key.trim_matches(['"', '\'']).ends_with("url");
-            if !is_harmless(value, names_a_folder) {
+            // A table's key is a list of columns.
+            let columns = key.trim_matches(['"', '\'']) == "key" && value.starts_with('[');
+            if !columns && !is_harmless(value, names_a_folder) {
                 let scheme = value.find("://").filter(|end| {
                     value[..*end]
                         .trim_matches('"')

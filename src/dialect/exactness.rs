@@ -84,6 +84,7 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                     DataType::Decimal128(..) | DataType::Decimal256(..),
                     DataType::Float64 | DataType::Float32,
                 ) => Some(convert::to_double(&to)),
+                (DataType::Float64, DataType::Float32) => Some(convert::to_real()),
                 (from, to) if from.is_floating() && to.is_integer() => Some(convert::to_integer(to)),
                 (from, DataType::Decimal128(..)) if from.is_floating() => Some(convert::to_numeric(&to)),
                 // A quotient rounds, too.

@@ -8,11 +8,36 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, cast, lit};
+use super::functions::{moments, readings};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// Functions that raise for some of their arguments.
-const RAISE: [&str; 9] =
-    ["starmill /", "starmill %", "sqrt", "ln", "log", "log10", "power", "acos", "jsonb_array_length"];
+const RAISE: [&str; 24] = [
+    "starmill /",
+    "starmill %",
+    "sqrt",
+    "ln",
+    "log",
+    "log10",
+    "power",
+    "acos",
+    "div",
+    "width_bucket",
+    "make_date",
+    "make_time",
+    "make_timestamp",
+    "make_timestamptz",
+    "jsonb_array_length",
+    "jsonb_set",
+    "starmill jsonb",
+    "starmill json as it is",
+    "starmill one value",
+    readings::READ,
+    moments::DATE,
+    moments::TIME,
+    moments::TIMESTAMP,
+    moments::TIMESTAMPTZ,
+];
 
 /// Whether an expression raises for some rows: it divides, or reads a number or a time from a text.
 fn may_raise(expr: &Expr, schema: &DFSchema) -> bool {

@@ -1,9 +1,10 @@
 //! What Postgres prints where somebody wrote something plainer: `= ANY (ARRAY[…])` for `IN (…)`, `~~` for `LIKE`,
 //! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
 
+use super::sets::arguments;
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
-    FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Value, ValueWithSpan,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, ObjectNamePart, OrderByExpr, OrderByOptions, Value, ValueWithSpan,
 };
 
 /// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
@@ -22,6 +23,8 @@ fn elements(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Nested(inner) => elements(inner),
         Expr::Array(Array { elem, .. }) => Some(elem.clone()),
+        // As it is said by now.
+        Expr::Function(function) if function.name.to_string() == "make_array" => arguments(function),
         Expr::Cast {
             kind: CastKind::DoubleColon | CastKind::Cast,
             expr: inner,
@@ -126,17 +129,28 @@ pub fn varying(data_type: &DataType) -> Option<u64> {
     }
 }
 
-/// `x LIKE ANY (ARRAY['a%', 'b%'])` as conditions of which one is enough.
+fn is_all(function: &Function) -> bool {
+    function.name.to_string().eq_ignore_ascii_case("all")
+}
+
+/// `x LIKE ANY (ARRAY['a%', 'b%'])` as conditions of which one is enough, `LIKE ALL` as such that all hold.
 pub fn like_any(expr: &Expr) -> Option<Expr> {
     let patterns = |pattern: &Expr| match pattern {
+        Expr::Function(all) if is_all(all) => arguments(all).and_then(|of| elements(of.first()?)),
         Expr::Tuple(all) => Some(all.clone()),
         Expr::Nested(inner) => elements(inner).or_else(|| Some(vec![inner.as_ref().clone()])),
         other => elements(other),
     };
     let all = match expr {
         Expr::Like { any: true, pattern, .. } | Expr::ILike { any: true, pattern, .. } => patterns(pattern)?,
+        Expr::Like { any: false, pattern, .. } | Expr::ILike { any: false, pattern, .. }
+            if matches!(pattern.as_ref(), Expr::Function(function) if is_all(function)) =>
+        {
+            patterns(pattern)?
+        }
         _ => return None,
     };
+    let every = matches!(expr, Expr::Like { any: false, .. } | Expr::ILike { any: false, .. });
     let one = |pattern: Expr| {
         let mut like = expr.clone();
         if let Expr::Like { any, pattern: of, .. } | Expr::ILike { any, pattern: of, .. } = &mut like {
@@ -145,9 +159,9 @@ pub fn like_any(expr: &Expr) -> Option<Expr> {
         }
         like
     };
-    let or =
-        |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::Or, right: Box::new(right) };
-    Some(Expr::Nested(Box::new(all.into_iter().map(one).reduce(or)?)))
+    let op = if every { BinaryOperator::And } else { BinaryOperator::Or };
+    let both = |left, right| Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) };
+    Some(Expr::Nested(Box::new(all.into_iter().map(one).reduce(both)?)))
 }
 
 /// Blanks at the end of a `char(n)` of any length are none, and it travels without them.
@@ -167,6 +181,18 @@ pub fn is_bare_numeric(data_type: &DataType) -> bool {
 /// Functions that have another name here, and mean the same.
 const RENAMED: [(&str, &str); 3] = [("ceiling", "ceil"), ("every", "bool_and"), ("variance", "var_samp")];
 
+/// Types by which a value is cast as by a function: `date(x)`.
+const CASTS: [(&str, DataType); 8] = [
+    ("date", DataType::Date),
+    ("int2", DataType::SmallInt(None)),
+    ("int4", DataType::Integer(None)),
+    ("int8", DataType::BigInt(None)),
+    ("float4", DataType::Real),
+    ("float8", DataType::DoublePrecision),
+    ("text", DataType::Text),
+    ("bool", DataType::Boolean),
+];
+
 /// Calls by the engine's names: `ceiling(x)` as `ceil(x)`, `mod(a, b)` as `(a % b)`.
 pub fn renamed(expr: &mut Expr) {
     let Expr::Function(function) = expr else { return };
@@ -174,6 +200,25 @@ pub fn renamed(expr: &mut Expr) {
     let called = name.value.to_ascii_lowercase();
     if let Some((_, known)) = RENAMED.iter().find(|(there, _)| *there == called) {
         name.value = (*known).to_owned();
+        return;
+    }
+    if let Some((_, data_type)) = CASTS.iter().find(|(name, _)| *name == called)
+        && let Some([of]) = arguments(function).as_deref()
+    {
+        let data_type = data_type.clone();
+        *expr = Expr::Cast { kind: CastKind::Cast, expr: Box::new(of.clone()), data_type, array: false, format: None };
+        return;
+    }
+    // What is kept once is sorted.
+    if ["string_agg", "array_agg"].contains(&called.as_str())
+        && let FunctionArguments::List(list) = &mut function.args
+        && list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+        && !list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(by))) = list.args.first()
+    {
+        let options = OrderByOptions { asc: None, nulls_first: None };
+        let by = OrderByExpr { expr: by.clone(), options, with_fill: None };
+        list.clauses.push(FunctionArgumentClause::OrderBy(vec![by]));
         return;
     }
     // `date_part` gives a double, where EXTRACT gives a numeric.

@@ -7,8 +7,8 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
 use datafusion::functions_nested::remove::array_remove_all_udf;
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, cast, lit};
+use datafusion::logical_expr::expr::{InList, ScalarFunction, WindowFunctionParams};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, WindowFrameBound, WindowFrameUnits, cast, lit};
 
 use super::functions::json::build;
 use super::functions::padded::is_bpchar;
@@ -16,7 +16,7 @@ use super::functions::{interval, interval_sums, numeric, quotient};
 use super::refuse::is_one;
 use super::refuse::kinds::is_json;
 use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
-use super::{apart, numerics};
+use super::{apart, exactness, numerics, printed};
 
 /// A local time.
 const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -40,6 +40,12 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::Negative(inner) if quotient::of(&inner).is_some_and(|of| !of.is_rounded()) => {
             Ok(Transformed::yes(quotient::negative(*inner)))
         }
+        Expr::Cast(Cast { expr, field }) if *field.data_type() == DataType::Utf8 => {
+            match printed::apart(&expr, schema) {
+                Some(text) => Ok(Transformed::yes(text)),
+                None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
+            }
+        }
         Expr::Cast(Cast { expr, field }) => match numerics::rounded(&expr, field.data_type()) {
             Some(rounded) => Ok(Transformed::yes(rounded)),
             None => Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),
@@ -57,6 +63,13 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 Some(said) => Ok(Transformed::yes(Expr::AggregateFunction(said))),
                 None => Ok(Transformed::no(Expr::AggregateFunction(of))),
             }
+        }
+        Expr::WindowFunction(mut of) if by_integers(&of.params, schema) => {
+            for key in &mut of.params.order_by {
+                // A frame may end beyond all integers.
+                key.expr = cast(std::mem::take(&mut key.expr), DataType::Int64);
+            }
+            Ok(Transformed::yes(Expr::WindowFunction(of)))
         }
         Expr::WindowFunction(of) => {
             let first = of.params.args.first().and_then(|arg| arg.get_type(schema).ok());
@@ -93,7 +106,23 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
+/// Whether a frame reaches as far as the integers of its order differ.
+fn by_integers(params: &WindowFunctionParams, schema: &DFSchema) -> bool {
+    let narrow = |key: &Expr| matches!(key.get_type(schema), Ok(DataType::Int16 | DataType::Int32));
+    let frame = &params.window_frame;
+    let offset = [&frame.start_bound, &frame.end_bound].into_iter().any(|bound| match bound {
+        WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) => !of.is_null(),
+        WindowFrameBound::CurrentRow => false,
+    });
+    offset && frame.units == WindowFrameUnits::Range && params.order_by.iter().any(|key| narrow(&key.expr))
+}
+
 fn binary(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
+    if op == Operator::StringConcat {
+        let apart = |side: Box<Expr>| printed::apart(&side, schema).map_or(side, Box::new);
+        let (left, right) = (apart(left), apart(right));
+        return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
     let (Ok(of_left), Ok(of_right)) = (left.get_type(schema), right.get_type(schema)) else {
         return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
     };
@@ -239,6 +268,11 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
     let name = function.func.name().to_owned();
     let first = function.args.first().and_then(|arg| arg.get_type(schema).ok());
     let said = match (name.as_str(), function.args.len()) {
+        (name, _) if exactness::CONCATENATES.contains(&name) => {
+            let apart = |arg: Expr| printed::apart(&arg, schema).unwrap_or(arg);
+            function.args = function.args.into_iter().map(apart).collect();
+            return Transformed::yes(Expr::ScalarFunction(function));
+        }
         (name, _) if MEET.contains(&name) => return meeting(function, schema),
         (numeric::NUMERIC, _) => {
             let value = function.args.first();
@@ -249,7 +283,9 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
         ("array_remove", _) => return call(array_remove_all_udf(), function.args),
         // Of no elements there is no length.
         ("array_length", _) if is_one(function.args.get(1)) => {
-            return call(nullif(), vec![Expr::ScalarFunction(function), lit(0_i64)]);
+            let length = cast(Expr::ScalarFunction(function), DataType::Int64);
+            let none = call(nullif(), vec![length, lit(0_i64)]).data;
+            return Transformed::yes(cast(none, DataType::Int32));
         }
         ("trunc", _) => numerics::trunc(&function.args, schema),
         // Only a double can be rounded without a number of digits, besides a numeric.

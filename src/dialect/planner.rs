@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use chrono_tz::Tz;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -11,9 +11,9 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::functions::arrays::{CONTAINS, OVERLAPS, SLICE};
+use super::functions::arrays::{CONTAINS, ELEMENT_AT, OVERLAPS, SLICE};
 use super::functions::json::change::{JOINED, WITHOUT, WITHOUT_PATH};
-use super::functions::{array_text, json, named, scaled};
+use super::functions::{array_text, json, named, scaled, spans};
 use super::refuse::kinds::is_jsonb;
 use super::rewrite::is_interval;
 
@@ -42,6 +42,9 @@ impl ExprPlanner for Operators {
         if let Some(planned) = compared(&expr, &left, &right, schema) {
             return Ok(PlannerResult::Planned(planned));
         }
+        if let Some(planned) = beside_interval(&expr, &left, &right) {
+            return Ok(PlannerResult::Planned(planned));
+        }
         let op = match expr.op {
             BinaryOperator::Multiply => Operator::Multiply,
             BinaryOperator::Divide => Operator::Divide,
@@ -61,7 +64,20 @@ impl ExprPlanner for Operators {
         expr: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        if let GetFieldAccess::NamedStructField { name } = &expr.field_access
+            && is_jsonb(&expr.expr, schema)
+            && let Some(step) = named("starmill ->", Tz::UTC)
+        {
+            let args = vec![expr.expr, Expr::Literal(name.clone(), None)];
+            return Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(step, args))));
+        }
         let is_array = matches!(expr.expr.get_type(schema), Ok(DataType::List(_)));
+        if let GetFieldAccess::ListIndex { key } = &expr.field_access
+            && let (true, Some(element)) = (is_array, named(ELEMENT_AT, Tz::UTC))
+        {
+            let args = vec![expr.expr, key.as_ref().clone()];
+            return Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(element, args))));
+        }
         match (expr.field_access, is_array, named(SLICE, Tz::UTC)) {
             (GetFieldAccess::ListRange { start, stop, .. }, true, Some(slice)) => {
                 let call = ScalarFunction::new_udf(slice, vec![expr.expr, *start, *stop]);
@@ -72,6 +88,33 @@ impl ExprPlanner for Operators {
             }
         }
     }
+}
+
+/// A text that is written beside an interval, or added to a timestamp, is an interval.
+fn beside_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let op = match expr.op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        BinaryOperator::Plus => Operator::Plus,
+        _ => return None,
+    };
+    let meets = |of: &DataType| is_interval(of) || (op == Operator::Plus && matches!(of, DataType::Timestamp(..)));
+    match (written_interval(&expr.left), written_interval(&expr.right)) {
+        (None, Some(interval)) if meets(left) => Some(binary_expr(expr.left.clone(), op, interval)),
+        (Some(interval), None) if meets(right) => Some(binary_expr(interval, op, expr.right.clone())),
+        _ => None,
+    }
+}
+
+fn written_interval(side: &Expr) -> Option<Expr> {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) = side else { return None };
+    let (months, days, micros) = spans::read(text)?;
+    let interval = IntervalMonthDayNano::new(months.try_into().ok()?, days.try_into().ok()?, micros.checked_mul(1_000)?);
+    Some(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), metadata.clone()))
 }
 
 /// A change of json: `a || b`, `a - 'key'`, `a #- '{path}'`.

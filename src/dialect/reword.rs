@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select, Spanned as _, TableFactor,
     UnaryOperator, Value, VisitMut, VisitorMut,
 };
@@ -17,7 +17,7 @@ use super::lists::{
     as_in_list, as_like, is_bare_numeric, is_padded, is_text, like_any, renamed, varying, with_backslash,
 };
 use super::words::folded;
-use super::{aggregated, apart, grammar, rows, sets, shape, written};
+use super::{aggregated, apart, grammar, patterned, rows, sets, shape, written};
 
 /// Says a query in words that the engine plans with Postgres's meaning: `x AT TIME ZONE z` is Postgres's
 /// own `timezone(z, x)`, where the engine would only show the instant in another zone; and a coalesce in a
@@ -70,6 +70,7 @@ pub fn reworded(query: &mut Query) {
             sets::array_of(expr);
             sets::array_written_out(expr);
             written::interval(expr);
+            written::negative_interval(expr);
             written::array(expr);
             written::json(expr);
             written::arguments_by_name(expr);
@@ -77,6 +78,8 @@ pub fn reworded(query: &mut Query) {
             with_backslash(expr);
             renamed(expr);
             shape::or_default(expr);
+            patterned::as_regular(expr);
+            written::bounds(expr);
             aggregated::as_arrays(expr);
             if let Some(said) = as_in_list(expr).or_else(|| as_like(expr)).or_else(|| like_any(expr)) {
                 *expr = said;
@@ -129,9 +132,23 @@ fn plain_operator(expr: &mut Expr) {
             let name = match op {
                 UnaryOperator::PGSquareRoot => "sqrt",
                 UnaryOperator::PGAbs => "abs",
+                // All bits turned: -x - 1, which no integer leaves.
+                UnaryOperator::BitwiseNot => {
+                    let minus_one = Box::new(Expr::Nested(Box::new(Expr::UnaryOp {
+                        op: UnaryOperator::Minus,
+                        expr: Box::new(Expr::value(Value::Number("1".to_owned(), false))),
+                    })));
+                    let right = Box::new(Expr::Nested(inner.clone()));
+                    let turned = Expr::BinaryOp { left: minus_one, op: BinaryOperator::Minus, right };
+                    *expr = Expr::Nested(Box::new(turned));
+                    return;
+                }
                 _ => return,
             };
             *expr = call(name, inner.span(), &[inner]);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            *expr = call("starts_with", left.span(), &[left, right]);
         }
         Expr::Collate { expr: inner, collation } if is_by_bytes(collation) => *expr = (**inner).clone(),
         _ => {}

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
     GroupByExpr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select,
     SelectItem, SetExpr, Spanned as _, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
-    Visit, Visitor,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -217,32 +217,59 @@ fn unpivoted(subquery: &mut Box<Query>, alias: Option<&TableAlias>) {
     }
 }
 
-/// A function of one column among what is selected.
+/// Functions of one column among what is selected, alone or within an expression.
 pub fn in_select(select: &mut Select) {
-    for item in &mut select.projection {
-        let (expr, named) = match item {
-            SelectItem::UnnamedExpr(expr) => (expr, false),
-            SelectItem::ExprWithAlias { expr, .. } => (expr, true),
-            _ => continue,
-        };
-        let Expr::Function(function) = &*expr else { continue };
-        let [ObjectNamePart::Identifier(called)] = function.name.0.as_slice() else { continue };
-        let Some((name, [column])) = set(&folded(called)) else { continue };
-        if column.array.is_empty() || function.over.is_some() || function.filter.is_some() {
-            continue;
+    /// How many calls stand around that take an array apart already.
+    struct Within(usize);
+    impl VisitorMut for Within {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            self.0 += usize::from(takes_apart(expr));
+            ControlFlow::Continue(())
         }
-        let span = expr.span();
-        let mut array = function.clone();
-        array.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, column.array))]);
-        let mut taken = call("unnest", span, &[&Expr::Function(array)]);
-        if column.json {
-            taken = call(MARK, span, &[&taken]);
-        }
-        match named {
-            true => *expr = taken,
-            false => *item = SelectItem::ExprWithAlias { expr: taken, alias: Ident::with_quote('"', *name) },
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            self.0 = self.0.saturating_sub(usize::from(takes_apart(expr)));
+            if let (0, Some((taken, _))) = (self.0, taken_apart(expr)) {
+                *expr = taken;
+            }
+            ControlFlow::Continue(())
         }
     }
+    for item in &mut select.projection {
+        match item {
+            SelectItem::UnnamedExpr(expr) => match taken_apart(expr) {
+                Some((taken, name)) => {
+                    *item = SelectItem::ExprWithAlias { expr: taken, alias: Ident::with_quote('"', name) };
+                }
+                None => {
+                    let _ = VisitMut::visit(expr, &mut Within(0));
+                }
+            },
+            SelectItem::ExprWithAlias { expr, .. } => {
+                let _ = VisitMut::visit(expr, &mut Within(0));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn takes_apart(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function) if function.name.to_string() == "unnest")
+}
+
+/// A set as an array that is taken apart, and the name of its column.
+fn taken_apart(expr: &Expr) -> Option<(Expr, &'static str)> {
+    let Expr::Function(function) = expr else { return None };
+    let [ObjectNamePart::Identifier(called)] = function.name.0.as_slice() else { return None };
+    let (name, [column]) = set(&folded(called))? else { return None };
+    if column.array.is_empty() || function.over.is_some() || function.filter.is_some() {
+        return None;
+    }
+    let span = expr.span();
+    let mut array = function.clone();
+    array.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, column.array))]);
+    let taken = call("unnest", span, &[&Expr::Function(array)]);
+    Some((if column.json { call(MARK, span, &[&taken]) } else { taken }, name))
 }
 
 /// The arguments of a call that has no more than those.

@@ -58,6 +58,18 @@ fn left_over(said: &Query) -> Vec<(Span, Refusal)> {
             ControlFlow::Continue(())
         }
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let unread = match expr {
+                Expr::Substring { substring_from: Some(from), .. } if is_quoted(from) => Some((
+                    "substring with a pattern and an escape is not read here",
+                    "write (regexp_match(x, '(pattern)'))[1]",
+                )),
+                Expr::SimilarTo { .. } => Some((
+                    "SIMILAR TO is answered of a pattern that is written out, without another ESCAPE",
+                    "use LIKE or a regular expression (~)",
+                )),
+                _ => None,
+            };
+            self.0.extend(unread.map(|(message, help)| (expr.span(), Refusal { message: message.to_owned(), help })));
             if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr
                 && matches!(right.as_ref(), Expr::Subquery(_))
             {
@@ -159,7 +171,9 @@ impl Refusals {
             }
             _ => false,
         };
-        let ordered = ordered_inside || !function.within_group.is_empty();
+        // Postgres sorts what it keeps once.
+        let distinct = matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
+        let ordered = ordered_inside || distinct || !function.within_group.is_empty();
         match &function.over {
             None if ORDERED_AGGREGATES.contains(&name.as_str()) && !ordered => self.unsteady(
                 span,
@@ -291,16 +305,6 @@ impl Visitor for Refusals {
                 expr.span(),
                 format!("text is ordered by bytes here, and not by {collation}"),
                 "leave COLLATE out, or write COLLATE \"C\"",
-            ),
-            Expr::Substring { substring_from: Some(from), .. } if is_quoted(from) => self.refuse(
-                expr.span(),
-                "substring with a pattern is not read here",
-                "write (regexp_match(x, '(pattern)'))[1]",
-            ),
-            Expr::SimilarTo { .. } => self.refuse(
-                expr.span(),
-                "SIMILAR TO means something else to the engine",
-                "use LIKE or a regular expression (~)",
             ),
             Expr::Cast { data_type, .. } if has_length(data_type) => self.refuse(
                 expr.span(),

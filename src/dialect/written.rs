@@ -1,16 +1,33 @@
 //! Literals and calls that are written in forms of Postgres's own: intervals in all their spellings, arguments by name.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Interval, Spanned as _, Value,
+    AccessExpr, ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Interval, Spanned as _, Subscript, UnaryOperator, Value,
 };
 
 use super::functions::array_text::elements;
 use super::functions::arrays::SLICE;
-use super::functions::json::CAST;
-use super::functions::spans::{PARTS, read};
+use super::functions::json::{CAST, CAST_TEXT};
+use super::functions::spans::{NEGATIVE, PARTS, read};
 use super::reword::call;
 use super::words::folded;
+
+/// `-INTERVAL '1 day'`, whose sign the engine gives to the first of its parts alone.
+pub fn negative_interval(expr: &mut Expr) {
+    fn is_interval(expr: &Expr) -> bool {
+        match expr {
+            Expr::Nested(inner) => is_interval(inner),
+            Expr::Interval(_) => true,
+            Expr::Function(function) => function.name.to_string() == NEGATIVE,
+            _ => false,
+        }
+    }
+    if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = &*expr
+        && is_interval(inner)
+    {
+        *expr = call(NEGATIVE, expr.span(), &[inner]);
+    }
+}
 
 /// An interval in the one form that the engine reads as Postgres does.
 pub fn interval(expr: &mut Expr) {
@@ -106,7 +123,23 @@ pub fn array(expr: &mut Expr) {
 
 /// A cast to json, which travels as its text.
 pub fn json(expr: &mut Expr) {
-    if let Expr::Cast { expr: inner, data_type: DataType::JSONB, format: None, .. } = &*expr {
-        *expr = call(CAST, expr.span(), &[inner]);
+    let Expr::Cast { expr: inner, data_type, format: None, .. } = &*expr else { return };
+    let name = match data_type {
+        DataType::JSONB => CAST,
+        DataType::JSON => CAST_TEXT,
+        _ => return,
+    };
+    *expr = call(name, expr.span(), &[inner]);
+}
+
+/// A slice from the first element, or to the last, which is written without it.
+pub fn bounds(expr: &mut Expr) {
+    let Expr::CompoundFieldAccess { access_chain, .. } = expr else { return };
+    for access in access_chain {
+        if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) = access {
+            let number = |number: i32| Expr::value(Value::Number(number.to_string(), false));
+            lower_bound.get_or_insert_with(|| number(1));
+            upper_bound.get_or_insert_with(|| number(i32::MAX));
+        }
     }
 }

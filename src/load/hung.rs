@@ -2,7 +2,8 @@
 
 use super::Loader;
 use super::shape::Made;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::list;
 
 /// The table by its schema and name, as every question here asks for it.
 const TABLE: &str = "(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
@@ -56,6 +57,33 @@ pub async fn referring(loader: &Loader<'_>, table: &str) -> Result<Vec<String>> 
     let query = "SELECT 'the foreign key', k.conname || ' of ' || k.conrelid::regclass::text FROM pg_constraint AS k \
          WHERE k.contype = 'f' AND k.confrelid = TABLE_OID ORDER BY 2";
     Ok(told(names(loader, table, query).await?, None))
+}
+
+/// Foreign keys of others by which a deleted row of the table takes rows or values of theirs along.
+async fn taking_along(loader: &Loader<'_>, table: &str) -> Result<Vec<(String, String)>> {
+    let query = "SELECT 'the foreign key', k.conname || ' of ' || k.conrelid::regclass::text FROM pg_constraint AS k \
+         WHERE k.contype = 'f' AND k.confrelid = TABLE_OID AND k.confdeltype IN ('c', 'n', 'd') ORDER BY 2";
+    names(loader, table, query).await
+}
+
+/// Refuses to delete rows of a table where that would change those of others.
+pub async fn spared(loader: &Loader<'_>, table: &str, gone: &str) -> Result<()> {
+    let along = taking_along(loader, table).await?;
+    if along.is_empty() {
+        return Ok(());
+    }
+    let own = loader.own(table).await?;
+    if !loader.exists(&format!("SELECT FROM {own} AS t WHERE {gone}")).await? {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has rows that the star no longer has, and deleting them would delete or change rows of others by {}",
+        loader.qualified(table),
+        list(told(along, None))
+    );
+    Err(Error::new(ErrorKind::Store, message).hint(
+        "declare the foreign key again without ON DELETE CASCADE, SET NULL or SET DEFAULT, or delete what points at those rows by hand",
+    ))
 }
 
 /// Everything of others that goes with a table.

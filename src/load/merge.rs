@@ -6,7 +6,7 @@ use futures::SinkExt;
 
 use super::receipt::{Receipt, table_exists};
 use super::shape::{self, Column, Constraints, definitions, identity, quoted};
-use super::{DeliveredTable, Loader, Trust, at};
+use super::{DeliveredTable, Loader, Trust, at, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
@@ -46,7 +46,8 @@ pub async fn table(
         let keys = shape::reshape(loader, table, shape, &columns, receipt.made.get(name)).await?;
         if keys == Constraints::Dropped {
             // Its rows were told apart by another key; by this one they may be told apart no more.
-            let delete = format!("DELETE FROM {}", loader.qualified(name));
+            hung::spared(loader, name, "true").await?;
+            let delete = format!("DELETE FROM {}", loader.own(name).await?);
             delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
         }
         merge(loader, shape, table, &columns, &mut delivered).await?;
@@ -125,13 +126,14 @@ async fn merge(
     delivered: &mut DeliveredTable,
 ) -> Result<()> {
     let into = loader.qualified(table.name.as_str());
+    let own = loader.own(table.name.as_str()).await?;
     let beside = BESIDE;
     let doing = format!("merge into {into}");
     copy_beside(loader, table, columns, &doing).await?;
     let identity = identity(shape);
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     if identity.is_empty() {
-        return merge_whole_rows(loader, &into, beside, &names, delivered).await;
+        return merge_whole_rows(loader, table.name.as_str(), &own, &names, delivered).await;
     }
     loader
         .execute(
@@ -141,8 +143,9 @@ async fn merge(
         .await?;
     let same: Vec<String> = identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
     let same = same.join(" AND ");
-    let delete =
-        format!("DELETE FROM {into} AS t WHERE NOT EXISTS (SELECT 1 FROM {beside} AS n WHERE {same})");
+    let gone = format!("NOT EXISTS (SELECT 1 FROM {beside} AS n WHERE {same})");
+    hung::spared(loader, table.name.as_str(), &gone).await?;
+    let delete = format!("DELETE FROM {own} AS t WHERE {gone}");
     delivered.deleted += loader.changed(&delete, &doing).await?;
     let others: Vec<&String> = names.iter().filter(|name| !identity.contains(name)).collect();
     if !others.is_empty() {
@@ -150,14 +153,14 @@ async fn merge(
         let differ: Vec<String> =
             others.iter().map(|name| format!("t.{0} IS DISTINCT FROM n.{0}", quote(name))).collect();
         let update = format!(
-            "UPDATE {into} AS t SET {} FROM {beside} AS n WHERE {same} AND ({})",
+            "UPDATE {own} AS t SET {} FROM {beside} AS n WHERE {same} AND ({})",
             sets.join(", "),
             differ.join(" OR ")
         );
         delivered.updated = loader.changed(&update, &doing).await?;
     }
     let insert = format!(
-        "INSERT INTO {into} ({0}) SELECT {0} FROM {beside} AS n WHERE NOT EXISTS (SELECT 1 FROM {into} AS t WHERE {same})",
+        "INSERT INTO {into} ({0}) SELECT {0} FROM {beside} AS n WHERE NOT EXISTS (SELECT 1 FROM {own} AS t WHERE {same})",
         quoted(&names)
     );
     delivered.inserted = loader.changed(&insert, &doing).await?;
@@ -174,24 +177,27 @@ pub fn numbered(table: &str, extra: &str, list: &str) -> String {
 /// Without a key a row is its own identity, and equal rows are counted.
 async fn merge_whole_rows(
     loader: &Loader<'_>,
-    into: &str,
-    beside: &str,
+    name: &str,
+    own: &str,
     names: &[String],
     delivered: &mut DeliveredTable,
 ) -> Result<()> {
+    let into = loader.qualified(name);
     let doing = format!("merge into {into}");
     let list = quoted(names);
     let numbered = |table: &str, extra: &str| numbered(table, extra, &list);
-    let delete = format!(
-        "DELETE FROM {into} WHERE ctid IN (SELECT o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
-        numbered(into, "ctid AS at,"),
-        numbered(beside, "")
+    let gone = format!(
+        "t.ctid IN (SELECT o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
+        numbered(own, "ctid AS at,"),
+        numbered(BESIDE, "")
     );
+    hung::spared(loader, name, &gone).await?;
+    let delete = format!("DELETE FROM {own} AS t WHERE {gone}");
     delivered.deleted += loader.changed(&delete, &doing).await?;
     let insert = format!(
         "INSERT INTO {into} ({list}) SELECT {list} FROM ({}) AS n LEFT JOIN ({}) AS o USING (\"starmill: row\", \"starmill: copy\") WHERE o.\"starmill: row\" IS NULL",
-        numbered(beside, &format!("{list},")),
-        numbered(into, "")
+        numbered(BESIDE, &format!("{list},")),
+        numbered(own, "")
     );
     delivered.inserted = loader.changed(&insert, &doing).await?;
     Ok(())
@@ -199,7 +205,7 @@ async fn merge_whole_rows(
 
 /// The target's own count and sums, before anyone sees them, against those that were audited.
 async fn prove(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
-    let name = loader.qualified(table.name.as_str());
+    let name = loader.own(table.name.as_str()).await?;
     let sums = loader.shipment.star.sums.get(table.name.as_str());
     let sums: Vec<(&String, &Number)> = sums.iter().flat_map(|sums| sums.iter()).collect();
     let mut selected = vec!["count(*)::text".to_owned(), "'bigint'".to_owned()];

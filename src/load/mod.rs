@@ -373,6 +373,13 @@ impl Loader<'_> {
         format!("{}.{}", quote_identifier(&self.target.schema), quote_identifier(table))
     }
 
+    /// The table's own rows, without those of tables that inherit from it. One that is partitioned has none of its own.
+    async fn own(&self, table: &str) -> Result<String> {
+        let name = self.qualified(table);
+        let partitioned = format!("SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p'", quote_literal(&name));
+        Ok(if self.exists(&partitioned).await? { name } else { format!("ONLY {name}") })
+    }
+
     async fn execute(&self, statement: &str, doing: &str) -> Result<()> {
         self.client.batch_execute(statement).await.map_err(|error| self.failed(error, doing))
     }

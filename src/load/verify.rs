@@ -80,7 +80,7 @@ async fn held(loader: &Loader<'_>, shape: &TableShape, table: &StarTable) -> Res
         return Ok(held);
     }
     held.fits = true;
-    let into = loader.qualified(table.name.as_str());
+    let into = loader.own(table.name.as_str()).await?;
     let doing = format!("compare {into}");
     copy_beside(loader, table, &columns, &doing).await?;
     let identity = identity(shape);

@@ -78,14 +78,16 @@ pub async fn rehearse(
         .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));
     let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, request)?;
     let restored = match request.beginning {
-        Beginning::Restored => restored::complete(&pipeline, &design, &stand.star, &mut registry).await?,
+        Beginning::Restored => {
+            restored::complete(&pipeline, &design, &stand.store, &stand.star, &mut registry).await?
+        },
         Beginning::Usual | Beginning::New => Vec::new(),
     };
     if !restored.is_empty() {
         let rows: u64 = restored.iter().map(|registration| registration.file.rows).sum();
         report
             .warnings
-            .push(format!("{rows} keys that the restored store did not know were taken from the target"));
+            .push(format!("{rows} keys that the restored store did not know were taken from its newer snapshots and the target"));
     }
     let budget =
         Budget { memory: pipeline.deployment.run.memory, scratch: stand.scratch.folder().to_owned() };

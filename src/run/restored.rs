@@ -1,11 +1,11 @@
-//! A store that was restored from an older backup: what keys were given after it is taken from the target,
-//! so that no member gets another key, and no key another member.
+//! A store that was restored from an older backup: what keys were given after it is taken from the snapshots that are
+//! still there and from the target, so that no member gets another key, and no key another member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -18,71 +18,118 @@ use crate::pipeline::{Encodings, Pipeline, TargetSettings};
 use crate::star::design::{Design, ModelDesign};
 use crate::star::schema::published_type;
 use crate::star::staged::require_folder;
+use crate::store::Store;
 use crate::star::table::{Provenance, StarTable, TableWriter};
 use crate::star::{Registration, Registry, compose, shelf};
 
-/// Completes every registry from the target, as far as the target holds its tables; gives what was added.
+/// Completes every registry from the snapshots that are there and not named, and from the target, as far as they hold its
+/// tables; gives what was added.
 pub async fn complete(
     pipeline: &Pipeline,
     design: &Design,
+    store: &Store,
     folder: &Path,
     registry: &mut BTreeMap<ModelName, Registry>,
 ) -> Result<Vec<Registration>> {
-    let Some(target) = &pipeline.deployment.target else { return Ok(Vec::new()) };
+    let mut snapshots = Vec::new();
+    for id in store.unnamed()? {
+        snapshots.push(store.snapshot(&id)?.star);
+    }
     let mut added = Vec::new();
-    for (model, design) in pipeline.models.iter().zip(&design.models) {
-        if model.registered() {
-            let known = registry.entry(model.name.clone()).or_default();
-            added.extend(of_model(pipeline, target, model, design, folder, known).await?);
+    for (model, design) in pipeline.models.iter().zip(&design.models).filter(|(model, _)| model.registered()) {
+        let known = registry.entry(model.name.clone()).or_default();
+        let schema = registry_schema(model, design);
+        let tables = snapshots.iter().flat_map(|star| star.tables.iter().filter(|table| table.name == model.name));
+        let mut given = Vec::new();
+        for table in tables {
+            for batch in shelf::batches(table, None, 8_192) {
+                given.extend(of_star(&batch?, &schema, model.surrogate())?);
+            }
         }
+        if let Some(target) = &pipeline.deployment.target {
+            given.extend(of_target(pipeline, target, model, &schema).await?);
+        }
+        added.extend(registered(&given, model, design, &schema, folder, known)?);
     }
     Ok(added)
 }
 
-async fn of_model(
-    pipeline: &Pipeline,
-    target: &TargetSettings,
-    model: &Model,
-    design: &ModelDesign,
-    folder: &Path,
-    known: &mut Registry,
-) -> Result<Option<Registration>> {
+/// The registry's columns in the types that are published.
+fn registry_schema(model: &Model, design: &ModelDesign) -> SchemaRef {
     let session_schema = compose::registry_schema(model, &design.raw);
     let plain = session_schema.fields().iter().map(|field| {
         let data_type = published_type(field.data_type()).unwrap_or(field.data_type().clone());
         field.as_ref().clone().with_data_type(data_type)
     });
-    let schema: SchemaRef = Arc::new(Schema::new(plain.collect::<Vec<_>>()));
+    Arc::new(Schema::new(plain.collect::<Vec<_>>()))
+}
+
+/// The keys that a published table holds; none where it has not the columns, or not in these types.
+fn of_star(batch: &RecordBatch, schema: &SchemaRef, surrogate: Option<&str>) -> Result<Option<RecordBatch>> {
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(field.name())?;
+        cast_with_options(column, field.data_type(), &exact).ok()
+    });
+    let Some(columns) = columns.collect::<Option<Vec<ArrayRef>>>() else { return Ok(None) };
+    let bug = || "the keys of a snapshot".to_owned();
+    let whole = RecordBatch::try_new(Arc::clone(schema), columns).or_error(ErrorKind::Bug, bug)?;
+    let Some(keys) = surrogate.and_then(|surrogate| whole.column_by_name(surrogate)) else {
+        return Ok(Some(whole));
+    };
+    let members: BooleanArray = keys.as_primitive::<Int64Type>().iter().map(|key| Some(key? >= 0)).collect();
+    filter_record_batch(&whole, &members).map(Some).or_error(ErrorKind::Bug, bug)
+}
+
+async fn of_target(
+    pipeline: &Pipeline,
+    target: &TargetSettings,
+    model: &Model,
+    schema: &SchemaRef,
+) -> Result<Option<RecordBatch>> {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let given = load::given(target, &pipeline.deployment, model.name.as_str(), &names, model.surrogate());
     let given = load::watched(target, &pipeline.deployment.name, given).await?;
     let Some(rows) = given.filter(|rows| !rows.is_empty()) else { return Ok(None) };
-    let batch = as_batch(&schema, &rows).or_error(ErrorKind::Store, || {
+    let batch = as_batch(schema, &rows).or_error(ErrorKind::Store, || {
         format!("the keys that the target holds of {} cannot be read", model.name)
     })?;
-    let batch = unknown_rows(&batch, known, &model.key_columns())?;
-    if batch.num_rows() == 0 {
+    Ok(Some(batch))
+}
+
+/// A file of the keys that the registry does not know, the first of each that is found.
+fn registered(
+    given: &[RecordBatch],
+    model: &Model,
+    design: &ModelDesign,
+    schema: &SchemaRef,
+    folder: &Path,
+    known: &mut Registry,
+) -> Result<Option<Registration>> {
+    let fresh = unknown_rows(given, known, &model.key_columns())?;
+    if fresh.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(None);
     }
     if let Some(surrogate) = model.surrogate() {
-        let highest = batch.column_by_name(surrogate).map(|keys| {
-            let keys = keys.as_primitive::<Int64Type>();
-            keys.iter().flatten().max().unwrap_or_default()
-        });
-        known.highest = known.highest.max(highest.unwrap_or_default());
+        for keys in fresh.iter().filter_map(|batch| batch.column_by_name(surrogate)) {
+            let highest = keys.as_primitive::<Int64Type>().iter().flatten().max();
+            known.highest = known.highest.max(highest.unwrap_or_default());
+        }
     }
     let folder = folder.join(".keys").join(model.name.as_str());
     require_folder(&folder)?;
     let path = folder.join(Registration::RESTORED);
-    let mut writer = TableWriter::create(&path, &schema, &model.key_columns(), Encodings::Delta)?;
-    writer.write(batch)?;
+    let mut writer = TableWriter::create(&path, schema, &model.key_columns(), Encodings::Delta)?;
+    for batch in fresh {
+        writer.write(batch)?;
+    }
     let file = writer.finish()?;
     known.tables.push(StarTable {
         name: model.name.clone(),
         folder: folder.clone(),
         files: vec![file.clone()],
         provenance: Provenance::Written,
-        schema: session_schema,
+        schema: compose::registry_schema(model, &design.raw),
         sort: Vec::new(),
     });
     Ok(Some(Registration { model: model.name.clone(), folder, file, highest: known.highest }))
@@ -119,12 +166,13 @@ fn bytes(text: &str) -> std::result::Result<Vec<u8>, arrow::error::ArrowError> {
     bytes.ok_or_else(|| arrow::error::ArrowError::CastError(format!("{text} is no bytea")))
 }
 
-/// The rows whose key the registry doesn't have.
-fn unknown_rows(batch: &RecordBatch, known: &Registry, key: &[String]) -> Result<RecordBatch> {
+/// The rows whose key the registry doesn't have, each key once.
+fn unknown_rows(batches: &[RecordBatch], known: &Registry, key: &[String]) -> Result<Vec<RecordBatch>> {
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
     let bug = || "keys of a registry".to_owned();
     let mut fields = Vec::new();
     for name in key {
-        let field = batch.schema().field_with_name(name).cloned().or_error(ErrorKind::Bug, bug)?;
+        let field = first.schema().field_with_name(name).cloned().or_error(ErrorKind::Bug, bug)?;
         fields.push(SortField::new(field.data_type().clone()));
     }
     let converter = RowConverter::new(fields).or_error(ErrorKind::Bug, bug)?;
@@ -141,6 +189,10 @@ fn unknown_rows(batch: &RecordBatch, known: &Registry, key: &[String]) -> Result
             there.extend(keys_of(&batch?)?);
         }
     }
-    let fresh: Vec<bool> = keys_of(batch)?.iter().map(|row| !there.contains(row)).collect();
-    filter_record_batch(batch, &fresh.into()).or_error(ErrorKind::Bug, bug)
+    let mut fresh = Vec::new();
+    for batch in batches {
+        let unknown: Vec<bool> = keys_of(batch)?.into_iter().map(|row| there.insert(row)).collect();
+        fresh.push(filter_record_batch(batch, &unknown.into()).or_error(ErrorKind::Bug, bug)?);
+    }
+    Ok(fresh)
 }

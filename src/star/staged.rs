@@ -1,21 +1,22 @@
 //! A table at rest during a run: small ones in memory, large ones as Arrow IPC in scratch.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Int64Type, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result as EngineResult, Statistics, internal_err};
+use datafusion::common::{Constraint, Constraints, DataFusionError, Result as EngineResult, Statistics, internal_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -127,7 +128,8 @@ impl PartWriter {
     fn open_file(&mut self) -> Result<()> {
         let number = self.stage.next_file.fetch_add(1, Ordering::Relaxed);
         let path = self.stage.folder.join(format!("staged-{number}.arrow"));
-        let opened = File::create(&path)
+        // Rows of the source that nobody else should read.
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)
             .map_err(arrow::error::ArrowError::from)
             .and_then(|file| StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &self.schema));
         self.file = Some((path.clone(), opened.map_err(|error| stage_error(&path, error))?));
@@ -204,6 +206,44 @@ pub struct StagedTable {
     parts: Arc<Vec<Part>>,
     /// Columns by which every part is sorted, each by itself.
     rising: Vec<usize>,
+    /// The primary key, on which all other columns depend.
+    key: Constraints,
+}
+
+/// How a field says that it is one of its table's primary key.
+const KEY: &str = "starmill: key";
+
+/// Marks a column of a primary key.
+pub fn of_key(field: Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(KEY.to_owned(), String::new());
+    field.with_metadata(metadata)
+}
+
+fn key_of(schema: &SchemaRef) -> Constraints {
+    let fields = schema.fields().iter().enumerate();
+    let columns: Vec<usize> =
+        fields.filter(|(_, field)| field.metadata().contains_key(KEY)).map(|(at, _)| at).collect();
+    Constraints::new_unverified(if columns.is_empty() { Vec::new() } else { vec![Constraint::PrimaryKey(columns)] })
+}
+
+/// The planner hears of a key once: a column is no other because of it.
+fn without_key(schema: SchemaRef) -> SchemaRef {
+    if schema.fields().iter().all(|field| !field.metadata().contains_key(KEY)) {
+        return schema;
+    }
+    let plain = schema.fields().iter().map(|field| {
+        let mut metadata = field.metadata().clone();
+        metadata.remove(KEY);
+        field.as_ref().clone().with_metadata(metadata)
+    });
+    Arc::new(Schema::new(plain.collect::<Vec<Field>>()))
+}
+
+/// A batch as the table's schema tells of it.
+fn told(batch: &RecordBatch, schema: &SchemaRef) -> EngineResult<RecordBatch> {
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &rows)?)
 }
 
 impl StagedTable {
@@ -216,7 +256,9 @@ impl StagedTable {
         let rising = (0..columns.len())
             .filter(|position| parts.iter().all(|part| part.rows == 0 || part.rising.contains(position)))
             .collect();
-        StagedTable { schema, staged, parts: Arc::new(parts), rising }
+        let key = key_of(&schema);
+        let schema = without_key(schema);
+        StagedTable { schema, staged, parts: Arc::new(parts), rising, key }
     }
 
     /// A table of batches in memory, all columns staged.
@@ -249,6 +291,10 @@ impl TableProvider for StagedTable {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.key)
     }
 
     async fn scan(
@@ -288,18 +334,18 @@ struct StagedSource {
 impl DataSource for StagedSource {
     fn open(&self, partition: usize, _context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
         let parts = Arc::clone(&self.parts);
-        let positions = self.positions.clone();
+        let (positions, schema) = (self.positions.clone(), Arc::clone(&self.schema));
         let batches: Box<dyn Iterator<Item = EngineResult<RecordBatch>> + Send> = match &parts[partition].file
         {
             // Local files, just written: they come from the page cache, so reading doesn't wait.
             Some(path) => {
                 let file = BufReader::with_capacity(1 << 20, File::open(path)?);
                 let reader = StreamReader::try_new(file, None)?;
-                Box::new(reader.map(move |batch| Ok(batch?.project(&positions)?)))
+                Box::new(reader.map(move |batch| told(&batch?.project(&positions)?, &schema)))
             }
             None => Box::new(
                 (0..parts[partition].batches.len())
-                    .map(move |index| Ok(parts[partition].batches[index].project(&positions)?)),
+                    .map(move |index| told(&parts[partition].batches[index].project(&positions)?, &schema)),
             ),
         };
         let stream = futures::stream::iter(batches);
@@ -401,6 +447,10 @@ impl TableProvider for SchemaOnly {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.0.key)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::lock::{RESERVE, entries};
 use super::prune::is_full;
-use super::{Store, create_folder, replace_file, store_error};
+use super::{Readers, Store, create_folder, replace_file, store_error};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::RunId;
 
@@ -22,10 +22,10 @@ impl Store {
         let text =
             serde_json::to_string_pretty(report).or_error(ErrorKind::Bug, || "the report".to_owned())?;
         let path = folder.join(format!("{run}.json"));
-        replace_file(&path, &text).or_else(|error| {
+        replace_file(&path, &text, Readers::Owner).or_else(|error| {
             // On a full disk the room that is kept for a prune has enough for what went wrong.
             match is_full(&error) && std::fs::remove_file(self.folder().join(RESERVE)).is_ok() {
-                true => replace_file(&path, &text),
+                true => replace_file(&path, &text, Readers::Owner),
                 false => Err(error),
             }
         })

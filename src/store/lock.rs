@@ -60,7 +60,7 @@ impl StoreWriter {
         told.map_err(|error| store_error("cannot write", &path, error))?;
         let writer = StoreWriter { store: Store::new(folder), run: run.clone(), memory, lock: file };
         writer.memory.require(writer.store.latest_or_lost()?.as_ref(), beginning)?;
-        writer.sweep()?;
+        writer.sweep(beginning)?;
         writer.reserve();
         Ok(writer)
     }
@@ -119,12 +119,14 @@ impl StoreWriter {
 
     /// Removes what no commit names: half-written snapshots, keys that were never published, the
     /// scratch of dead runs; and repairs the link. Only what bears a run's id is ever removed.
-    fn sweep(&self) -> Result<()> {
+    fn sweep(&self, beginning: Beginning) -> Result<()> {
         let latest = self.store.latest_or_lost()?;
         let kept: BTreeSet<&str> =
             latest.iter().flat_map(|l| l.snapshots.iter().map(SnapshotId::as_str)).collect();
         for (path, name) in entries(&self.store.folder.join("snapshots")) {
-            if is_of_a_dead_run(&path, &name) && !kept.contains(name.as_str()) {
+            // A restored commit point does not know what was published after it, which tells of keys that were given.
+            let tells = beginning == Beginning::Restored && RunId::is_one(&name);
+            if is_of_a_dead_run(&path, &name) && !kept.contains(name.as_str()) && !tells {
                 remove(&path)?;
             }
         }

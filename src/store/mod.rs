@@ -15,14 +15,15 @@ mod scratch;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::name::{ModelName, SnapshotId};
+use crate::name::{ModelName, RunId, SnapshotId};
 use crate::star::PublishedStar;
 use crate::star::table::{DataFile, Provenance, StarTable};
 use crate::star::{Registry, shelf};
@@ -152,6 +153,20 @@ impl Store {
         Ok(Published { manifest, star })
     }
 
+    /// Snapshots that are there, and that the commit point does not name: the newest first.
+    pub fn unnamed(&self) -> Result<Vec<SnapshotId>> {
+        let named = self.latest()?.map(|latest| latest.snapshots).unwrap_or_default();
+        let mut found: Vec<SnapshotId> = lock::entries(&self.folder.join("snapshots"))
+            .into_iter()
+            .filter(|(path, _)| path.join("manifest.json").is_file())
+            .filter_map(|(_, name)| RunId::parse(&name).as_ref().map(SnapshotId::of))
+            .filter(|id| !named.contains(id))
+            .collect();
+        found.sort();
+        found.reverse();
+        Ok(found)
+    }
+
     pub fn snapshot_folder(&self, id: &SnapshotId) -> PathBuf {
         self.folder.join("snapshots").join(id.as_str())
     }
@@ -254,9 +269,24 @@ fn create_folder(path: &Path) -> Result<()> {
 }
 
 /// Replaces a file so that readers see the old text or the new one, and a power cut leaves one.
-fn replace_file(path: &Path, text: &str) -> Result<()> {
+/// Who may read a file, as far as the umask lets them.
+#[derive(Debug, Clone, Copy)]
+enum Readers {
+    All,
+    /// Its rows are nobody else's business.
+    Owner,
+}
+
+fn replace_file(path: &Path, text: &str, readers: Readers) -> Result<()> {
     let temporary = path.with_extension("json.new");
-    let written = File::create(&temporary).and_then(|mut file| {
+    let mode = match readers {
+        Readers::All => 0o666,
+        Readers::Owner => 0o600,
+    };
+    // One that a dead run left has the mode that it had.
+    let _ = std::fs::remove_file(&temporary);
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary);
+    let written = opened.and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, create_folder, replace_file, store_error};
+use super::{Readers, Store, create_folder, replace_file, store_error};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::{RunId, SnapshotId};
 use crate::pipeline::notify::AlertKind;
@@ -79,7 +79,7 @@ impl Store {
     pub fn keep_note<N: Note>(&self, note: &N) -> Result<()> {
         create_folder(self.folder())?;
         let text = serde_json::to_string_pretty(note).or_error(ErrorKind::Bug, || "a note".to_owned())?;
-        replace_file(&self.folder().join(N::FILE), &text)
+        replace_file(&self.folder().join(N::FILE), &text, Readers::All)
     }
 
     pub fn drop_note<N: Note>(&self) -> Result<()> {

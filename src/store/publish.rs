@@ -9,7 +9,7 @@ use super::lock::StoreWriter;
 use super::manifest::{
     ColumnRecord, FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, RegistryShape, StepRecord, TableRecord,
 };
-use super::{LATEST, create_folder, replace_file, store_error, sync_file, sync_folder};
+use super::{LATEST, Readers, create_folder, replace_file, store_error, sync_file, sync_folder};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{ModelName, SnapshotId};
@@ -45,7 +45,7 @@ impl StoreWriter {
             serde_json::to_string_pretty(&manifest).or_error(ErrorKind::Bug, || "the manifest".to_owned())?;
         let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id)?;
         at(Point::PublishManifest, &new)?;
-        replace_file(&new.join("manifest.json"), &text)?;
+        replace_file(&new.join("manifest.json"), &text, Readers::All)?;
         sync_star(&new, &star.tables)?;
         at(Point::PublishSynced, &new)?;
         let snapshots = self.store().folder().join("snapshots");
@@ -92,7 +92,7 @@ impl StoreWriter {
             serde_json::to_string_pretty(latest).or_error(ErrorKind::Bug, || "latest.json".to_owned())?;
         at(Point::PublishCommitFile, self.store().folder())?;
         self.still_holds()?;
-        replace_file(&self.store().folder().join(LATEST), &text)?;
+        replace_file(&self.store().folder().join(LATEST), &text, Readers::All)?;
         let _ = fault::at(Point::PublishCommitted);
         self.memory().keep(latest);
         self.link(&latest.snapshot);

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Latest;
-use super::{create_folder, replace_file};
+use super::{Readers, create_folder, replace_file};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::SnapshotId;
@@ -137,7 +137,7 @@ fn write(path: &Path, remembered: &Remembered) -> Result<()> {
         create_folder(folder)?;
     }
     let text = serde_json::to_string_pretty(remembered).or_error(ErrorKind::Bug, || "a memory".to_owned())?;
-    replace_file(path, &text)
+    replace_file(path, &text, Readers::Owner)
 }
 
 /// Where programs of this user keep what they need to remember.

@@ -8,7 +8,7 @@ use super::Store;
 use super::lock::entries;
 use super::manifest::{Latest, Manifest};
 use crate::error::Result;
-use crate::name::SnapshotId;
+use crate::name::{RunId, SnapshotId};
 use crate::star::shelf::{self, hash};
 use crate::star::table::DataFile;
 
@@ -28,6 +28,8 @@ pub struct Damage {
     pub problem: String,
 }
 
+const STRANGE: &str = "nobody published it";
+
 impl Store {
     /// Reads every file of some snapshots, and of the registry, once.
     pub fn verify(&self, latest: &Latest, snapshots: &[SnapshotId]) -> Result<Verified> {
@@ -39,6 +41,13 @@ impl Store {
             let folder = self.folder().join("keys").join(model.as_str());
             for file in &entry.files {
                 found.file(&folder, file);
+            }
+            for (path, name) in entries(&folder) {
+                // What a dead run left is swept by the next.
+                let left = name.strip_suffix(".parquet").is_some_and(|name| name.get(..21).is_some_and(RunId::is_one));
+                if !left && !entry.files.iter().any(|file| file.name == name) {
+                    found.damage(path, STRANGE.to_owned());
+                }
             }
         }
         Ok(found)
@@ -59,6 +68,12 @@ impl Store {
         }
         match serde_json::from_slice::<Manifest>(&text) {
             Ok(manifest) => {
+                let named = |name: &str| {
+                    name == "manifest.json" || manifest.tables.iter().any(|table| table.name.as_str() == name)
+                };
+                for (path, _) in entries(&folder).into_iter().filter(|(_, name)| !named(name)) {
+                    found.damage(path, STRANGE.to_owned());
+                }
                 for table in &manifest.tables {
                     let folder = folder.join(table.name.as_str());
                     for file in &table.files {
@@ -67,7 +82,7 @@ impl Store {
                     // A reader of the folder would take its rows for ours.
                     for (path, name) in entries(&folder) {
                         if !table.files.iter().any(|file| file.name == name) {
-                            found.damage(path, "nobody published it".to_owned());
+                            found.damage(path, STRANGE.to_owned());
                         }
                     }
                 }
@@ -81,6 +96,9 @@ impl Verified {
     fn file(&mut self, folder: &Path, file: &DataFile) {
         self.files += 1;
         let path = folder.join(&file.name);
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+            return self.damage(path, "a link stands in its place".to_owned());
+        }
         match shelf::whole(&path, file) {
             Ok(bytes) => self.bytes += bytes,
             Err(problem) => self.damage(path, problem),

@@ -143,6 +143,27 @@ fn an_older_backup_gives_no_key_a_second_time_unless_it_is_meant() {
     project.starmill(&RUN).exits(8).warns("is gone").warns("schema mart holds snapshot");
 }
 
+#[test]
+fn a_restored_commit_point_learns_the_keys_of_the_snapshots_that_are_still_there() {
+    let project = keys();
+    project.starmill(&RUN).exits(0);
+    copy(&project.path("out/keys"), &project.path("keys"));
+    let latest = project.read("out/latest.json");
+    project.write("data/a.csv", "id,name\n10,Ann\n20,Ben\n30,Cem\n");
+    project.starmill(&RUN).exits(0);
+    std::fs::remove_dir_all(project.path("out/keys")).unwrap();
+    copy(&project.path("keys"), &project.path("out/keys"));
+    project.write("out/latest.json", &latest);
+    project.write("data/a.csv", "id,name\n10,Ann\n20,Ben\n25,Dan\n30,Cem\n");
+    project.starmill(&RUN).exits(8).warns("is older than it was");
+    let again = ["run", "--accept-restored", "pipelines/p.toml"];
+    project.starmill(&again).exits(0).says("1 keys that the restored store did not know were taken");
+    let asked = "SELECT id, a_key FROM dim_a WHERE id IS NOT NULL ORDER BY id";
+    let keys = project.starmill(&["query", "pipelines/p.toml", asked, "--format", "csv"]).exits(0);
+    assert_eq!(keys.stdout, "id,a_key\n10,1\n20,2\n25,4\n30,3\n");
+    project.starmill(&RUN).exits(0).says("Nothing changed");
+}
+
 /// Flips one bit in the middle of a published file.
 fn damage(project: &Project, pattern: &str) -> String {
     let id: serde_json::Value = serde_json::from_str(&project.read("out/latest.json")).unwrap();

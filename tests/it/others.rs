@@ -216,3 +216,40 @@ fn a_delivery_waits_for_a_lock_for_a_while_only() {
     database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
     project.starmill(&["deliver", "pipelines/p.toml"]).exits(0);
 }
+
+#[test]
+fn rows_of_others_that_a_deleted_row_would_take_along_stay() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql(
+        "CREATE TABLE mart.theirs (s_id int REFERENCES mart.s (id) ON DELETE CASCADE); INSERT INTO mart.theirs VALUES (10), (20)",
+    );
+    // What is added and changed deletes nothing.
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Ben,2\n30,Cem,3\n");
+    project.starmill(&RUN).exits(0);
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n30,Cem,3\n");
+    project.starmill(&RUN).exits(11).warns("rows of others").warns("theirs");
+    assert_eq!(database.sql("SELECT string_agg(s_id::text, ',' ORDER BY s_id) FROM mart.theirs"), "10,20");
+    assert_eq!(database.sql("SELECT count(*) FROM mart.s"), "3");
+    // The remedy that is printed.
+    database.sql(
+        "DELETE FROM mart.theirs WHERE s_id = 20; ALTER TABLE mart.theirs DROP CONSTRAINT theirs_s_id_fkey; \
+         ALTER TABLE mart.theirs ADD FOREIGN KEY (s_id) REFERENCES mart.s (id)",
+    );
+    project.starmill(&["deliver", "pipelines/p.toml"]).exits(0);
+    assert_eq!(database.sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM mart.s"), "10,30");
+}
+
+#[test]
+fn tables_that_inherit_from_a_delivered_one_keep_their_rows() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql(
+        "CREATE TABLE mart.of_key (x int) INHERITS (mart.s); INSERT INTO mart.of_key (id, n, name, x) VALUES (20, 9, 'own', 1), (7, 7, 'own', 2)",
+    );
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Bob,2\n30,Cem,3\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT id, n, name, x FROM mart.of_key ORDER BY id"), "7|7|own|2\n20|9|own|1");
+    assert_eq!(database.sql("SELECT id, n, name FROM ONLY mart.s ORDER BY id"), "10|5|Ann\n20|2|Bob\n30|3|Cem");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+}

@@ -6,7 +6,13 @@ use crate::support::{Project, cluster};
 const SECRET: &str = "hunter2";
 
 /// Lines of a pipeline's file, each wrong in its own way.
-const SPELLINGS: [&str; 32] = [
+const SPELLINGS: [&str; 38] = [
+    "[source]\nurl = \"user=ann pass=hunter2 host=h\"",
+    "[source]\nurl = \"DefaultEndpointsProtocol=https;AccountKey=hunter2\"",
+    "[source]\nurl = \"ann/hunter2@h/d\"",
+    "[source]\nurl = \"data\"\nkey = \"hunter2\"",
+    "[source]\nurl = \"data\"\n[notify]\nheartbeat = \"hc-ping.example/hunter2\"",
+    "[source]\nurl = \"data\"\n[notify]\nhartbeat = \"hc-ping.example/hunter2\"",
     "[source]\nurl = \"postgress://ann:hunter2@h/d\"",
     "[source]\nurl = \"mysql://ann:hunter2@h/d\"",
     "[source]\nurl = \"s3://key:hunter2@bucket\"",

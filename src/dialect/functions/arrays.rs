@@ -41,6 +41,7 @@ pub const ALL: [(&str, &str); 6] = [
 pub const CONTAINS: &str = "starmill contains";
 pub const OVERLAPS: &str = "starmill overlaps";
 pub const SLICE: &str = "starmill slice";
+pub const ELEMENT_AT: &str = "starmill element";
 
 pub fn all() -> Vec<Plain> {
     let compared = ANY.iter().chain(&ALL).map(|(_, name)| Plain {
@@ -73,7 +74,20 @@ pub fn all() -> Vec<Plain> {
         gives: gives_same,
         work: empty_where_null,
     };
-    compared.chain(both).chain(ends).chain([slice, NON_EMPTY, or_empty]).collect()
+    let element_at = Plain {
+        name: ELEMENT_AT,
+        takes: |types, _| match types {
+            [DataType::List(_), of] if of.is_integer() || of.is_null() => Ok(vec![types[0].clone(), DataType::Int64]),
+            [DataType::List(_), _] => Err(wrong("an element is asked for by its number")),
+            _ => Err(not_arrays()),
+        },
+        gives: |types, _| match types.first().and_then(element) {
+            Some(of) => Ok(Given::Type(of.clone())),
+            None => Err(not_arrays()),
+        },
+        work: element_at,
+    };
+    compared.chain(both).chain(ends).chain([slice, element_at, NON_EMPTY, or_empty]).collect()
 }
 
 const NON_EMPTY: Plain = Plain {
@@ -128,6 +142,23 @@ fn gives_same(types: &[DataType], _: Tz) -> Result<Given> {
 
 fn lists(array: &ArrayRef) -> Result<&ListArray> {
     array.as_list_opt::<i32>().ok_or_else(not_arrays)
+}
+
+/// The element of a number, counted from 1; NULL where there is none.
+fn element_at(call: &Call) -> Result<ArrayRef> {
+    let lists = lists(call.arg(0)?)?;
+    let numbers = call.arg(1)?.as_primitive::<Int64Type>();
+    let offsets = lists.value_offsets();
+    let place = |row: usize| {
+        if lists.is_null(row) || numbers.is_null(row) {
+            return None;
+        }
+        let at = numbers.value(row).checked_sub(1)?;
+        let inside = (0..i64::from(lists.value_length(row))).contains(&at);
+        inside.then(|| u64::try_from(i64::from(offsets[row]) + at).ok()).flatten()
+    };
+    let places: UInt64Array = (0..call.rows).map(place).collect();
+    Ok(take(lists.values(), &places, None)?)
 }
 
 /// The rows that the elements of lists stand in.

@@ -48,6 +48,11 @@ pub fn to_double(to: &DataType) -> Arc<ScalarUDF> {
     convert(Kind::Double, to)
 }
 
+/// A double to the real that is nearest to it.
+pub fn to_real() -> Arc<ScalarUDF> {
+    convert(Kind::Real, &DataType::Float32)
+}
+
 fn convert(kind: Kind, to: &DataType) -> Arc<ScalarUDF> {
     let name = match kind {
         Kind::Instant => "starmill instant",
@@ -55,6 +60,7 @@ fn convert(kind: Kind, to: &DataType) -> Arc<ScalarUDF> {
         Kind::Integer => "starmill integer",
         Kind::Numeric => "starmill numeric",
         Kind::Double => "starmill double",
+        Kind::Real => "starmill real",
     };
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(Convert { kind, to: to.clone(), name, signature }))
@@ -67,6 +73,7 @@ enum Kind {
     Integer,
     Numeric,
     Double,
+    Real,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -121,6 +128,7 @@ impl Convert {
             Kind::Integer => to_integers(array, &self.to),
             Kind::Numeric => to_numerics(array, &self.to),
             Kind::Double => to_doubles(array, &self.to),
+            Kind::Real => to_reals(array),
         }
     }
 }
@@ -196,6 +204,20 @@ fn to_numerics(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         }
     }
     Ok(Arc::new(numerics.finish().with_precision_and_scale(*precision, *scale)?))
+}
+
+fn to_reals(array: &ArrayRef) -> Result<ArrayRef> {
+    let doubles = cast_with_options(array, &DataType::Float64, &EXACT)?;
+    let doubles = doubles.as_primitive::<Float64Type>();
+    let reals: Float32Array = doubles.try_unary(|double| {
+        let real = double as f32;
+        match () {
+            () if real.is_infinite() && double.is_finite() => Err(wrong("value out of range: overflow")),
+            () if real == 0.0 && double != 0.0 => Err(wrong("value out of range: underflow")),
+            () => Ok(real),
+        }
+    })?;
+    Ok(Arc::new(reals))
 }
 
 /// Numerics as doubles: by one exact division where both sides are exact, else by their digits.

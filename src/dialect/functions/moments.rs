@@ -46,10 +46,10 @@ pub fn reading(text: &Expr, to: &DataType) -> Result<Option<Expr>> {
     }))
 }
 
-const DATE: &str = "starmill date";
-const TIME: &str = "starmill time";
-const TIMESTAMP: &str = "starmill timestamp";
-const TIMESTAMPTZ: &str = "starmill timestamptz";
+pub const DATE: &str = "starmill date";
+pub const TIME: &str = "starmill time";
+pub const TIMESTAMP: &str = "starmill timestamp";
+pub const TIMESTAMPTZ: &str = "starmill timestamptz";
 
 pub fn all() -> Vec<Plain> {
     let takes = |_: &[DataType], _: Tz| Ok(vec![DataType::Utf8]);

@@ -17,6 +17,8 @@ use super::plain::as_type;
 use super::{moments, wrong};
 use crate::dialect::rewrite::call;
 
+pub const READ: &str = "starmill read";
+
 /// A text as a value of a type; of a literal the value itself. None where the engine reads it as Postgres does, or
 /// where nothing is read.
 pub fn reading(text: &Expr, to: &DataType) -> Result<Option<Expr>> {
@@ -49,7 +51,7 @@ struct Reading {
 
 impl ScalarUDFImpl for Reading {
     fn name(&self) -> &str {
-        "starmill read"
+        READ
     }
 
     fn signature(&self) -> &Signature {

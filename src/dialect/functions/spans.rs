@@ -17,6 +17,9 @@ const DAY: i64 = 86_400 * SECOND;
 /// Parts of `make_interval`, in Postgres's order and by Postgres's names.
 pub const PARTS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
 
+/// `-x` of an interval: each of its parts.
+pub const NEGATIVE: &str = "starmill - interval";
+
 pub fn all() -> Vec<Plain> {
     let interval = |name, work| Plain {
         name,
@@ -34,6 +37,7 @@ pub fn all() -> Vec<Plain> {
             gives: |_, _| Ok(Given::Type(INTERVAL)),
             work: make,
         },
+        interval(NEGATIVE, |call| each(call, |months, days, micros| (-months, -days, -micros))),
         interval("justify_hours", |call| each(call, justified_hours)),
         interval("justify_days", |call| each(call, justified_days)),
         interval("justify_interval", |call| each(call, justified)),

@@ -128,6 +128,10 @@ struct Sums {
 }
 
 impl Sums {
+    fn is_finite(&self) -> bool {
+        [self.sx, self.sxx, self.sy, self.syy, self.sxy].iter().all(|sum| sum.is_finite())
+    }
+
     fn add(&mut self, x: f64, y: f64) {
         let before = self.rows;
         self.rows += 1.0;
@@ -211,10 +215,16 @@ fn pairs(values: &[ArrayRef]) -> Result<(bool, Vec<(f64, f64)>)> {
 }
 
 impl One {
-    fn add(&mut self, one: bool, pairs: impl IntoIterator<Item = (f64, f64)>) {
+    fn add(&mut self, one: bool, pairs: impl IntoIterator<Item = (f64, f64)>) -> Result<()> {
         for (x, y) in pairs {
+            let finite = x.is_finite() && y.is_finite() && self.sums.is_finite();
             if one { self.sums.add_one(x) } else { self.sums.add(x, y) }
+            // What was finite does not become infinite without a word.
+            if finite && !self.sums.is_finite() {
+                return Err(wrong("value out of range: overflow"));
+            }
         }
+        Ok(())
     }
 }
 
@@ -224,8 +234,7 @@ impl Accumulator for One {
         if let Some(kept) = &mut self.kept {
             kept.extend(pairs.iter().copied());
         }
-        self.add(one, pairs);
-        Ok(())
+        self.add(one, pairs)
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
@@ -234,8 +243,7 @@ impl Accumulator for One {
         kept.drain(..pairs.len().min(kept.len()));
         let left: Vec<(f64, f64)> = kept.iter().copied().collect();
         self.sums = Sums::default();
-        self.add(one, left);
-        Ok(())
+        self.add(one, left)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -256,7 +264,11 @@ impl Accumulator for One {
                 syy: syy.value(at),
                 sxy: sxy.value(at),
             };
+            let finite = self.sums.is_finite() && other.is_finite();
             self.sums.merge(&other);
+            if finite && !self.sums.is_finite() {
+                return Err(wrong("value out of range: overflow"));
+            }
         }
         Ok(())
     }

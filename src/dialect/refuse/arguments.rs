@@ -16,16 +16,6 @@ pub(super) fn prints_alike(array: &DataType) -> bool {
     }
 }
 
-pub(super) fn is_negative(expr: &Expr) -> bool {
-    match expr {
-        Expr::Negative(_) => true,
-        Expr::Literal(value, _) => value.to_string().starts_with('-'),
-        Expr::Cast(cast) => is_negative(&cast.expr),
-        Expr::ScalarFunction(function) => function.func.name() == "starmill negative",
-        _ => false,
-    }
-}
-
 /// Names that are abbreviations first in Postgres, and places here.
 pub(super) fn is_abbreviation(zone: &Expr) -> bool {
     const BOTH: [&str; 7] = ["CET", "MET", "EET", "WET", "EST", "MST", "HST"];

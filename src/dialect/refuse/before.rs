@@ -232,7 +232,7 @@ const NOT_MOVING: [&str; 7] =
     ["bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "string_agg", "array_agg"];
 
 /// Windows that Postgres does not have, and frames that the engine counts otherwise.
-fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
+fn windowed(expr: &Expr) -> Option<Refusal> {
     let Expr::WindowFunction(window) = expr else { return None };
     let params = &window.params;
     if params.distinct {
@@ -255,21 +255,6 @@ fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             "join the rows of each frame in a subquery, or begin the frame with UNBOUNDED PRECEDING",
         ));
     }
-    let offset = [&frame.start_bound, &frame.end_bound].into_iter().any(|bound| match bound {
-        WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) => !of.is_null(),
-        WindowFrameBound::CurrentRow => false,
-    });
-    let narrow = |key: &Expr| matches!(key.get_type(schema), Ok(DataType::Int16 | DataType::Int32));
-    if let Some(key) = params.order_by.iter().find(|key| narrow(&key.expr))
-        && frame.units == WindowFrameUnits::Range
-        && offset
-    {
-        let message = format!(
-            "a RANGE by the integer {} counts otherwise where it ends beyond all integers",
-            shown(&key.expr)
-        );
-        return Some(Refusal::new(message, "order by a wider number: ORDER BY CAST(x AS bigint)"));
-    }
     let apart = matches!(&frame.start_bound, WindowFrameBound::Following(_))
         || matches!(&frame.end_bound, WindowFrameBound::Preceding(_));
     (frame.units == WindowFrameUnits::Range && apart).then(|| {
@@ -284,7 +269,7 @@ fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
 
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
-    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr, schema)) {
+    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr)) {
         return Some(refusal);
     }
     if let Some(refusal) = inexact(expr, schema) {

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Volatility, WindowFunctionDefinition,
 };
 
-use super::arguments::{is_abbreviation, is_negative, is_one, prints_alike};
+use super::arguments::{is_abbreviation, is_one, prints_alike};
 use super::patterns::pattern;
 use super::{Found, Purpose, Refusal, Setting, shown};
 use crate::dialect::exactness::is_regex;
@@ -282,10 +282,6 @@ fn of_function(
         "array_to_string" if !of(0).is_some_and(|of| prints_alike(&of)) => refusal(
             format!("{} would print its elements otherwise than in Postgres", shown(expr)),
             "make texts of them first, as they are meant: ARRAY[CASE WHEN x THEN 't' ELSE 'f' END], array_agg(CAST(x AS text) ORDER BY y)",
-        ),
-        "array_element" if args.get(1).is_some_and(is_negative) => refusal(
-            format!("{} counts from the end here, and is NULL in Postgres", shown(expr)),
-            "count from the first: x[1]",
         ),
         "timezone" if args.first().and_then(literal_text).is_none_or(|name| zone::zone(name).is_err()) => {
             refusal(

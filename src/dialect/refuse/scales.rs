@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator}
 use super::trace::origins;
 use super::{Found, Refusal, kinds, shown};
 use crate::dialect::exactness::CONCATENATES;
+use crate::dialect::printed::branches;
 use crate::dialect::rewrite::is_decimal;
 
 /// What of a step becomes a text with other digits than in Postgres.
@@ -35,6 +36,11 @@ pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
 }
 
 fn printed(value: &Expr, inputs: &[&LogicalPlan], found: &mut Found) {
+    // Each of several is printed by itself.
+    if let Some(branches) = branches(value, &merge_schema(inputs)) {
+        branches.into_iter().for_each(|branch| printed(branch, inputs, found));
+        return;
+    }
     // A column of several branches may be called an integer where one of them gives a numeric.
     let number = value.get_type(&merge_schema(inputs)).is_ok_and(|of| is_decimal(&of) || of.is_integer());
     if number && scale(value, inputs).is_none() {

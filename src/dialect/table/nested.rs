@@ -178,4 +178,16 @@ pub const LINES: &[Line] = &[
     ),
     scalar(ARRAYS, "regexp_split_to_array", &["array_to_string(regexp_split_to_array(t, '[_.]'), '|')"])
         .ours(),
+    operator(
+        ARRAYS,
+        "starmill element",
+        "a[i]",
+        &["tags[1]", "tags[-1]", "tags[array_length(tags, 1)]", "(string_to_array(t, '_'))[id]"],
+    ),
+    operator(
+        JSON,
+        "starmill json as it is",
+        "::json",
+        &["'{\"a\": 1.50}'::json ->> 'a'", "('{\"b\":1}'::json)::text"],
+    ),
 ];

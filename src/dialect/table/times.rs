@@ -135,4 +135,10 @@ pub const LINES: &[Line] = &[
     )
     .ours(),
     scalar(TIMES, "isfinite", &["isfinite(day)", "isfinite(until - at)"]).ours(),
+    operator(
+        TIMES,
+        "starmill - interval",
+        "- interval",
+        &["made + (-INTERVAL '1 day')", "(-INTERVAL '1 mon 2 days 03:00')::text", "until - at > -INTERVAL '1 day'"],
+    ),
 ];

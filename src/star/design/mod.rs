@@ -28,7 +28,7 @@ use crate::pipeline::{Pipeline, Spanned};
 use crate::star::compose;
 use crate::star::schema::published_type;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
-use crate::star::staged::schema_only;
+use crate::star::staged::{of_key, schema_only};
 use crate::star::table::in_zone;
 
 /// Everything that is known of a star before it is built.
@@ -266,7 +266,8 @@ impl Designer<'_> {
                 let field = Field::new(&column.name, mapping.arrow_type(zone), true);
                 let field = read::elements_told(field, *mapping, &column.type_name);
                 // What a column is in Postgres goes with it, so that the night answers as the check does.
-                Some(read::told(field, *mapping, &column.type_name))
+                let field = read::told(field, *mapping, &column.type_name);
+                Some(if column.in_key { of_key(field) } else { field })
             })
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));

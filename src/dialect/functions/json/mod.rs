@@ -26,6 +26,7 @@ pub const MARK: &str = "starmill json";
 
 /// A text as jsonb; and a form of jsonb that is the same for equal values.
 pub const CAST: &str = "starmill jsonb";
+pub const CAST_TEXT: &str = "starmill json as it is";
 pub const COMPARED: &str = "starmill jsonb compared";
 
 /// The function that an operator between json and something else is.
@@ -46,7 +47,7 @@ pub fn operator(op: &BinaryOperator) -> Option<(&'static str, bool)> {
 
 /// Whether a function gives json, and no text.
 pub fn gives_json(name: &str) -> bool {
-    ["starmill ->", "starmill #>", MARK, CAST, "jsonb_extract_path", "jsonb_set", "jsonb_strip_nulls"]
+    ["starmill ->", "starmill #>", MARK, CAST, CAST_TEXT, "jsonb_extract_path", "jsonb_set", "jsonb_strip_nulls"]
         .contains(&name)
         || [change::JOINED, change::WITHOUT, change::WITHOUT_PATH].contains(&name)
         || build::makes_json(name)
@@ -99,6 +100,9 @@ fn read_functions() -> Vec<Plain> {
         ),
         only("jsonb_array_length", |_, _| Ok(Given::Type(DataType::Int32)), length),
         only(CAST, |_, _| Ok(Given::Json), |call| read(call, normal::normal)),
+        only(CAST_TEXT, |_, _| Ok(Given::Json), |call| {
+            read(call, |text| normal::normal(text).map(|_| text.to_owned()))
+        }),
         only(COMPARED, |_, _| Ok(Given::Type(DataType::Utf8)), |call| read(call, normal::comparable)),
         only(MARK, |_, _| Ok(Given::Json), |call| Ok(Arc::clone(call.arg(0)?))),
         lists("jsonb_array_elements", |call| elements(call, |value| Some(Cow::Borrowed(value.0)))),
