@@ -209,12 +209,28 @@ fn behind_equals(text: &str, found: &mut Vec<Range<usize>>) {
 fn is_sensitive(key: &str) -> bool {
     let key = key.trim_matches(['"', '\'']).to_ascii_lowercase();
     let inside = [
-        "pass", "pwd", "secret", "token", "cred", "auth", "dsn", "hook", "heart", "beat", "ping", "api", "access",
-        "url", "accountkey", "account_key",
+        "pass",
+        "pwd",
+        "secret",
+        "token",
+        "cred",
+        "auth",
+        "dsn",
+        "hook",
+        "heart",
+        "beat",
+        "ping",
+        "api",
+        "access",
+        "url",
+        "accountkey",
+        "account_key",
     ];
     let near = |known: &str| strsim::levenshtein(&key, known) <= 1 + known.len() / 5;
     let whole = ["password", "secret", "token", "webhook", "credentials", "command", "pw", "uri"];
-    inside.iter().any(|part| key.contains(part)) || whole.iter().any(|known| near(known)) || ["ulr", "key"].contains(&key.as_str())
+    inside.iter().any(|part| key.contains(part))
+        || whole.iter().any(|known| near(known))
+        || ["ulr", "key"].contains(&key.as_str())
 }
 
 /// In a TOML file, the values of sensitive keys up to the end of their line: a quote that is missing, a

@@ -329,7 +329,7 @@ impl Gathered {
         parts: Vec<Expr>,
         rows: LogicalPlan,
     ) -> Result<Option<(LogicalPlan, Vec<Expr>)>> {
-        if parts.iter().any(|part| has_subquery(part)) {
+        if parts.iter().any(has_subquery) {
             return Ok(None);
         }
         let (open, own): (Vec<Expr>, Vec<Expr>) = parts.into_iter().partition(Expr::contains_outer);

@@ -2,13 +2,13 @@
 //! the engine computes both sides of many rows at once. So what may raise is asked under a CASE, of the rows alone for
 //! which it decides.
 
+use super::functions::{moments, readings};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, cast, lit};
-use super::functions::{moments, readings};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// Functions that raise for some of their arguments.

@@ -3,8 +3,9 @@
 
 use super::sets::arguments;
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, ObjectNamePart, OrderByExpr, OrderByOptions, Value, ValueWithSpan,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DuplicateTreatment,
+    ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    ObjectNamePart, OrderByExpr, OrderByOptions, Value, ValueWithSpan,
 };
 
 /// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
@@ -143,9 +144,7 @@ pub fn like_any(expr: &Expr) -> Option<Expr> {
     };
     let all = match expr {
         Expr::Like { any: true, pattern, .. } | Expr::ILike { any: true, pattern, .. } => patterns(pattern)?,
-        Expr::Like { any: false, pattern, .. } | Expr::ILike { any: false, pattern, .. }
-            if matches!(pattern.as_ref(), Expr::Function(function) if is_all(function)) =>
-        {
+        Expr::Like { any: false, pattern, .. } | Expr::ILike { any: false, pattern, .. } if matches!(pattern.as_ref(), Expr::Function(function) if is_all(function)) => {
             patterns(pattern)?
         }
         _ => return None,
@@ -206,7 +205,13 @@ pub fn renamed(expr: &mut Expr) {
         && let Some([of]) = arguments(function).as_deref()
     {
         let data_type = data_type.clone();
-        *expr = Expr::Cast { kind: CastKind::Cast, expr: Box::new(of.clone()), data_type, array: false, format: None };
+        *expr = Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(of.clone()),
+            data_type,
+            array: false,
+            format: None,
+        };
         return;
     }
     // What is kept once is sorted.

@@ -8,7 +8,10 @@ use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
 use datafusion::functions_nested::remove::array_remove_all_udf;
 use datafusion::logical_expr::expr::{InList, ScalarFunction, WindowFunctionParams};
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, WindowFrameBound, WindowFrameUnits, cast, lit};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, WindowFrameBound, WindowFrameUnits, cast,
+    lit,
+};
 
 use super::functions::json::build;
 use super::functions::padded::is_bpchar;

@@ -25,7 +25,9 @@ pub fn as_regular(expr: &mut Expr) {
         Expr::SimilarTo { negated, expr: value, pattern, escape_char } => {
             let escape = escape_char.as_ref().map(text);
             similar(value, pattern, escape).map(|similar| match negated {
-                true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(similar))) },
+                true => {
+                    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(similar))) }
+                }
                 false => similar,
             })
         }
@@ -105,12 +107,9 @@ mod tests {
 
     #[test]
     fn patterns_of_sql_are_regular_expressions() {
-        for (pattern, regular) in [
-            ("a%", "a.*"),
-            ("(a|b)_.c", "(a|b).\\.c"),
-            ("[^_%]+\\%", "[^_%]+\\%"),
-            ("\\d$", "d\\$"),
-        ] {
+        for (pattern, regular) in
+            [("a%", "a.*"), ("(a|b)_.c", "(a|b).\\.c"), ("[^_%]+\\%", "[^_%]+\\%"), ("\\d$", "d\\$")]
+        {
             assert_eq!(translated(pattern).as_deref(), Some(regular), "{pattern}");
         }
         assert_eq!(translated("a\\"), None);

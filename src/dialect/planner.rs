@@ -102,7 +102,8 @@ fn beside_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> O
         BinaryOperator::Plus => Operator::Plus,
         _ => return None,
     };
-    let meets = |of: &DataType| is_interval(of) || (op == Operator::Plus && matches!(of, DataType::Timestamp(..)));
+    let meets =
+        |of: &DataType| is_interval(of) || (op == Operator::Plus && matches!(of, DataType::Timestamp(..)));
     match (written_interval(&expr.left), written_interval(&expr.right)) {
         (None, Some(interval)) if meets(left) => Some(binary_expr(expr.left.clone(), op, interval)),
         (Some(interval), None) if meets(right) => Some(binary_expr(interval, op, expr.right.clone())),
@@ -113,7 +114,8 @@ fn beside_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> O
 fn written_interval(side: &Expr) -> Option<Expr> {
     let Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) = side else { return None };
     let (months, days, micros) = spans::read(text)?;
-    let interval = IntervalMonthDayNano::new(months.try_into().ok()?, days.try_into().ok()?, micros.checked_mul(1_000)?);
+    let interval =
+        IntervalMonthDayNano::new(months.try_into().ok()?, days.try_into().ok()?, micros.checked_mul(1_000)?);
     Some(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), metadata.clone()))
 }
 

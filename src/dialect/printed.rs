@@ -13,7 +13,9 @@ use super::rewrite::is_decimal;
 /// The values one of which `coalesce(n, 0)` or a CASE of numerics gives, where their digits differ.
 pub fn branches<'a>(value: &'a Expr, schema: &DFSchema) -> Option<Vec<&'a Expr>> {
     let all: Vec<&Expr> = match value {
-        Expr::ScalarFunction(function) if function.func.name() == "coalesce" => function.args.iter().collect(),
+        Expr::ScalarFunction(function) if function.func.name() == "coalesce" => {
+            function.args.iter().collect()
+        }
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, then)| &**then);
             results.chain(case.else_expr.as_deref()).collect()
@@ -37,7 +39,8 @@ pub fn apart(value: &Expr, schema: &DFSchema) -> Option<Expr> {
         }
         Expr::Case(case) => {
             let whens = case.when_then_expr.iter().map(|(when, _)| when.clone());
-            let when_then_expr = whens.zip(texts.by_ref()).map(|(when, then)| (when, Box::new(then))).collect();
+            let when_then_expr =
+                whens.zip(texts.by_ref()).map(|(when, then)| (when, Box::new(then))).collect();
             let else_expr = texts.next().map(Box::new);
             Some(Expr::Case(Case { expr: case.expr.clone(), when_then_expr, else_expr }))
         }

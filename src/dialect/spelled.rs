@@ -10,11 +10,19 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenize
 
 /// A parser of a text in Postgres's SQL.
 pub fn parser(text: &str) -> Result<Parser<'static>, ParserError> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location()?;
-    Ok(Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(respelled(tokens)))
+    Ok(of_tokens(tokens(text)?))
 }
 
-fn is_word(token: Option<&TokenWithSpan>, wanted: &str) -> bool {
+/// A text's tokens, in words that the parser reads.
+pub fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
+    Ok(respelled(Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location()?))
+}
+
+pub fn of_tokens(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(tokens)
+}
+
+pub fn is_word(token: Option<&TokenWithSpan>, wanted: &str) -> bool {
     match token.map(|token| &token.token) {
         Some(Token::Word(word)) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
         _ => false,

@@ -69,7 +69,9 @@ fn left_over(said: &Query) -> Vec<(Span, Refusal)> {
                 )),
                 _ => None,
             };
-            self.0.extend(unread.map(|(message, help)| (expr.span(), Refusal { message: message.to_owned(), help })));
+            self.0.extend(
+                unread.map(|(message, help)| (expr.span(), Refusal { message: message.to_owned(), help })),
+            );
             if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr
                 && matches!(right.as_ref(), Expr::Subquery(_))
             {
@@ -172,7 +174,8 @@ impl Refusals {
             _ => false,
         };
         // Postgres sorts what it keeps once.
-        let distinct = matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
+        let distinct =
+            matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
         let ordered = ordered_inside || distinct || !function.within_group.is_empty();
         match &function.over {
             None if ORDERED_AGGREGATES.contains(&name.as_str()) && !ordered => self.unsteady(

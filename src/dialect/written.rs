@@ -1,8 +1,8 @@
 //! Literals and calls that are written in forms of Postgres's own: intervals in all their spellings, arguments by name.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Interval, Spanned as _, Subscript, UnaryOperator, Value,
+    AccessExpr, ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Interval, Spanned as _, Subscript, UnaryOperator, Value,
 };
 
 use super::functions::array_text::elements;

@@ -376,7 +376,10 @@ impl Loader<'_> {
     /// The table's own rows, without those of tables that inherit from it. One that is partitioned has none of its own.
     async fn own(&self, table: &str) -> Result<String> {
         let name = self.qualified(table);
-        let partitioned = format!("SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p'", quote_literal(&name));
+        let partitioned = format!(
+            "SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p'",
+            quote_literal(&name)
+        );
         Ok(if self.exists(&partitioned).await? { name } else { format!("ONLY {name}") })
     }
 

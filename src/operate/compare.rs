@@ -28,7 +28,7 @@ impl Comparison {
 /// What changed from one snapshot to another.
 pub async fn compare(path: &Path, from: &str, to: &str) -> Result<Comparison> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let (from, to) = (store.find(from, deployment.timezone)?, store.find(to, deployment.timezone)?);
     let tables = between(&deployment, &store, &from, &to).await?.tables;
     Ok(Comparison { pipeline: deployment.name, from, to, tables })

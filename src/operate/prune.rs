@@ -40,7 +40,7 @@ pub struct Pruning {
 /// What would go; nothing does.
 pub fn plan(path: &Path, request: &PruneRequest) -> Result<Pruning> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let latest = store.commit_point()?;
     let plan = decide(&deployment, &store, &latest, request)?;
     shown(&deployment, &store, &latest, &plan)

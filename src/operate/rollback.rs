@@ -39,7 +39,7 @@ pub struct Rollback {
 
 pub async fn plan(path: &Path, reference: Option<&str>) -> Result<RollbackPlan> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let latest = store.commit_point()?;
     let from = latest.snapshot.clone();
     let to = match reference {

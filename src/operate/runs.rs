@@ -57,7 +57,7 @@ impl From<&RunReport> for RunLine {
 
 pub fn history(path: &Path, limit: usize) -> Result<History> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let runs = store.reports::<RunReport>().take(limit).map(|report| RunLine::from(&report)).collect();
     Ok(History { pipeline: deployment.name, runs, of: store.runs().len() })
 }
@@ -65,7 +65,7 @@ pub fn history(path: &Path, limit: usize) -> Result<History> {
 /// One run's whole report: by its id or the beginning of it, or `latest`.
 pub fn report(path: &Path, reference: &str) -> Result<RunReport> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let runs = store.runs();
     let found: Vec<&RunId> = match reference {
         "latest" | "last" => runs.first().into_iter().collect(),

@@ -59,7 +59,7 @@ impl Changes {
 
 pub fn list(path: &Path) -> Result<Snapshots> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let mut snapshots = Vec::new();
     if let Some(latest) = store.latest_or_lost()? {
         for id in &latest.snapshots {
@@ -80,7 +80,7 @@ pub struct Shown {
 
 pub fn show(path: &Path, reference: &str) -> Result<Shown> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let id = store.find(reference, deployment.timezone)?;
     let published = store.commit_point()?.snapshot == id;
     let folder = store.snapshot_folder(&id).display().to_string();
@@ -117,7 +117,7 @@ pub fn line(store: &Store, id: &SnapshotId, published: bool) -> SnapshotLine {
 /// Holds some snapshots, or all, against the hashes that were taken when they were written.
 pub fn verify(path: &Path, references: &[String]) -> Result<Verified> {
     let deployment = pipeline::deployment(path)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::there(&deployment)?;
     let latest = store.commit_point()?;
     let ids = match references {
         [] => latest.snapshots.clone(),

@@ -3,16 +3,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, Value, Visit, Visitor};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::catalog::{Catalog, Relation, SourceColumn};
 use super::file::Text;
 use super::section::Notes;
 use super::sql::folded;
-use super::{SourceSettings, Special};
+use super::{Extremes, FarDates, SourceSettings, Special};
 use crate::diagnostic::Document;
+use crate::dialect::spelled;
 use crate::name::{SourceTable, quote_identifier};
 use crate::pgcopy::mapping::Mapping;
 
@@ -32,12 +31,11 @@ pub struct SourceFilter {
 impl SourceFilter {
     /// Takes one condition, and notes what is wrong with it.
     pub fn resolve(table: &Text, condition: &Text, notes: &Notes) -> Option<SourceFilter> {
-        let parsed =
-            Parser::new(&PostgreSqlDialect {}).try_with_sql(&condition.value).and_then(|mut parser| {
-                let expression = parser.parse_expr()?;
-                parser.expect_token(&Token::EOF)?;
-                Ok(expression)
-            });
+        let parsed = spelled::parser(&condition.value).and_then(|mut parser| {
+            let expression = parser.parse_expr()?;
+            parser.expect_token(&Token::EOF)?;
+            Ok(expression)
+        });
         let expression = match parsed {
             Ok(expression) => expression,
             Err(error) => {
@@ -86,30 +84,60 @@ impl SourceSettings {
     }
 
     /// What the models see of a table, in Postgres's SQL, when that is not the table itself: the declared
-    /// rows, and no NaN or infinity where the policy makes them NULL, so that totals count what is left.
+    /// rows, and numbers and times as the policy for those at their ends makes them, so that totals count what is left.
     pub fn seen(&self, table: &SourceTable, relation: &Relation, declared: Option<&str>) -> Option<String> {
         let kept = declared.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-        let special = |column: &SourceColumn| {
-            self.types.extremes.special == Special::Null && matches!(column.mapping, Ok(Mapping::Decimal(_)))
-        };
+        let seen: Vec<Option<String>> =
+            relation.columns.iter().map(|column| otherwise(column, self.types.extremes)).collect();
         let columns: Vec<String> = relation
             .columns
             .iter()
-            .map(|column| {
+            .zip(&seen)
+            .map(|(column, seen)| {
                 let name = quote_identifier(&column.name);
-                match special(column) {
-                    true => format!(
-                        "CASE WHEN {name}::text NOT IN ('NaN', 'Infinity', '-Infinity') THEN {name} END AS {name}"
-                    ),
-                    false => name,
-                }
+                seen.as_ref().map_or_else(|| name.clone(), |value| format!("{value} AS {name}"))
             })
             .collect();
-        match relation.columns.iter().any(special) {
+        match seen.iter().any(Option::is_some) {
             true => Some(format!("SELECT {} FROM {}{kept}", columns.join(", "), table.quoted())),
             false => declared.map(|_| format!("SELECT * FROM {}{kept}", table.quoted())),
         }
     }
+}
+
+/// What a column's values become by the policy for those that a star does not hold. None where they stay.
+fn otherwise(column: &SourceColumn, extremes: Extremes) -> Option<String> {
+    let name = quote_identifier(&column.name);
+    let (of, first, last) = match column.mapping {
+        Ok(Mapping::Decimal(_)) if extremes.special == Special::Null => {
+            return Some(format!(
+                "CASE WHEN {name}::text NOT IN ('NaN', 'Infinity', '-Infinity') THEN {name} END"
+            ));
+        }
+        Ok(Mapping::Date) => ("date", "0001-01-01", "9999-12-31"),
+        Ok(Mapping::Timestamp) => ("timestamp", "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"),
+        Ok(Mapping::TimestampTz) => {
+            ("timestamptz", "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00")
+        }
+        _ => return None,
+    };
+    let mut whens = String::new();
+    let mut when = |condition: &str, end: &str, moves: bool| {
+        let becomes = if moves { format!("{of} '{end}'") } else { "NULL".to_owned() };
+        whens.push_str(&format!(" WHEN {name} {condition} THEN {becomes}"));
+    };
+    if matches!(extremes.special, Special::Null | Special::Clamp) {
+        let moves = extremes.special == Special::Clamp;
+        when("= 'infinity'", last, moves);
+        when("= '-infinity'", first, moves);
+    }
+    if matches!(extremes.far_dates, FarDates::Null | FarDates::Clamp) {
+        let moves = extremes.far_dates == FarDates::Clamp;
+        // Infinity has a policy of its own.
+        when(&format!("< {of} '{first}' AND isfinite({name})"), first, moves);
+        when(&format!("> {of} '{last}' AND isfinite({name})"), last, moves);
+    }
+    (!whens.is_empty()).then(|| format!("CASE{whens} ELSE {name} END"))
 }
 
 /// A condition whose columns go by the table's bare name: which of its partitions is read, it doesn't know.
@@ -128,8 +156,7 @@ fn by_table(condition: &str, table: &SourceTable) -> String {
             ControlFlow::Continue(())
         }
     }
-    let parsed =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql(condition).and_then(|mut parser| parser.parse_expr());
+    let parsed = spelled::parser(condition).and_then(|mut parser| parser.parse_expr());
     let Ok(parsed) = parsed else { return condition.to_owned() };
     let mut schemas = Schemas(table, Vec::new());
     let _ = parsed.visit(&mut schemas);

@@ -67,7 +67,7 @@ impl Reading {
     /// snapshot is only pruned some time after it was superseded.
     pub fn open(path: &Path, at: Option<&str>) -> Result<Reading> {
         let deployment = pipeline::deployment(path)?;
-        let store = Store::new(&deployment.store.folder);
+        let store = Store::there(&deployment)?;
         let id = match at {
             Some(reference) => store.find(reference, deployment.timezone)?,
             None => store.commit_point()?.snapshot,

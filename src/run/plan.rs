@@ -67,6 +67,16 @@ async fn with_more(path: &Path, pipeline: Option<Pipeline>, mut found: Vec<Diagn
 /// `known` is what the last run read: with it, a column that was dropped is told from one that never
 /// was, and is the source's fault, not the pipeline's.
 pub async fn plan(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
+    let most = pipeline.source.snapshot_max;
+    let planned = tokio::time::timeout(most, planned_in_time(pipeline, known)).await;
+    planned.map_err(|_| {
+        let most = humantime::format_duration(most);
+        Error::new(ErrorKind::Source, format!("the source did not tell of its tables within {most}"))
+            .hint("see whether the server answers: psql; `snapshot_max` in [source] bounds the wait")
+    })?
+}
+
+async fn planned_in_time(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
     let source = Source::open(&pipeline).await?;
     let catalog = source.catalog(&pipeline).await?;
     // Planning needs no scratch of its own; the engine makes a folder only when it spills.

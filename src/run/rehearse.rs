@@ -80,7 +80,7 @@ pub async fn rehearse(
     let restored = match request.beginning {
         Beginning::Restored => {
             restored::complete(&pipeline, &design, &stand.store, &stand.star, &mut registry).await?
-        },
+        }
         Beginning::Usual | Beginning::New => Vec::new(),
     };
     if !restored.is_empty() {

@@ -18,9 +18,9 @@ use crate::pipeline::{Encodings, Pipeline, TargetSettings};
 use crate::star::design::{Design, ModelDesign};
 use crate::star::schema::published_type;
 use crate::star::staged::require_folder;
-use crate::store::Store;
 use crate::star::table::{Provenance, StarTable, TableWriter};
 use crate::star::{Registration, Registry, compose, shelf};
+use crate::store::Store;
 
 /// Completes every registry from the snapshots that are there and not named, and from the target, as far as they hold its
 /// tables; gives what was added.
@@ -36,10 +36,12 @@ pub async fn complete(
         snapshots.push(store.snapshot(&id)?.star);
     }
     let mut added = Vec::new();
-    for (model, design) in pipeline.models.iter().zip(&design.models).filter(|(model, _)| model.registered()) {
+    for (model, design) in pipeline.models.iter().zip(&design.models).filter(|(model, _)| model.registered())
+    {
         let known = registry.entry(model.name.clone()).or_default();
         let schema = registry_schema(model, design);
-        let tables = snapshots.iter().flat_map(|star| star.tables.iter().filter(|table| table.name == model.name));
+        let tables =
+            snapshots.iter().flat_map(|star| star.tables.iter().filter(|table| table.name == model.name));
         let mut given = Vec::new();
         for table in tables {
             for batch in shelf::batches(table, None, 8_192) {

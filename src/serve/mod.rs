@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::notify::Alert;
 use crate::pipeline;
 use crate::run::alert::{self, Wanted};
+use crate::run::plan::planned;
 use night::Ended;
 use post::Post;
 use timetable::{End, Next, Step, Timetable};
@@ -81,6 +82,13 @@ pub enum Stopped {
     Done { failed: Option<u8> },
     /// It was told to; whether every running night came to its end.
     Told { drained: bool },
+}
+
+/// Holds a pipeline against its source, as its night will: who begins the scheduler hears by day what is wrong.
+async fn checked(path: PathBuf) {
+    if let Err(error) = planned(&path).await {
+        tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline's nights will fail as it is now");
+    }
 }
 
 impl Daemon {
@@ -146,6 +154,9 @@ impl Daemon {
         for (entry, post) in self.posts.iter().enumerate() {
             let next = self.timetable.next_night(entry, clock::now()).map(|night| night.to_string());
             tracing::info!(pipeline = post.deployment.name, next, "looking after the pipeline");
+        }
+        if !self.orders.once {
+            self.posts.iter().for_each(|post| drop(tokio::spawn(checked(post.path.clone()))));
         }
         for entry in 0..self.posts.len() {
             // A night may have ended badly after its scheduler was killed.

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Constraint, Constraints, DataFusionError, Result as EngineResult, Statistics, internal_err};
+use datafusion::common::{Constraints, DataFusionError, Result as EngineResult, Statistics, internal_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -29,6 +29,7 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
+use super::keyed::{key_of, told, without_key};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// Where staged tables go: memory until the shared allowance is used up, then files.
@@ -129,7 +130,11 @@ impl PartWriter {
         let number = self.stage.next_file.fetch_add(1, Ordering::Relaxed);
         let path = self.stage.folder.join(format!("staged-{number}.arrow"));
         // Rows of the source that nobody else should read.
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
             .map_err(arrow::error::ArrowError::from)
             .and_then(|file| StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), &self.schema));
         self.file = Some((path.clone(), opened.map_err(|error| stage_error(&path, error))?));
@@ -208,42 +213,6 @@ pub struct StagedTable {
     rising: Vec<usize>,
     /// The primary key, on which all other columns depend.
     key: Constraints,
-}
-
-/// How a field says that it is one of its table's primary key.
-const KEY: &str = "starmill: key";
-
-/// Marks a column of a primary key.
-pub fn of_key(field: Field) -> Field {
-    let mut metadata = field.metadata().clone();
-    metadata.insert(KEY.to_owned(), String::new());
-    field.with_metadata(metadata)
-}
-
-fn key_of(schema: &SchemaRef) -> Constraints {
-    let fields = schema.fields().iter().enumerate();
-    let columns: Vec<usize> =
-        fields.filter(|(_, field)| field.metadata().contains_key(KEY)).map(|(at, _)| at).collect();
-    Constraints::new_unverified(if columns.is_empty() { Vec::new() } else { vec![Constraint::PrimaryKey(columns)] })
-}
-
-/// The planner hears of a key once: a column is no other because of it.
-fn without_key(schema: SchemaRef) -> SchemaRef {
-    if schema.fields().iter().all(|field| !field.metadata().contains_key(KEY)) {
-        return schema;
-    }
-    let plain = schema.fields().iter().map(|field| {
-        let mut metadata = field.metadata().clone();
-        metadata.remove(KEY);
-        field.as_ref().clone().with_metadata(metadata)
-    });
-    Arc::new(Schema::new(plain.collect::<Vec<Field>>()))
-}
-
-/// A batch as the table's schema tells of it.
-fn told(batch: &RecordBatch, schema: &SchemaRef) -> EngineResult<RecordBatch> {
-    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &rows)?)
 }
 
 impl StagedTable {

@@ -24,6 +24,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, RunId, SnapshotId};
+use crate::pipeline::Deployment;
 use crate::star::PublishedStar;
 use crate::star::table::{DataFile, Provenance, StarTable};
 use crate::star::{Registry, shelf};
@@ -55,6 +56,15 @@ const LATEST: &str = "latest.json";
 impl Store {
     pub fn new(folder: &Path) -> Store {
         Store { folder: folder.to_owned() }
+    }
+
+    /// A deployment's store, to be read. One that was there and is gone is no empty one.
+    pub fn there(deployment: &Deployment) -> Result<Store> {
+        let store = Store::new(&deployment.store.folder);
+        if store.latest_or_lost()?.is_none() {
+            Memory::of(&deployment.project, store.folder()).require(None, Beginning::Usual)?;
+        }
+        Ok(store)
     }
 
     pub fn folder(&self) -> &Path {

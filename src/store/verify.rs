@@ -44,7 +44,9 @@ impl Store {
             }
             for (path, name) in entries(&folder) {
                 // What a dead run left is swept by the next.
-                let left = name.strip_suffix(".parquet").is_some_and(|name| name.get(..21).is_some_and(RunId::is_one));
+                let left = name
+                    .strip_suffix(".parquet")
+                    .is_some_and(|name| name.get(..21).is_some_and(RunId::is_one));
                 if !left && !entry.files.iter().any(|file| file.name == name) {
                     found.damage(path, STRANGE.to_owned());
                 }

@@ -12,7 +12,9 @@ const RICH: &str = "CREATE SCHEMA \"Sales\"; CREATE TYPE mood AS ENUM ('sad', 'i
     CREATE FUNCTION loud(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RETURN upper($1); -- ; ' \nEND;$$; \
     CREATE TABLE people (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name varchar(5), mail email, feels mood DEFAULT 'sad', code char(3), size small, \
       doubled int GENERATED ALWAYS AS (id * 2) STORED, facts jsonb, CHECK (name <> code OR name IS NULL)); \
-    CREATE TABLE \"Sales\".people (id bigserial, region text, part int, UNIQUE (region, part), CONSTRAINT known CHECK (region IN ('eu', 'us'))); \
+    CREATE TABLE \"Sales\".people (id bigserial, region text, part int, UNIQUE (region, part), CONSTRAINT known CHECK (region IN ('eu', 'us')), \
+      CONSTRAINT own CHECK (length(trim(region)) > 0) NO INHERIT, UNIQUE (region, id) INCLUDE (part)); \
+    ALTER TABLE \"Sales\".people ADD CONSTRAINT late CHECK (part < 100) NOT VALID; \
     ALTER TABLE \"Sales\".people ADD CONSTRAINT pk PRIMARY KEY (id); CREATE UNIQUE INDEX ON \"Sales\".people (lower(region)) WHERE part = 0; \
     CREATE TABLE \"Sales\".old (more text) INHERITS (\"Sales\".people); CREATE UNLOGGED TABLE \"Sales\".quick (id int UNIQUE, \"Order\" text[]); \
     CREATE TABLE parts (id int, at date) PARTITION BY RANGE (at); CREATE TABLE parts_24 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); \

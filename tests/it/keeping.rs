@@ -384,6 +384,35 @@ fn a_file_that_nobody_published_is_found_and_a_store_without_a_folder_is_none() 
     project.write(&format!("out/shop/snapshots/{id}/dim_customer/part-7.parquet"), "somebody's");
     let verified = project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(8);
     verified.says("part-7.parquet").says("nobody published it");
+    std::fs::remove_file(project.path(&format!("out/shop/snapshots/{id}/dim_customer/part-7.parquet")))
+        .unwrap();
+    project.write(&format!("out/shop/snapshots/{id}/extra.txt"), "somebody's");
+    project.write("out/shop/keys/dim_customer/more.parquet", "somebody's");
+    let verified = project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(8);
+    verified.says("extra.txt").says("more.parquet");
+    std::fs::remove_file(project.path(&format!("out/shop/snapshots/{id}/extra.txt"))).unwrap();
+    std::fs::remove_file(project.path("out/shop/keys/dim_customer/more.parquet")).unwrap();
+    // What runs report may hold rows, which are for their owner; a star is for everybody.
+    let mode = |path: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::metadata(project.path(path)).unwrap().permissions().mode() & 0o077
+    };
+    assert_eq!(mode(&format!("out/shop/runs/{id}.json")), 0);
+    assert_ne!(mode("out/shop/latest.json"), 0);
+    // A file that was put aside for a link is not the one that was published.
+    let part = project.path("out/shop/latest/dim_customer/part-0.parquet");
+    std::fs::rename(&part, project.path("elsewhere.parquet")).unwrap();
+    std::os::unix::fs::symlink(project.path("elsewhere.parquet"), &part).unwrap();
+    project
+        .starmill(&["snapshots", "verify", "pipelines/shop.toml"])
+        .exits(8)
+        .says("a link stands in its place");
+    // A store that was there and is gone is no empty one, for those who read it either.
+    std::fs::rename(project.path("out/shop"), project.path("out/away")).unwrap();
+    for args in [vec!["snapshots", "list"], vec!["runs"], vec!["snapshots", "verify"]] {
+        let args: Vec<&str> = args.into_iter().chain(["pipelines/shop.toml"]).collect();
+        project.starmill(&args).exits(8).warns("is gone");
+    }
     let mut project = Project::shop();
     project.set("SHOP_STORE", "");
     project.edit("pipelines/shop.toml", "${SHOP_STORE:-out/shop}", "${SHOP_STORE}");

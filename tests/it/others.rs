@@ -250,6 +250,9 @@ fn tables_that_inherit_from_a_delivered_one_keep_their_rows() {
     project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Bob,2\n30,Cem,3\n");
     project.starmill(&RUN).exits(0);
     assert_eq!(database.sql("SELECT id, n, name, x FROM mart.of_key ORDER BY id"), "7|7|own|2\n20|9|own|1");
-    assert_eq!(database.sql("SELECT id, n, name FROM ONLY mart.s ORDER BY id"), "10|5|Ann\n20|2|Bob\n30|3|Cem");
+    assert_eq!(
+        database.sql("SELECT id, n, name FROM ONLY mart.s ORDER BY id"),
+        "10|5|Ann\n20|2|Bob\n30|3|Cem"
+    );
     project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
 }

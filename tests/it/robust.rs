@@ -539,3 +539,41 @@ fn special_values_that_become_null_are_none_to_measures_and_totals_either() {
     let told = project.starmill(&asked).exits(0).stdout;
     assert!(told.contains("1,3.5") && told.contains("1.25"), "{told}");
 }
+
+#[test]
+fn times_at_the_ends_count_on_both_sides_as_the_policy_makes_them() {
+    let source = cluster().database();
+    source.sql(
+        "CREATE TABLE pay (id int PRIMARY KEY, day date, at timestamp, moment timestamptz); \
+         INSERT INTO pay VALUES (1, 'infinity', '-infinity', 'infinity'), (2, '2024-05-05', '2024-05-05 10:00', NULL), \
+         (3, '12000-01-01', '0044-03-15 BC', '12000-01-01'), (4, NULL, NULL, '2024-05-05 10:00+00'), (5, '-infinity', 'infinity', '-infinity')",
+    );
+    for policy in ["special = \"null\"\nfar_dates = \"null\"", "special = \"clamp\"\nfar_dates = \"clamp\""] {
+        for condition in [
+            "day > DATE '2020-01-01'",
+            "at IS NULL",
+            "moment >= TIMESTAMPTZ '2024-01-01 00:00+00'",
+            "extract(year FROM at) < 100",
+        ] {
+            let toml = format!(
+                "name = \"p\"\n[source]\nurl = \"{}\"\n{policy}\n[store]\nurl = \"out\"\n[fact.s]\nkey = [\"id\"]\n\
+                 grain = {{ table = \"pay\", where = \"{condition}\" }}\n",
+                source.url()
+            );
+            let model = format!("SELECT id, day, at, moment FROM pay WHERE {condition}");
+            let project = Project::of(&toml, &[("s", &model)], "", &[]);
+            project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_does_not_tell_of_its_tables_is_waited_for_no_longer_than_a_snapshot_may_take() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"postgres://u@127.0.0.1:{port}/d\"\nsnapshot_max = \"2s\"\n[store]\nurl = \"out\"\n[summary.s]\n"
+    );
+    let project = Project::of(&toml, &[("s", "SELECT id FROM t")], "", &[]);
+    project.starmill(&["check", "pipelines/p.toml"]).exits(4).warns("within 2s").warns("`snapshot_max`");
+}

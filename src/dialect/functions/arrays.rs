@@ -77,7 +77,9 @@ pub fn all() -> Vec<Plain> {
     let element_at = Plain {
         name: ELEMENT_AT,
         takes: |types, _| match types {
-            [DataType::List(_), of] if of.is_integer() || of.is_null() => Ok(vec![types[0].clone(), DataType::Int64]),
+            [DataType::List(_), of] if of.is_integer() || of.is_null() => {
+                Ok(vec![types[0].clone(), DataType::Int64])
+            }
             [DataType::List(_), _] => Err(wrong("an element is asked for by its number")),
             _ => Err(not_arrays()),
         },

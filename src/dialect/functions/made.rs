@@ -21,7 +21,7 @@ pub fn all() -> Vec<Plain> {
             takes: |types, _| parts(types, 3),
             gives: |_, _| Ok(Given::Type(DataType::Time64(TimeUnit::Microsecond))),
             work: |call| {
-                let row = |row| Ok(is_whole(call.args, row).then(|| clock(call, row, 0)).transpose()?);
+                let row = |row| is_whole(call.args, row).then(|| clock(call, row, 0)).transpose();
                 Ok(Arc::new((0..call.rows).map(row).collect::<Result<Time64MicrosecondArray>>()?))
             },
         },
@@ -30,7 +30,7 @@ pub fn all() -> Vec<Plain> {
             takes: |types, _| parts(types, 6),
             gives: |_, _| Ok(Given::Type(LOCAL)),
             work: |call| {
-                let row = |row| Ok(is_whole(call.args, row).then(|| local(call, row)).transpose()?);
+                let row = |row| is_whole(call.args, row).then(|| local(call, row)).transpose();
                 typed((0..call.rows).map(row).collect::<Result<Int64Array>>()?, &LOCAL)
             },
         },

@@ -32,6 +32,7 @@ pub mod spans;
 mod statistics;
 pub mod sum;
 mod text;
+pub mod time_text;
 mod to_char;
 pub mod truncate;
 pub mod zone;

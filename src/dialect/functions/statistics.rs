@@ -218,7 +218,11 @@ impl One {
     fn add(&mut self, one: bool, pairs: impl IntoIterator<Item = (f64, f64)>) -> Result<()> {
         for (x, y) in pairs {
             let finite = x.is_finite() && y.is_finite() && self.sums.is_finite();
-            if one { self.sums.add_one(x) } else { self.sums.add(x, y) }
+            if one {
+                self.sums.add_one(x)
+            } else {
+                self.sums.add(x, y)
+            }
             // What was finite does not become infinite without a word.
             if finite && !self.sums.is_finite() {
                 return Err(wrong("value out of range: overflow"));

@@ -140,7 +140,7 @@ fn of_binary(
             )
         }
         // What the engine makes of grouping().
-        _ if shown(&binary.left).contains("__grouping_id") => None,
+        Operator::BitwiseShiftRight if shown(&binary.left).contains("__grouping_id") => None,
         Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight => refusal(
             format!("{} shifts a bigint, where Postgres shifts an integer and lets its bits go", shown(expr)),
             "multiply or divide by the power of two",
@@ -279,6 +279,9 @@ fn of_function(
             format!("{} has a length that may be negative, which the engine cannot take", shown(expr)),
             "write the length as a number: lpad(x, 8, '0')",
         ),
+        "lpad" | "rpad" if args.get(1).and_then(literal_length).is_some_and(|length| length > LONGEST) => {
+            refusal(format!("{} makes texts of more than {LONGEST} letters", shown(expr)), "ask for fewer")
+        }
         "array_to_string" if !of(0).is_some_and(|of| prints_alike(&of)) => refusal(
             format!("{} would print its elements otherwise than in Postgres", shown(expr)),
             "make texts of them first, as they are meant: ARRAY[CASE WHEN x THEN 't' ELSE 'f' END], array_agg(CAST(x AS text) ORDER BY y)",
@@ -316,6 +319,19 @@ fn of_function(
             let replaces = name == "regexp_replace";
             pattern(expr, args.get(1)?, args.get(2).filter(|_| replaces), args.get(3).filter(|_| replaces))
         }
+        _ => None,
+    }
+}
+
+/// Letters that a text is filled up to at most.
+const LONGEST: i64 = 1_000_000;
+
+fn literal_length(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(value, _) => match value.cast_to(&DataType::Int64).ok()? {
+            ScalarValue::Int64(length) => length,
+            _ => None,
+        },
         _ => None,
     }
 }

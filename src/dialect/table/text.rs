@@ -48,7 +48,7 @@ pub const LINES: &[Line] = &[
     scalar(TEXT, "rtrim", &["rtrim(' a  ')", "rtrim('axyx', 'xy')"]),
     scalar(TEXT, "lpad", &["lpad(t, 5, '*')", "lpad(t, 2)"]),
     scalar(TEXT, "rpad", &["rpad(t, 5, '*')", "rpad(t, 2)"]),
-    scalar(TEXT, "repeat", &["repeat(t, 2)", "repeat(t, 0)", "repeat(t, -1)"]),
+    scalar(TEXT, "repeat", &["repeat(t, 2)", "repeat(t, 0)", "repeat(t, -1)"]).ours(),
     scalar(TEXT, "reverse", &["reverse(t)", "reverse('größe')"]),
     scalar(TEXT, "split_part", &["split_part(t, '_', 1)", "split_part(t, '_', -1)", "split_part(t, '_', 9)"]),
     scalar(TEXT, "starts_with", &["starts_with(t, 'a')"]),

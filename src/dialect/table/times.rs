@@ -139,6 +139,10 @@ pub const LINES: &[Line] = &[
         TIMES,
         "starmill - interval",
         "- interval",
-        &["made + (-INTERVAL '1 day')", "(-INTERVAL '1 mon 2 days 03:00')::text", "until - at > -INTERVAL '1 day'"],
+        &[
+            "made + (-INTERVAL '1 day')",
+            "(-INTERVAL '1 mon 2 days 03:00')::text",
+            "until - at > -INTERVAL '1 day'",
+        ],
     ),
 ];

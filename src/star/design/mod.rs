@@ -26,9 +26,10 @@ use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
 use crate::star::compose;
+use crate::star::keyed::of_key;
 use crate::star::schema::published_type;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
-use crate::star::staged::{of_key, schema_only};
+use crate::star::staged::schema_only;
 use crate::star::table::in_zone;
 
 /// Everything that is known of a star before it is built.

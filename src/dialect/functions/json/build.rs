@@ -230,7 +230,7 @@ fn args<'a>(call: &'a Call) -> Result<Vec<&'a StringArray>> {
     (0..call.args.len()).map(|at| call.text(at)).collect()
 }
 
-fn value<'a>(arg: &'a StringArray, row: usize) -> &'a str {
+fn value(arg: &StringArray, row: usize) -> &str {
     if arg.is_null(row) { "null" } else { arg.value(row) }
 }
 

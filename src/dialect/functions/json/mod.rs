@@ -47,8 +47,17 @@ pub fn operator(op: &BinaryOperator) -> Option<(&'static str, bool)> {
 
 /// Whether a function gives json, and no text.
 pub fn gives_json(name: &str) -> bool {
-    ["starmill ->", "starmill #>", MARK, CAST, CAST_TEXT, "jsonb_extract_path", "jsonb_set", "jsonb_strip_nulls"]
-        .contains(&name)
+    [
+        "starmill ->",
+        "starmill #>",
+        MARK,
+        CAST,
+        CAST_TEXT,
+        "jsonb_extract_path",
+        "jsonb_set",
+        "jsonb_strip_nulls",
+    ]
+    .contains(&name)
         || [change::JOINED, change::WITHOUT, change::WITHOUT_PATH].contains(&name)
         || build::makes_json(name)
 }
@@ -100,9 +109,11 @@ fn read_functions() -> Vec<Plain> {
         ),
         only("jsonb_array_length", |_, _| Ok(Given::Type(DataType::Int32)), length),
         only(CAST, |_, _| Ok(Given::Json), |call| read(call, normal::normal)),
-        only(CAST_TEXT, |_, _| Ok(Given::Json), |call| {
-            read(call, |text| normal::normal(text).map(|_| text.to_owned()))
-        }),
+        only(
+            CAST_TEXT,
+            |_, _| Ok(Given::Json),
+            |call| read(call, |text| normal::normal(text).map(|_| text.to_owned())),
+        ),
         only(COMPARED, |_, _| Ok(Given::Type(DataType::Utf8)), |call| read(call, normal::comparable)),
         only(MARK, |_, _| Ok(Given::Json), |call| Ok(Arc::clone(call.arg(0)?))),
         lists("jsonb_array_elements", |call| elements(call, |value| Some(Cow::Borrowed(value.0)))),

@@ -10,9 +10,10 @@ use datafusion::sql::sqlparser::ast::{
     AlterColumnOperation, AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, Expr,
     IndexColumn, NullsDistinctOption, ObjectName, ObjectNamePart, Statement, TableConstraint,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use crate::dialect::spelled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::SourceTable;
 use crate::pipeline::sql::folded;
@@ -115,7 +116,7 @@ impl Schema<'_> {
         let unlogged = text.to_ascii_uppercase().starts_with("CREATE UNLOGGED");
         let text =
             if unlogged { format!("CREATE{}", &text["CREATE UNLOGGED".len()..]) } else { text.to_owned() };
-        let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &text);
+        let parsed = plainer(&text).and_then(|tokens| spelled::of_tokens(tokens).parse_statements());
         for statement in parsed.map_err(|error| self.unread(piece, error.to_string()))? {
             match statement {
                 Statement::CreateTable(table) => self.table(&table, piece)?,
@@ -192,7 +193,12 @@ impl Schema<'_> {
                 ColumnOption::PrimaryKey(_) => {
                     made.not_null = true;
                     let key = format!("{}_pkey", table.name.table);
-                    table.keys.push(Key { name: key, columns: vec![name.clone()], primary: true, nulls_distinct: true });
+                    table.keys.push(Key {
+                        name: key,
+                        columns: vec![name.clone()],
+                        primary: true,
+                        nulls_distinct: true,
+                    });
                 }
                 ColumnOption::Unique(unique) => table.keys.push(Key {
                     name: named("key"),
@@ -234,6 +240,32 @@ impl Schema<'_> {
             _ => {}
         }
     }
+}
+
+/// A statement without what says nothing of its rows and the parser does not read: `NO INHERIT` and `NOT VALID` of a
+/// CHECK, and the columns that a key's index has besides its own.
+fn plainer(text: &str) -> std::result::Result<Vec<TokenWithSpan>, ParserError> {
+    let mut kept: Vec<TokenWithSpan> = Vec::new();
+    let mut included = 0;
+    let said =
+        spelled::tokens(text)?.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    for token in said {
+        let is = |wanted| spelled::is_word(Some(&token), wanted);
+        let before = |wanted| spelled::is_word(kept.last(), wanted);
+        if included > 0 {
+            included += usize::from(token.token == Token::LParen);
+            included -= usize::from(token.token == Token::RParen);
+            // The parenthesis that it began with is its own.
+            included -= usize::from(included == 1);
+        } else if (is("inherit") && before("no")) || (is("valid") && before("not")) {
+            kept.pop();
+        } else if is("include") && kept.last().is_some_and(|token| token.token == Token::RParen) {
+            included = 1;
+        } else {
+            kept.push(token);
+        }
+    }
+    Ok(kept)
 }
 
 fn sets_not_null(text: &str) -> bool {

@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Ident, UserDefinedTypeRepresentation, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Check, qualified};
+use crate::dialect::spelled;
 use crate::name::{SourceTable, list, nearest};
 use crate::pipeline::sql::folded;
 
@@ -51,7 +51,7 @@ impl Types {
     /// Notes a domain: `CREATE DOMAIN name AS type` and its constraints, in any order.
     pub fn domain(&mut self, text: &str, search: &str) -> Result<(), String> {
         let told = |error: ParserError| error.to_string();
-        let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).map_err(told)?;
+        let mut parser = spelled::parser(text).map_err(told)?;
         let begun = parser.expect_keywords(&[Keyword::CREATE, Keyword::DOMAIN]);
         begun.map_err(told)?;
         let name = qualified(&parser.parse_object_name(false).map_err(told)?, search);
