@@ -1,14 +1,16 @@
-//! `avg` of integers and numerics as Postgres has it: their sum divided by their count, a numeric quotient.
+//! `avg` of integers and numerics as Postgres has it: their sum divided by their count, a numeric quotient; and the
+//! variances and deviations of them, quotients of their sums and of those of their squares.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, Result};
+use datafusion::functions::core::nullif;
 use datafusion::functions_aggregate::count::count_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
     Aggregate, AggregateUDF, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Window,
-    WindowFunctionDefinition, binary_expr, cast,
+    WindowFunctionDefinition, binary_expr, cast, lit,
 };
 
 use super::functions::numeric::digits_of;
@@ -43,10 +45,33 @@ pub fn as_quotients(node: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
-/// A call that stays, or the sum and the count of an average.
+/// A call that stays, or the sum and the count of an average, or those and the sum of the squares of a variance.
 enum Part {
     Whole(Expr),
     Average(Expr, Expr),
+    Spread { sums: [Expr; 3], spread: Spread },
+}
+
+/// What of a variance is asked.
+#[derive(Clone, Copy)]
+struct Spread {
+    /// Of a sample, which one value alone is none of.
+    sample: bool,
+    /// The deviation, its root.
+    root: bool,
+}
+
+impl Spread {
+    fn named(name: &str) -> Option<Spread> {
+        let (sample, root) = match name {
+            "var" | "var_samp" | "variance" => (true, false),
+            "var_pop" => (false, false),
+            "stddev" | "stddev_samp" => (true, true),
+            "stddev_pop" => (false, true),
+            _ => return None,
+        };
+        Some(Spread { sample, root })
+    }
 }
 
 impl Part {
@@ -54,6 +79,7 @@ impl Part {
         match self {
             Part::Whole(call) => vec![call.clone()],
             Part::Average(sum, count) => vec![sum.clone(), count.clone()],
+            Part::Spread { sums, .. } => sums.to_vec(),
         }
     }
 }
@@ -62,7 +88,7 @@ impl Part {
 fn apart(calls: &[Expr], input: &DFSchema) -> Result<Option<Vec<Part>>> {
     let parts: Vec<Part> =
         calls.iter().enumerate().map(|(at, call)| part(at, call, input)).collect::<Result<_>>()?;
-    Ok(parts.iter().any(|part| matches!(part, Part::Average(..))).then_some(parts))
+    Ok(parts.iter().any(|part| !matches!(part, Part::Whole(_))).then_some(parts))
 }
 
 fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
@@ -72,6 +98,17 @@ fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
         Expr::WindowFunction(window) => (window.fun.name(), window.params.args.as_slice()),
         _ => return Ok(Part::Whole(call.clone())),
     };
+    if let (Some(spread), [arg]) = (Spread::named(of.0), of.1) {
+        let Some(summed) = summed(arg, input)?.filter(|_| !is_distinct(&bare)) else {
+            return Ok(Part::Whole(call.clone()));
+        };
+        let square = binary_expr(summed.clone(), Operator::Multiply, summed.clone());
+        let of_sum =
+            |arg: Expr, name: &str| with(&bare, Arc::new(sum::sum()), arg).alias(format!(" {name} {at}"));
+        let count = with(&bare, count_udaf(), arg.clone()).alias(format!(" count {at}"));
+        let sums = [of_sum(summed, "sum"), of_sum(square, "squares"), count];
+        return Ok(Part::Spread { sums, spread });
+    }
     let ("avg" | "mean", [arg]) = of else { return Ok(Part::Whole(call.clone())) };
     // Doubles are added up one after the other, as in Postgres. Over frames that move, the engine would take off what
     // leaves, and a large value takes the small ones along.
@@ -80,6 +117,30 @@ fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
     let sum = with(&bare, Arc::new(sum::sum()), summed).alias(format!(" sum {at}"));
     let count = with(&bare, count_udaf(), arg.clone()).alias(format!(" count {at}"));
     Ok(Part::Average(sum, count))
+}
+
+fn is_distinct(call: &Expr) -> bool {
+    match call {
+        Expr::AggregateFunction(of) => of.params.distinct,
+        Expr::WindowFunction(of) => of.params.distinct,
+        _ => false,
+    }
+}
+
+/// `(n * squares - sum * sum) / (n * (n - 1))`, as Postgres computes it, and its root.
+fn spread_of(sum: Expr, squares: Expr, count: Expr, spread: Spread, known: &dyn Fn(&Expr) -> bool) -> Expr {
+    let both = |left, op, right| quotient::binary(left, op, right, known);
+    let above = both(
+        both(count.clone(), Operator::Multiply, squares),
+        Operator::Minus,
+        both(sum.clone(), Operator::Multiply, sum),
+    );
+    let other =
+        if spread.sample { binary_expr(count.clone(), Operator::Minus, lit(1_i64)) } else { count.clone() };
+    let below = binary_expr(count, Operator::Multiply, other);
+    let below = Expr::ScalarFunction(ScalarFunction::new_udf(nullif(), vec![below, lit(0_i64)]));
+    let variance = both(above, Operator::Divide, below);
+    if spread.root { quotient::root(variance) } else { variance }
 }
 
 /// What is added up: integers as numerics, which no number of them leaves. None for doubles.
@@ -123,6 +184,9 @@ fn together(made: LogicalPlan, whole: &DFSchema, below: usize, parts: &[Part]) -
                 binary_expr(of(next), Operator::Divide, cast(of(next + 1), DataType::Float64))
             }
             Part::Average(..) => quotient::binary(of(next), Operator::Divide, of(next + 1), &is_known),
+            Part::Spread { spread, .. } => {
+                spread_of(of(next), of(next + 1), of(next + 2), *spread, &is_known)
+            }
         };
         next += part.calls().len();
         columns.push(match &value {

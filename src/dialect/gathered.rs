@@ -32,7 +32,7 @@ pub fn in_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::no(node));
     }
     let whole = columns_of(&input);
-    let mut rows = numbered(LogicalPlan::clone(&input))?;
+    let mut rows = LogicalPlan::clone(&input);
     let names = NamePreserver::new(&node);
     let replaced = node.clone().map_expressions(|expr| {
         let name = names.save(&expr);
@@ -47,7 +47,10 @@ pub fn in_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 Expr::ScalarSubquery(subquery) if is_single(subquery) => {
                     single::value_of(&subquery.subquery, &mut rows)?
                 }
-                Expr::Exists(exists) if is_open(&exists.subquery)? => {
+                // What a row has to find elsewhere the engine joins itself.
+                Expr::Exists(exists)
+                    if is_open(&exists.subquery)? && takes_apart(&exists.subquery.subquery)? =>
+                {
                     let count = value_of(&counted(&exists.subquery)?, &mut rows)?;
                     count
                         .map(|count| if exists.negated { count.eq(lit(0_i64)) } else { count.gt(lit(0_i64)) })
@@ -100,7 +103,7 @@ fn has_open(node: &LogicalPlan) -> Result<bool> {
         expr.apply(|expr| {
             found |= match expr {
                 Expr::ScalarSubquery(subquery) => is_open(subquery)? || is_single(subquery),
-                Expr::Exists(exists) => is_open(&exists.subquery)?,
+                Expr::Exists(exists) => is_open(&exists.subquery)? && takes_apart(&exists.subquery.subquery)?,
                 _ => false,
             };
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
@@ -168,8 +171,9 @@ fn counted(subquery: &Subquery) -> Result<LogicalPlan> {
 
 /// The value that a subquery has for each of the rows, as a column that is added to them.
 pub fn value_of(subquery: &LogicalPlan, rows: &mut LogicalPlan) -> Result<Option<Expr>> {
-    let mut gathered = Gathered::new(rows);
-    let Some((plan, columns)) = gathered.over(subquery, rows.clone())? else { return Ok(None) };
+    let numbered = numbered(rows.clone())?;
+    let mut gathered = Gathered::new(&numbered);
+    let Some((plan, columns)) = gathered.over(subquery, numbered)? else { return Ok(None) };
     // Only what was aggregated is one row for each.
     if !gathered.whole {
         return Ok(None);
@@ -186,6 +190,9 @@ const ROW: &str = "gathered row";
 
 /// Rows that are told apart, once.
 fn numbered(plan: LogicalPlan) -> Result<LogicalPlan> {
+    if columns_of(&plan).iter().any(is_number) {
+        return Ok(plan);
+    }
     let mut number = WindowFunction::new(WindowFunctionDefinition::WindowUDF(row_number_udwf()), Vec::new());
     // Which row has which number does not matter.
     number.params.order_by = vec![SortExpr::new(lit(ScalarValue::Null), true, false)];

@@ -290,6 +290,7 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
             let none = call(nullif(), vec![length, lit(0_i64)]).data;
             return Transformed::yes(cast(none, DataType::Int32));
         }
+        ("sqrt", 1) => numerics::sqrt(&function.args, schema),
         ("trunc", _) => numerics::trunc(&function.args, schema),
         // Only a double can be rounded without a number of digits, besides a numeric.
         ("round", 1) if first.as_ref().is_some_and(DataType::is_integer) => {

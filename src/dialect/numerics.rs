@@ -112,6 +112,13 @@ fn extended(value: &Expr, precision: u8, scale: i8, digits: i8) -> Expr {
     cast(value.clone(), DataType::Decimal128(precision.saturating_add(more).min(PUBLISHED), digits))
 }
 
+/// `sqrt(x)` of a numeric, which is one.
+pub fn sqrt(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
+    let [value] = args else { return None };
+    let of = value.get_type(schema).ok()?;
+    is_decimal(&of).then(|| quotient::sqrt(value.clone(), &|side| is_known(side, schema)))
+}
+
 /// `trunc(x, 2)` of a numeric.
 pub fn trunc(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
     let (value, digits) = asked(args)?;

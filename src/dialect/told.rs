@@ -8,14 +8,10 @@ use super::table;
 use crate::name::nearest;
 
 /// What the engine lacks, and what says the same here.
-const INSTEAD: [(&str, &str); 7] = [
-    ("div", "write trunc(a / b) over doubles, or a / b over integers"),
+const INSTEAD: [(&str, &str); 3] = [
     ("to_number", "cast the text: CAST(x AS numeric(12, 2))"),
-    ("json_agg", "build it where the star is read"),
-    ("jsonb_agg", "build it where the star is read"),
     ("gen_random_uuid", "a star is the same in every run: give a key with `surrogate`"),
     ("pg_typeof", "cast to the type that is meant"),
-    ("width_bucket", "write CASE WHEN x < 10 THEN 1 WHEN x < 20 THEN 2 … END"),
 ];
 
 static FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -66,7 +62,22 @@ pub fn told(engine: &str) -> Told {
     plain(in_sql(engine))
 }
 
-const UNPLANNED: [(&str, &str, &str); 5] = [
+const UNPLANNED: [(&str, &str, &str); 8] = [
+    (
+        "Projections require unique expression names",
+        "two columns of a SELECT have one name",
+        "give one of them another with AS",
+    ),
+    (
+        "\"starmill rows\"",
+        "this subquery stands where it cannot be planned here",
+        "ask in a subquery of FROM, and use the column that it gives",
+    ),
+    (
+        "subquery can only be used in",
+        "a subquery is answered here as a condition of WHERE, or as a value of a SELECT",
+        "ask in a subquery of FROM, and use the column that it gives",
+    ),
     (
         "OuterReferenceColumn",
         "this subquery reads the row around it in a way that cannot be planned here",
@@ -110,8 +121,12 @@ pub fn in_sql(text: &str) -> String {
                 told.push_str(if arguments.contains('"') { "timestamptz" } else { "timestamp" });
                 rest = after;
             }
-            (_, "Interval", Some((_, after))) => {
+            (_, "Interval" | "Duration", Some((_, after))) => {
                 told.push_str("interval");
+                rest = after;
+            }
+            (_, "Struct", Some((_, after))) => {
+                told.push_str("a row");
                 rest = after;
             }
             (_, "Time64" | "Time32", Some((_, after))) => {

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use arrow::datatypes::i256;
-use bigdecimal::num_bigint::BigInt;
+use bigdecimal::num_bigint::{BigInt, Sign};
 use datafusion::common::Result;
 
 use super::wrong;
@@ -128,6 +128,41 @@ impl Digits {
             }
         }
         Ok(quotient)
+    }
+
+    /// The square root, with the digits that Postgres chooses: sixteen, or as many as the value has after the point.
+    pub fn sqrt(self, known: bool) -> Result<Digits> {
+        let (weight, _) = self.weight();
+        let chosen = SIGNIFICANT - (weight * GROUP / 2 + 1);
+        let shown = i64::from(self.scale());
+        let scale = |digits: i64| u32::try_from(digits.clamp(0, MOST_SHOWN)).unwrap_or_default();
+        if !known && chosen < shown {
+            return Err(wrong(
+                "how many digits this root has in Postgres depends on how its numeric is written, and it has no declared \
+                 scale; state it: sqrt(CAST(x AS numeric(20,2)))",
+            ));
+        }
+        self.root(scale(chosen.max(shown)))
+    }
+
+    /// The square root rounded to a scale.
+    pub fn root(self, scale: u32) -> Result<Digits> {
+        let value = BigInt::from_signed_bytes_le(&self.wide().to_le_bytes());
+        if value.sign() == Sign::Minus {
+            return Err(wrong("cannot take square root of a negative number"));
+        }
+        // Twice the digits of the root, and two more where the value has fewer than that.
+        let by = 2 * i64::from(scale) - i64::from(self.scale());
+        let power = |by: i64| BigInt::from(10).pow(u32::try_from(by).unwrap_or_default());
+        let square = if by < 0 { &value / power(-by) } else { &value * power(by) };
+        let root = square.sqrt();
+        let rest = &square - &root * &root;
+        let rounded = if rest > root { root + 1 } else { root };
+        let root = i256::from_string(&rounded.to_string()).ok_or_else(too_long)?;
+        Ok(match root.to_i128() {
+            Some(root) => Narrow(root, scale),
+            None => Wide(root, scale),
+        })
     }
 
     /// Rounded half away from zero to a scale.
@@ -273,6 +308,22 @@ mod tests {
             assert_eq!(text(wide.unwrap()), told, "{left} {right}");
         }
         assert!(Narrow(1, 0).over(Narrow(0, 5), true).is_err());
+    }
+
+    #[test]
+    fn a_root_has_the_digits_that_postgres_gives_it() {
+        // As psql prints them.
+        for ((value, scale), told) in [
+            ((2, 0), "1.414213562373095"),
+            ((225, 2), "1.500000000000000"),
+            ((0, 2), "0.000000000000000"),
+            ((1, 4), "0.01000000000000000"),
+            ((123_456_789, 2), "1111.1111060555555"),
+            ((99_999_999_999_999, 2), "999999.99999999500"),
+        ] {
+            assert_eq!(text(Narrow(value, scale).sqrt(true).unwrap()), told, "{value}");
+        }
+        assert!(Narrow(-1, 0).sqrt(true).is_err());
     }
 
     #[test]

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, Time64MicrosecondArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use chrono::NaiveDate;
-use chrono_tz::Tz;
 use datafusion::common::Result;
 
 use super::convert::typed;
-use super::plain::{Call, Given, LOCAL, Plain, is_whole};
+use super::plain::{Call, Given, LOCAL, Plain, in_zone, is_whole};
 use super::{wrong, zone};
 
 const SECOND: i64 = 1_000_000;
@@ -80,10 +79,6 @@ pub fn all() -> Vec<Plain> {
             },
         },
     ]
-}
-
-fn in_zone(zone: Tz) -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into()))
 }
 
 /// Whole numbers, and seconds last.

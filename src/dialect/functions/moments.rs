@@ -12,7 +12,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, cast};
 
 use super::convert::typed;
-use super::plain::{Call, Given, LOCAL, Plain};
+use super::plain::{Call, Given, LOCAL, Plain, in_zone};
 use super::time_text::{DAY, Kind, Place, SECOND, Written, invalid, out_of_range, read};
 use super::zone;
 
@@ -91,10 +91,6 @@ pub fn all() -> Vec<Plain> {
             },
         },
     ]
-}
-
-fn in_zone(zone: Tz) -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into()))
 }
 
 type Read<'a, T> = Box<dyn Iterator<Item = Result<Option<T>>> + 'a>;

@@ -17,6 +17,11 @@ use crate::dialect::refuse::kinds;
 pub const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 pub const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
+/// Instants as a pipeline's zone shows them.
+pub fn in_zone(zone: Tz) -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into()))
+}
+
 /// One function.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain {

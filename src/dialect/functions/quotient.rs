@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, P
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, i256};
 use datafusion::common::{Result, ScalarValue};
+use datafusion::functions::math::expr_fn;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -26,6 +27,10 @@ const WIDEST: u8 = 76;
 enum Formula {
     Argument(usize),
     Negative(Box<Formula>),
+    /// `sqrt(x)`.
+    Sqrt(Box<Formula>),
+    /// The root of a variance, which has as many digits.
+    Deviation(Box<Formula>),
     Binary(Operator, Box<Formula>, Box<Formula>),
 }
 
@@ -93,6 +98,18 @@ pub fn negative(quotient: Expr) -> Expr {
     call(Part { formula: Formula::Negative(Box::new(part.formula)), ..part }, None)
 }
 
+/// `sqrt(x)` of a numeric, whose digits are chosen like a quotient's.
+pub fn sqrt(value: Expr, known: &dyn Fn(&Expr) -> bool) -> Expr {
+    let part = part(value, known);
+    call(Part { formula: Formula::Sqrt(Box::new(part.formula)), ..part }, None)
+}
+
+/// The deviation whose square a variance is.
+pub fn root(variance: Expr) -> Expr {
+    let part = part(variance, &|_| false);
+    call(Part { formula: Formula::Deviation(Box::new(part.formula)), ..part }, None)
+}
+
 /// A quotient rounded to a numeric.
 pub fn rounded(quotient: Expr, precision: u8, scale: i8) -> Expr {
     call(part(quotient, &|_| false), Some((precision, scale)))
@@ -102,6 +119,8 @@ fn moved(formula: Formula, by: usize) -> Formula {
     match formula {
         Formula::Argument(at) => Formula::Argument(at + by),
         Formula::Negative(inner) => Formula::Negative(Box::new(moved(*inner, by))),
+        Formula::Sqrt(inner) => Formula::Sqrt(Box::new(moved(*inner, by))),
+        Formula::Deviation(inner) => Formula::Deviation(Box::new(moved(*inner, by))),
         Formula::Binary(op, left, right) => {
             Formula::Binary(op, Box::new(moved(*left, by)), Box::new(moved(*right, by)))
         }
@@ -131,7 +150,13 @@ impl Room {
     fn computed(formula: &Formula, args: &[Room]) -> Room {
         match formula {
             Formula::Argument(at) => args[*at],
-            Formula::Negative(inner) => Room::computed(inner, args),
+            Formula::Negative(inner) | Formula::Deviation(inner) => Room::computed(inner, args),
+            Formula::Sqrt(inner) => {
+                let of = Room::computed(inner, args);
+                // Half as many before the point; the smallest value has the most after it.
+                let after = 16 + (of.after + 3) / 2;
+                Room { before: (of.before + 1) / 2, after: after.max(of.after) }
+            }
             Formula::Binary(op, left, right) => {
                 let (left, right) = (Room::computed(left, args), Room::computed(right, args));
                 match op {
@@ -199,6 +224,7 @@ impl Quotient {
             match formula {
                 Formula::Argument(at) => args[*at].clone(),
                 Formula::Negative(inner) => Expr::Negative(Box::new(written(inner, args))),
+                Formula::Sqrt(inner) | Formula::Deviation(inner) => expr_fn::sqrt(written(inner, args)),
                 Formula::Binary(op, left, right) => {
                     binary_expr(written(left, args), *op, written(right, args))
                 }
@@ -274,6 +300,11 @@ impl Formula {
         match self {
             Formula::Argument(at) => Ok(sides[*at].digits(row)),
             Formula::Negative(inner) => inner.compute(row, sides, known)?.negated(),
+            Formula::Sqrt(inner) => inner.compute(row, sides, known)?.sqrt(inner.is_known(known)),
+            Formula::Deviation(inner) => {
+                let variance = inner.compute(row, sides, known)?;
+                variance.root(variance.scale())
+            }
             Formula::Binary(op, left, right) => {
                 let (one, other) = (left.compute(row, sides, known)?, right.compute(row, sides, known)?);
                 match op {
@@ -291,6 +322,7 @@ impl Formula {
         match self {
             Formula::Argument(at) => found[*at] |= below,
             Formula::Negative(inner) => inner.divided(below, found),
+            Formula::Sqrt(inner) | Formula::Deviation(inner) => inner.divided(true, found),
             Formula::Binary(op, left, right) => {
                 let below = below || *op == Operator::Divide;
                 left.divided(below, found);
@@ -302,7 +334,9 @@ impl Formula {
     fn is_known(&self, known: &[bool]) -> bool {
         match self {
             Formula::Argument(at) => known[*at],
-            Formula::Negative(inner) => inner.is_known(known),
+            Formula::Negative(inner) | Formula::Sqrt(inner) | Formula::Deviation(inner) => {
+                inner.is_known(known)
+            }
             Formula::Binary(_, left, right) => left.is_known(known) && right.is_known(known),
         }
     }

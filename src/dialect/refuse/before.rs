@@ -166,7 +166,7 @@ pub fn unknown(expr: &Expr, allow: &[String]) -> Option<Refusal> {
 }
 
 /// Functions that compute with numerics in Postgres, with all their digits, and with doubles here.
-const EXACT_THERE: [&str; 7] = ["sqrt", "exp", "ln", "log", "log10", "power", "trunc"];
+const EXACT_THERE: [&str; 6] = ["exp", "ln", "log", "log10", "power", "trunc"];
 const EXACT_AGGREGATES: [&str; 4] = ["stddev", "stddev_pop", "var", "var_pop"];
 
 /// A function that would give a double where Postgres gives a numeric.
@@ -183,12 +183,8 @@ fn inexact(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::AggregateFunction(function) => {
             let (name, args) = (function.func.name(), &function.params.args);
             let exact = decimal(args) || args.iter().filter_map(of).any(|of| of.is_integer());
-            (name, EXACT_AGGREGATES.contains(&name) && exact)
-        }
-        Expr::WindowFunction(window) => {
-            let (name, args) = (window.fun.name(), &window.params.args);
-            let exact = decimal(args) || args.iter().filter_map(of).any(|of| of.is_integer());
-            (name, EXACT_AGGREGATES.contains(&name) && exact)
+            // Of what is kept once the squares are not those of its values.
+            (name, EXACT_AGGREGATES.contains(&name) && exact && function.params.distinct)
         }
         _ => return None,
     };

@@ -41,10 +41,30 @@ pub struct Held {
     table: SourceTable,
     keys: Vec<Key>,
     checks: Vec<Check>,
+    /// A key of which equal values may be written in several ways, and the type that lets them.
+    unheld: Option<(String, String)>,
     pub columns: Vec<(String, Mapping)>,
     schema: SchemaRef,
     /// What a numeric without a precision travels as.
     numeric: (u8, i8),
+}
+
+/// Types of which one value is written in several ways: `1 day` and `24:00:00`.
+fn is_spelled_freely(type_name: &str) -> bool {
+    let names = [
+        "jsonb",
+        "citext",
+        "interval",
+        "inet",
+        "cidr",
+        "macaddr",
+        "macaddr8",
+        "timetz",
+        "time with time zone",
+        "xml",
+    ];
+    let bare = type_name.split('(').next().unwrap_or(type_name).trim();
+    names.contains(&bare) || type_name.ends_with("[]") || type_name.ends_with("range")
 }
 
 impl Held {
@@ -72,12 +92,19 @@ impl Held {
         if keys.is_empty() && checks.is_empty() {
             return None;
         }
+        let unheld = keys.iter().find_map(|key| {
+            let types = key.columns.iter().filter_map(|name| relation.column(name));
+            let freely = |type_name: &&str| is_spelled_freely(type_name);
+            let type_name = types.map(|column| column.type_name.as_str()).find(freely)?;
+            Some((key.name.clone(), type_name.to_owned()))
+        });
         let line = Field::new(LINE, DataType::Int64, false);
         let fields: Vec<Field> = fields.into_iter().chain([line]).collect();
         Some(Held {
             table: table.name.clone(),
             keys,
             checks,
+            unheld,
             columns,
             schema: Arc::new(Schema::new(fields)),
             numeric: (numeric.precision, numeric.scale),
@@ -96,7 +123,18 @@ impl Held {
         for check in &self.checks {
             self.broken_rows(check, session).await?;
         }
-        Ok(())
+        match &self.unheld {
+            None => Ok(()),
+            Some((key, type_name)) => {
+                let message = format!(
+                    "schema.sql: the key {key} of {} is over {type_name}, of which equal values are written in several ways",
+                    self.table
+                );
+                Err(Error::new(ErrorKind::Fit, message).hint(
+                    "leave it out of schema.sql if the rows are known to keep it: it cannot be held here",
+                ))
+            }
+        }
     }
 
     /// Holds the rows against the keys and conditions; the first that breaks one is told with its line.

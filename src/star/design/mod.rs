@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::Purpose;
 use crate::dialect::refuse::Setting;
+use crate::dialect::told::in_sql;
 use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
 use crate::pipeline::catalog::Catalog;
@@ -69,6 +70,16 @@ pub struct ControlDesign {
 use patience::Planning;
 use read::Usage;
 pub use read::{Read, told};
+
+/// A type in SQL's words.
+fn shown_type(of: &DataType) -> String {
+    match of {
+        DataType::Decimal256(..) => {
+            "a numeric of which each value has its own digits after the point".to_owned()
+        }
+        of => in_sql(&of.to_string()),
+    }
+}
 
 struct Designer<'a> {
     pipeline: &'a Pipeline,
@@ -406,7 +417,7 @@ impl Designer<'_> {
                         "column `{}` of `{}` is {}, which cannot be published",
                         field.name(),
                         model.name,
-                        field.data_type()
+                        shown_type(field.data_type())
                     );
                     self.found.push(Diagnostic::error(message).at(&sql.document, sql.whole()).help(remedy));
                 }
