@@ -19,15 +19,23 @@ const LISTED: usize = 5;
 
 pub async fn schedule(args: ScheduleArgs, format: LogFormat) -> u8 {
     if args.list {
-        return match upcoming(&args.pipelines, LISTED) {
-            Ok(nights) => {
-                match args.format {
-                    Format::Json => print_json(&json!({ "pipelines": nights })),
-                    Format::Text => print(&render::upcoming(&nights)),
-                }
+        let (nights, broken) = upcoming(&args.pipelines, LISTED);
+        if args.format == Format::Text && !nights.is_empty() {
+            print(&render::upcoming(&nights));
+        }
+        // Whoever reads json gets one document.
+        return match (broken.split_first(), args.format) {
+            (None, Format::Json) => {
+                print_json(&json!({ "pipelines": nights }));
                 0
             }
-            Err(error) => fail(args.format, &error),
+            (None, Format::Text) => 0,
+            (Some((first, others)), format) => {
+                for error in others.iter().filter(|_| format == Format::Text) {
+                    let _ = fail(format, error);
+                }
+                fail(format, first)
+            }
         };
     }
     match serve(args, format).await {

@@ -17,6 +17,7 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::BinaryExpr(BinaryExpr { op: Operator::And | Operator::Or, .. }) => {
             Ok(guards::guarded(expr, schema))
         }
+        Expr::AggregateFunction(function) => Ok(guards::filtered(function, schema)),
         Expr::Case(case) => {
             let results =
                 case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());

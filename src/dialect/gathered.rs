@@ -33,43 +33,59 @@ pub fn in_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
     let whole = columns_of(&input);
     let mut rows = LogicalPlan::clone(&input);
-    let names = NamePreserver::new(&node);
-    let replaced = node.clone().map_expressions(|expr| {
-        let name = names.save(&expr);
-        let replaced = expr.transform_down(|expr| {
-            let value = match &expr {
-                Expr::ScalarSubquery(subquery) if is_open(subquery)? => {
-                    match is_one_row(&subquery.subquery) {
-                        true => value_of(&subquery.subquery, &mut rows)?,
-                        false => single::value_of(&subquery.subquery, &mut rows)?,
-                    }
-                }
-                Expr::ScalarSubquery(subquery) if is_single(subquery) => {
-                    single::value_of(&subquery.subquery, &mut rows)?
-                }
-                // What a row has to find elsewhere the engine joins itself.
-                Expr::Exists(exists)
-                    if is_open(&exists.subquery)? && takes_apart(&exists.subquery.subquery)? =>
-                {
-                    let count = value_of(&counted(&exists.subquery)?, &mut rows)?;
-                    count
-                        .map(|count| if exists.negated { count.eq(lit(0_i64)) } else { count.gt(lit(0_i64)) })
-                }
-                _ => None,
-            };
-            Ok(value.map_or(Transformed::no(expr), Transformed::yes))
-        })?;
-        Ok(replaced.update_data(|expr| name.restore(expr)))
-    })?;
-    if !replaced.transformed {
-        return Ok(Transformed::no(node));
+    if let LogicalPlan::Filter(filter) = node {
+        let mut kept = Vec::new();
+        for part in split_conjunction_owned(filter.predicate.clone()) {
+            // What a row has to find elsewhere the engine joins itself.
+            kept.push(if is_native(&part)? { part } else { beside(part, &mut rows)? });
+        }
+        let predicate = conjunction(kept).unwrap_or(lit(true));
+        if predicate == filter.predicate {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        }
+        let kept = LogicalPlanBuilder::from(rows).filter(predicate)?.project(whole)?.build()?;
+        return Ok(Transformed::yes(kept));
     }
-    let built = LogicalPlanBuilder::from(rows);
-    Ok(Transformed::yes(match replaced.data {
-        LogicalPlan::Projection(projection) => built.project(projection.expr)?.build()?,
-        LogicalPlan::Filter(filter) => built.filter(filter.predicate)?.project(whole)?.build()?,
-        _ => return Ok(Transformed::no(node)),
-    }))
+    let names = NamePreserver::new(&node);
+    let mut all = Vec::new();
+    for expr in node.expressions() {
+        let name = names.save(&expr);
+        all.push(name.restore(beside(expr, &mut rows)?));
+    }
+    match all == node.expressions() {
+        true => Ok(Transformed::no(node)),
+        false => Ok(Transformed::yes(LogicalPlanBuilder::from(rows).project(all)?.build()?)),
+    }
+}
+
+/// An expression with the values of its subqueries, which are added to the rows.
+fn beside(expr: Expr, rows: &mut LogicalPlan) -> Result<Expr> {
+    let replaced = expr.transform_down(|expr| {
+        let value = match &expr {
+            Expr::ScalarSubquery(subquery) if is_open(subquery)? && is_one_row(&subquery.subquery) => {
+                value_of(&subquery.subquery, rows)?
+            }
+            Expr::ScalarSubquery(subquery) if is_open(subquery)? || is_single(subquery) => {
+                single::value_of(&subquery.subquery, rows)?
+            }
+            Expr::Exists(exists) if is_open(&exists.subquery)? => {
+                let count = value_of(&counted(&exists.subquery)?, rows)?;
+                count.map(|count| if exists.negated { count.eq(lit(0_i64)) } else { count.gt(lit(0_i64)) })
+            }
+            _ => None,
+        };
+        Ok(value.map_or(Transformed::no(expr), Transformed::yes))
+    })?;
+    Ok(replaced.data)
+}
+
+/// Whether a condition is that a row finds others in a table, or none.
+fn is_native(condition: &Expr) -> Result<bool> {
+    match condition {
+        Expr::Exists(exists) => Ok(!takes_apart(&exists.subquery.subquery)?),
+        Expr::Not(inner) => is_native(inner),
+        _ => Ok(false),
+    }
 }
 
 /// The rows of the left side with what a LATERAL subquery finds for each.
@@ -103,7 +119,7 @@ fn has_open(node: &LogicalPlan) -> Result<bool> {
         expr.apply(|expr| {
             found |= match expr {
                 Expr::ScalarSubquery(subquery) => is_open(subquery)? || is_single(subquery),
-                Expr::Exists(exists) => is_open(&exists.subquery)? && takes_apart(&exists.subquery.subquery)?,
+                Expr::Exists(exists) => is_open(&exists.subquery)?,
                 _ => false,
             };
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
@@ -200,7 +216,8 @@ fn numbered(plan: LogicalPlan) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).window(vec![Expr::from(number).alias(name)])?.build()
 }
 
-fn is_number(of: &Expr) -> bool {
+/// Whether a column is the number of a row.
+pub fn is_number(of: &Expr) -> bool {
     matches!(of, Expr::Column(column) if column.name.starts_with(ROW))
 }
 

@@ -4,10 +4,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, ExactNumberInfo, Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr,
-    Select, UnaryOperator, VisitMut, VisitorMut, WindowSpec, WindowType,
+    BinaryOperator, DataType, ExactNumberInfo, Expr, Function, GroupByExpr, Ident, NamedWindowDefinition,
+    NamedWindowExpr, Select, UnaryOperator, VisitMut, VisitorMut, WindowSpec, WindowType,
 };
 
+use super::independent::END_OF_KEYS;
+use super::reword::call;
 use super::words::folded;
 
 /// Conditions in a row, in the order in which they are written.
@@ -105,6 +107,17 @@ pub const MICROSECONDS: u64 = 6;
 pub fn micros(data_type: &mut DataType) {
     if let DataType::Timestamp(digits @ None, _) = data_type {
         *digits = Some(MICROSECONDS);
+    }
+}
+
+/// Tells where the keys of a GROUP BY end.
+pub fn written_keys(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, modifiers) = &mut select.group_by else { return };
+    let sets =
+        |key: &Expr| matches!(key, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_) | Expr::Tuple(_));
+    let ended = |key: &Expr| matches!(key, Expr::Function(of) if of.name.to_string().contains(END_OF_KEYS));
+    if !keys.is_empty() && modifiers.is_empty() && !keys.iter().any(|key| sets(key) || ended(key)) {
+        keys.push(call(END_OF_KEYS, select.select_token.0.span, &[]));
     }
 }
 

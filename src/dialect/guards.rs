@@ -6,7 +6,7 @@ use super::functions::{moments, readings};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::expr::{AggregateFunction, Case};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, cast, lit};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -102,6 +102,23 @@ pub fn guarded(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// What an aggregate is given, of the rows alone that its FILTER keeps, where it may raise.
+pub fn filtered(mut function: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let Some(filter) = function.params.filter.clone() else {
+        return Transformed::no(Expr::AggregateFunction(function));
+    };
+    let mut guarded = false;
+    for arg in &mut function.params.args {
+        if may_raise(arg, schema) && !matches!(arg, Expr::Case(_)) {
+            guarded = true;
+            let asked = vec![(filter.clone(), Box::new(std::mem::take(arg)))];
+            *arg = Expr::Case(Case { expr: None, when_then_expr: asked, else_expr: None });
+        }
+    }
+    let whole = Expr::AggregateFunction(function);
+    if guarded { Transformed::yes(whole) } else { Transformed::no(whole) }
 }
 
 fn is_guarded(expr: &Expr) -> bool {

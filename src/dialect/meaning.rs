@@ -7,11 +7,8 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
 use datafusion::functions_nested::remove::array_remove_all_udf;
-use datafusion::logical_expr::expr::{InList, ScalarFunction, WindowFunctionParams};
-use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, WindowFrameBound, WindowFrameUnits, cast,
-    lit,
-};
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, cast, lit};
 
 use super::functions::json::build;
 use super::functions::padded::is_bpchar;
@@ -43,6 +40,12 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::Negative(inner) if quotient::of(&inner).is_some_and(|of| !of.is_rounded()) => {
             Ok(Transformed::yes(quotient::negative(*inner)))
         }
+        // Its text is json no more.
+        Expr::Cast(Cast { expr, field })
+            if *field.data_type() == DataType::Utf8 && is_json(&expr, schema) =>
+        {
+            Ok(Transformed::yes(build::as_text(*expr)))
+        }
         Expr::Cast(Cast { expr, field }) if *field.data_type() == DataType::Utf8 => {
             match printed::apart(&expr, schema) {
                 Some(text) => Ok(Transformed::yes(text)),
@@ -66,13 +69,6 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 Some(said) => Ok(Transformed::yes(Expr::AggregateFunction(said))),
                 None => Ok(Transformed::no(Expr::AggregateFunction(of))),
             }
-        }
-        Expr::WindowFunction(mut of) if by_integers(&of.params, schema) => {
-            for key in &mut of.params.order_by {
-                // A frame may end beyond all integers.
-                key.expr = cast(std::mem::take(&mut key.expr), DataType::Int64);
-            }
-            Ok(Transformed::yes(Expr::WindowFunction(of)))
         }
         Expr::WindowFunction(of) => {
             let first = of.params.args.first().and_then(|arg| arg.get_type(schema).ok());
@@ -107,17 +103,6 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
-}
-
-/// Whether a frame reaches as far as the integers of its order differ.
-fn by_integers(params: &WindowFunctionParams, schema: &DFSchema) -> bool {
-    let narrow = |key: &Expr| matches!(key.get_type(schema), Ok(DataType::Int16 | DataType::Int32));
-    let frame = &params.window_frame;
-    let offset = [&frame.start_bound, &frame.end_bound].into_iter().any(|bound| match bound {
-        WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) => !of.is_null(),
-        WindowFrameBound::CurrentRow => false,
-    });
-    offset && frame.units == WindowFrameUnits::Range && params.order_by.iter().any(|key| narrow(&key.expr))
 }
 
 fn binary(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {

@@ -16,6 +16,7 @@ pub mod functions;
 mod gathered;
 mod grammar;
 pub mod guards;
+pub mod independent;
 pub mod lateral;
 mod lists;
 mod meaning;

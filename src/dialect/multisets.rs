@@ -12,8 +12,8 @@ use datafusion::logical_expr::{
 
 use super::lateral::columns_of;
 
-const COPY: &str = "copy of a row";
-const OTHER: &str = "copy of the other row";
+const COPY: &str = "\u{1}copy";
+const OTHER: &str = "\u{1}other copy";
 
 pub fn counted(node: LogicalPlan) -> Result<LogicalPlan> {
     let LogicalPlan::Join(join) = node else { return Ok(node) };

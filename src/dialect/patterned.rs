@@ -59,13 +59,12 @@ fn translated(pattern: &str) -> Option<String> {
     while let Some(letter) = letters.next() {
         match letter {
             '\\' => {
-                let next = letters.next()?;
-                // What is a class of letters to a regular expression is a letter here.
-                if !next.is_ascii_alphanumeric() {
-                    out.push('\\');
-                }
-                out.push(next);
+                // An escaped letter is a construct of regular expressions, which two of them read in two ways.
+                let next = letters.next().filter(|next| !next.is_ascii_alphanumeric())?;
+                out.extend(['\\', next]);
             }
+            // A class within a class, `[[:digit:]_]`.
+            '[' if class => return None,
             letter if class => {
                 class = letter != ']';
                 out.push(letter);
@@ -112,6 +111,8 @@ mod tests {
         {
             assert_eq!(translated(pattern).as_deref(), Some(regular), "{pattern}");
         }
-        assert_eq!(translated("a\\"), None);
+        for unread in ["a\\", "\\d+", "[[:digit:]_]+"] {
+            assert_eq!(translated(unread), None, "{unread}");
+        }
     }
 }

@@ -64,8 +64,6 @@ pub struct SourceColumn {
     pub type_name: String,
     pub mapping: Result<Mapping, Unmappable>,
     pub not_null: bool,
-    /// One of the columns of the table's primary key, which no two of its rows share.
-    pub in_key: bool,
 }
 
 impl Catalog {

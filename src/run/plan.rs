@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -68,17 +69,30 @@ async fn with_more(path: &Path, pipeline: Option<Pipeline>, mut found: Vec<Diagn
 /// was, and is the source's fault, not the pipeline's.
 pub async fn plan(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
     let most = pipeline.source.snapshot_max;
-    let planned = tokio::time::timeout(most, planned_in_time(pipeline, known)).await;
-    planned.map_err(|_| {
+    let told = async {
+        let source = Source::open(&pipeline).await?;
+        let catalog = source.catalog(&pipeline).await?;
+        Ok((source, catalog))
+    };
+    let (source, catalog) = in_time(most, told).await?;
+    // What is planned here is not the server's time.
+    in_time(most.saturating_add(PLANNING), held(pipeline, known, source, catalog)).await
+}
+
+/// How long the models of a pipeline may be planned at most, besides what the server takes.
+const PLANNING: Duration = Duration::from_secs(60);
+
+async fn in_time<T>(most: Duration, told: impl Future<Output = Result<T>>) -> Result<T> {
+    let told = tokio::time::timeout(most, told).await;
+    told.map_err(|_| {
         let most = humantime::format_duration(most);
         Error::new(ErrorKind::Source, format!("the source did not tell of its tables within {most}"))
             .hint("see whether the server answers: psql; `snapshot_max` in [source] bounds the wait")
     })?
 }
 
-async fn planned_in_time(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
-    let source = Source::open(&pipeline).await?;
-    let catalog = source.catalog(&pipeline).await?;
+/// A pipeline held against what its source has.
+async fn held(pipeline: Pipeline, known: &[TableRead], source: Source, catalog: Catalog) -> Result<Plan> {
     // Planning needs no scratch of its own; the engine makes a folder only when it spills.
     let budget = Budget { memory: pipeline.deployment.run.memory, scratch: std::env::temp_dir() };
     let session = Session::new(pipeline.deployment.timezone, &runtime(&budget)?, Effort::Full)?;

@@ -376,10 +376,17 @@ pub struct Upcoming {
 }
 
 /// The next nights of every pipeline.
-pub fn upcoming(pipelines: &[PathBuf], count: usize) -> Result<Vec<Upcoming>> {
-    let mut found = Vec::new();
+pub fn upcoming(pipelines: &[PathBuf], count: usize) -> (Vec<Upcoming>, Vec<Error>) {
+    let (mut found, mut broken) = (Vec::new(), Vec::new());
     for path in pipelines {
-        let (post, schedule) = Post::open(path)?;
+        // One that cannot be read hides none of the others.
+        let (post, schedule) = match Post::open(path) {
+            Ok(opened) => opened,
+            Err(error) => {
+                broken.push(error);
+                continue;
+            }
+        };
         let mut nights = Vec::new();
         let mut at = clock::now();
         while let Some(night) = schedule.next_after(at).filter(|_| nights.len() < count) {
@@ -394,5 +401,5 @@ pub fn upcoming(pipelines: &[PathBuf], count: usize) -> Result<Vec<Upcoming>> {
             nights,
         });
     }
-    Ok(found)
+    (found, broken)
 }

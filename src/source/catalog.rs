@@ -30,11 +30,7 @@ SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8,
             WHERE chain.typtype = 'd'
         )
         SELECT format_type(chain.oid, chain.modifier) FROM chain WHERE chain.typtype <> 'd'),
-       a.attnotnull, a.attnum::int,
-       -- What inherits from a table does not share its key.
-       EXISTS (SELECT FROM pg_constraint AS k
-               WHERE k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable AND a.attnum = ANY (k.conkey)
-                 AND (c.relkind = 'p' OR NOT EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid)))
+       a.attnotnull, a.attnum::int
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -91,8 +87,7 @@ pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Resu
             let mapping = Mapping::of(&type_name, &format!("{table}.{name}"), policy);
             let not_null = row.get::<_, Option<bool>>(7).unwrap_or(false);
             let number = row.get::<_, Option<i32>>(8).unwrap_or_default();
-            let in_key = row.get::<_, Option<bool>>(9).unwrap_or(false);
-            relation.columns.push(SourceColumn { name, number, type_name, mapping, not_null, in_key });
+            relation.columns.push(SourceColumn { name, number, type_name, mapping, not_null });
         }
     }
     let rows = client.query_typed(BENEATH, &[]).await;

@@ -10,7 +10,6 @@ pub mod design;
 pub mod diff;
 pub mod drift;
 mod encoding;
-mod keyed;
 pub mod number;
 pub mod origin;
 mod register;

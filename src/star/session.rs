@@ -31,7 +31,7 @@ use crate::dialect::lateral::Laterals;
 use crate::dialect::planner::Operators;
 use crate::dialect::refuse::{self, Finding, Setting};
 use crate::dialect::told::{in_sql, told};
-use crate::dialect::{functions, rewrite};
+use crate::dialect::{functions, independent, rewrite};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SourceTable};
 use crate::pipeline::sql::SelectSql;
@@ -97,6 +97,7 @@ impl Session {
                 Arc::new(TypeCoercion::new()),
                 Arc::new(rewrite::Exactness),
             ])
+            .with_optimizer_rules(independent::rules())
             .with_optimizer_rule(Arc::new(TwoGroupings))
             .with_optimizer_rule(Arc::new(RaisingLast))
             .build();

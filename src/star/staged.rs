@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Constraints, DataFusionError, Result as EngineResult, Statistics, internal_err};
+use datafusion::common::{DataFusionError, Result as EngineResult, Statistics, internal_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -29,7 +29,6 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
-use super::keyed::{key_of, told, without_key};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// Where staged tables go: memory until the shared allowance is used up, then files.
@@ -211,8 +210,6 @@ pub struct StagedTable {
     parts: Arc<Vec<Part>>,
     /// Columns by which every part is sorted, each by itself.
     rising: Vec<usize>,
-    /// The primary key, on which all other columns depend.
-    key: Constraints,
 }
 
 impl StagedTable {
@@ -225,9 +222,7 @@ impl StagedTable {
         let rising = (0..columns.len())
             .filter(|position| parts.iter().all(|part| part.rows == 0 || part.rising.contains(position)))
             .collect();
-        let key = key_of(&schema);
-        let schema = without_key(schema);
-        StagedTable { schema, staged, parts: Arc::new(parts), rising, key }
+        StagedTable { schema, staged, parts: Arc::new(parts), rising }
     }
 
     /// A table of batches in memory, all columns staged.
@@ -260,10 +255,6 @@ impl TableProvider for StagedTable {
 
     fn table_type(&self) -> TableType {
         TableType::Base
-    }
-
-    fn constraints(&self) -> Option<&Constraints> {
-        Some(&self.key)
     }
 
     async fn scan(
@@ -303,18 +294,18 @@ struct StagedSource {
 impl DataSource for StagedSource {
     fn open(&self, partition: usize, _context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
         let parts = Arc::clone(&self.parts);
-        let (positions, schema) = (self.positions.clone(), Arc::clone(&self.schema));
+        let positions = self.positions.clone();
         let batches: Box<dyn Iterator<Item = EngineResult<RecordBatch>> + Send> = match &parts[partition].file
         {
             // Local files, just written: they come from the page cache, so reading doesn't wait.
             Some(path) => {
                 let file = BufReader::with_capacity(1 << 20, File::open(path)?);
                 let reader = StreamReader::try_new(file, None)?;
-                Box::new(reader.map(move |batch| told(&batch?.project(&positions)?, &schema)))
+                Box::new(reader.map(move |batch| Ok(batch?.project(&positions)?)))
             }
             None => Box::new(
                 (0..parts[partition].batches.len())
-                    .map(move |index| told(&parts[partition].batches[index].project(&positions)?, &schema)),
+                    .map(move |index| Ok(parts[partition].batches[index].project(&positions)?)),
             ),
         };
         let stream = futures::stream::iter(batches);
@@ -416,10 +407,6 @@ impl TableProvider for SchemaOnly {
 
     fn table_type(&self) -> TableType {
         TableType::Base
-    }
-
-    fn constraints(&self) -> Option<&Constraints> {
-        Some(&self.0.key)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {

@@ -726,10 +726,10 @@ fn text_json_and_arrays_answer_as_in_postgres() {
         ("SELECT id, levenshtein(t, 'a') AS x FROM v", "levenshtein is not known to answer as in Postgres"),
         ("SELECT id, nvl(t, 'a') AS x FROM v", "nvl is not known"),
         ("SELECT approx_distinct(t) AS x FROM v", "approx_distinct is not known"),
-        ("SELECT id, sqrt(n) AS x FROM v", "gives a numeric in Postgres"),
+        ("SELECT id, sqrt(n) AS x FROM v", "cannot be published"),
         ("SELECT id, power(i, 0.5) AS x FROM v", "gives a numeric in Postgres"),
-        ("SELECT stddev(i) AS x FROM v", "gives a numeric in Postgres"),
-        ("SELECT id, var_samp(n) OVER (ORDER BY id) AS x FROM v", "gives a numeric in Postgres"),
+        ("SELECT stddev(i) AS x FROM v", "cannot be published"),
+        ("SELECT id, var_samp(n) OVER (ORDER BY id) AS x FROM v", "cannot be published"),
         ("SELECT id, '\\x6162'::bytea AS x FROM v", "bytea"),
     ]);
 }

@@ -287,7 +287,7 @@ fn digits_that_no_reader_holds_stay_inside_and_models_may_compute_with_them() {
     project
         .starmill(&["run", "pipelines/p.toml"])
         .exits(3)
-        .warns("column `v` of `s` is Decimal256(60, 20), which cannot be published")
+        .warns("column `v` of `s` is numeric(60,20), which cannot be published")
         .warns("cast it to a numeric of at most 38 digits");
     project
         .starmill(&["extract", "pipelines/p.toml", "--table", "t", "--to", "taken"])

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, Time64MicrosecondArray};
+use arrow::compute::cast_with_options;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use chrono::NaiveDate;
 use datafusion::common::Result;
 
-use super::convert::typed;
+use super::convert::{EXACT, typed};
 use super::plain::{Call, Given, LOCAL, Plain, in_zone, is_whole};
 use super::{wrong, zone};
 
@@ -15,6 +16,25 @@ const SECOND: i64 = 1_000_000;
 
 pub fn all() -> Vec<Plain> {
     vec![
+        Plain {
+            name: "make_date",
+            takes: |types, _| match types {
+                [_, _, _] if types.iter().all(|of| of.is_integer() || of.is_null()) => {
+                    Ok(vec![DataType::Int64; 3])
+                }
+                _ => Err(wrong("make_date takes a year, a month and a day")),
+            },
+            gives: |_, _| Ok(Given::Type(DataType::Date32)),
+            work: |call| {
+                let row = |row| is_whole(call.args, row).then(|| day(call, row)).transpose();
+                let days = (0..call.rows).map(row).collect::<Result<Int64Array>>()?;
+                Ok(cast_with_options(
+                    &cast_with_options(&days, &DataType::Int32, &EXACT)?,
+                    &DataType::Date32,
+                    &EXACT,
+                )?)
+            },
+        },
         Plain {
             name: "make_time",
             takes: |types, _| parts(types, 3),
@@ -109,9 +129,12 @@ fn clock(call: &Call, row: usize, at: usize) -> Result<i64> {
     if micros <= 86_400 * SECOND { Ok(micros) } else { Err(out_of_range()) }
 }
 
-/// Microseconds of a local time made of the first six arguments.
-fn local(call: &Call, row: usize) -> Result<i64> {
+/// Days since 1970 of the first three arguments.
+fn day(call: &Call, row: usize) -> Result<i64> {
     let (year, month, day) = (number(call, 0, row)?, number(call, 1, row)?, number(call, 2, row)?);
+    if year < 0 {
+        return Err(wrong(format!("{year}-{month:02}-{day:02}: years before Christ are not made here")));
+    }
     let narrow = |number: i64| u32::try_from(number).ok();
     let date = i32::try_from(year)
         .ok()
@@ -119,6 +142,10 @@ fn local(call: &Call, row: usize) -> Result<i64> {
         .and_then(|year| NaiveDate::from_ymd_opt(year, narrow(month)?, narrow(day)?));
     let date =
         date.ok_or_else(|| wrong(format!("date field value out of range: {year}-{month:02}-{day:02}")))?;
-    let days = date.signed_duration_since(NaiveDate::default()).num_days();
-    Ok(days * 86_400 * SECOND + clock(call, row, 3)?)
+    Ok(date.signed_duration_since(NaiveDate::default()).num_days())
+}
+
+/// Microseconds of a local time made of the first six arguments.
+fn local(call: &Call, row: usize) -> Result<i64> {
+    Ok(day(call, row)? * 86_400 * SECOND + clock(call, row, 3)?)
 }

@@ -87,7 +87,7 @@ fn families() -> Vec<plain::Plain> {
         numbers::all(),
         patterns::all(),
         text::all(),
-        vec![format::FORMAT, super::single::ONE, super::apart::TOLD_APART],
+        vec![format::FORMAT, super::single::ONE, super::apart::TOLD_APART, super::independent::END],
     ]
     .concat()
 }

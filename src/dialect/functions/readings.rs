@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array};
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array,
+    IntervalMonthDayNanoArray,
+};
 use arrow::compute::cast_with_options;
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, IntervalUnit};
 use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
@@ -14,7 +17,7 @@ use datafusion::logical_expr::{
 use super::arithmetic::postgres_name;
 use super::convert::{EXACT, over};
 use super::plain::as_type;
-use super::{moments, wrong};
+use super::{moments, spans, wrong};
 use crate::dialect::rewrite::call;
 
 pub const READ: &str = "starmill read";
@@ -28,7 +31,11 @@ pub fn reading(text: &Expr, to: &DataType) -> Result<Option<Expr>> {
     let reads = to.is_integer()
         || matches!(
             to,
-            DataType::Float32 | DataType::Float64 | DataType::Boolean | DataType::Decimal128(_, 0..)
+            DataType::Float32
+                | DataType::Float64
+                | DataType::Boolean
+                | DataType::Decimal128(_, 0..)
+                | DataType::Interval(IntervalUnit::MonthDayNano)
         );
     if !reads {
         return Ok(None);
@@ -80,6 +87,14 @@ impl Reading {
             DataType::Boolean => {
                 let read = |text: &str| truth(text).ok_or_else(|| invalid(text));
                 Ok(Arc::new(each.map(|text| text.map(read).transpose()).collect::<Result<BooleanArray>>()?))
+            }
+            DataType::Interval(_) => {
+                let read = |text: &str| {
+                    let (months, days, micros) = spans::read(text).ok_or_else(|| invalid(text))?;
+                    spans::put_together(months, days, micros)
+                };
+                let read = each.map(|text| text.map(read).transpose());
+                Ok(Arc::new(read.collect::<Result<IntervalMonthDayNanoArray>>()?))
             }
             DataType::Float64 => {
                 let read =

@@ -56,7 +56,7 @@ fn each(call: &Call, change: impl Fn(i64, i64, i64) -> Parts) -> Result<ArrayRef
     Ok(Arc::new(changed.collect::<Result<IntervalMonthDayNanoArray>>()?))
 }
 
-fn put_together(months: i64, days: i64, micros: i64) -> Result<IntervalMonthDayNano> {
+pub fn put_together(months: i64, days: i64, micros: i64) -> Result<IntervalMonthDayNano> {
     let out_of_range = || wrong("interval out of range");
     let months = i32::try_from(months).map_err(|_| out_of_range())?;
     let days = i32::try_from(days).map_err(|_| out_of_range())?;

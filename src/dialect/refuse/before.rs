@@ -1,8 +1,8 @@
 //! Operands that Postgres would not let meet, seen before the engine turns the one into the other.
 
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::NullTreatment;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, Operator, WindowFrameBound, WindowFrameUnits,
@@ -228,7 +228,7 @@ const NOT_MOVING: [&str; 7] =
     ["bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "string_agg", "array_agg"];
 
 /// Windows that Postgres does not have, and frames that the engine counts otherwise.
-fn windowed(expr: &Expr) -> Option<Refusal> {
+fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let Expr::WindowFunction(window) = expr else { return None };
     let params = &window.params;
     if params.distinct {
@@ -251,6 +251,32 @@ fn windowed(expr: &Expr) -> Option<Refusal> {
             "join the rows of each frame in a subquery, or begin the frame with UNBOUNDED PRECEDING",
         ));
     }
+    // An offset that an order's type cannot hold any more, and an order of integers, which may end before the frame does.
+    let offsets = [&frame.start_bound, &frame.end_bound].into_iter().filter_map(|bound| match bound {
+        WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) => {
+            Some(of).filter(|of| !of.is_null())
+        }
+        WindowFrameBound::CurrentRow => None,
+    });
+    let offsets: Vec<_> = offsets.filter_map(|of| of.cast_to(&DataType::Float64).ok()).collect();
+    let far = offsets.iter().any(|of| matches!(of, ScalarValue::Float64(Some(of)) if of.abs() > 1e15));
+    let narrow = |key: &Expr| matches!(key.get_type(schema), Ok(DataType::Int16 | DataType::Int32));
+    let ends = far || params.order_by.iter().any(|key| narrow(&key.expr));
+    if frame.units == WindowFrameUnits::Range && !offsets.is_empty() && ends {
+        let message = "a RANGE by an integer counts otherwise where it ends beyond all integers".to_owned();
+        return Some(Refusal::new(
+            message,
+            "order by a wider number, ORDER BY CAST(x AS bigint), and reach less far",
+        ));
+    }
+    let nowhere = |arg: &Expr| {
+        matches!(arg, Expr::Literal(value, _) if value.is_null())
+            || matches!(arg, Expr::Cast(cast) if matches!(&*cast.expr, Expr::Literal(value, _) if value.is_null()))
+    };
+    if ["lag", "lead"].contains(&window.fun.name()) && params.args.get(1).is_some_and(nowhere) {
+        let message = "an offset of NULL counts as none here, where Postgres gives NULL".to_owned();
+        return Some(Refusal::new(message, "write a number: lag(x, 1)"));
+    }
     let apart = matches!(&frame.start_bound, WindowFrameBound::Following(_))
         || matches!(&frame.end_bound, WindowFrameBound::Preceding(_));
     (frame.units == WindowFrameUnits::Range && apart).then(|| {
@@ -265,7 +291,7 @@ fn windowed(expr: &Expr) -> Option<Refusal> {
 
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
-    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr)) {
+    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr, schema)) {
         return Some(refusal);
     }
     if let Some(refusal) = inexact(expr, schema) {

@@ -4,7 +4,8 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Volatility, WindowFunctionDefinition,
+    BinaryExpr, Cast, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
+    WindowFunctionDefinition,
 };
 
 use super::arguments::{is_abbreviation, is_one, prints_alike};
@@ -15,31 +16,55 @@ use crate::dialect::functions::format::unformatted;
 use crate::dialect::functions::number_pattern::unprintable;
 use crate::dialect::functions::numeric::NUMERIC;
 use crate::dialect::functions::{print, quotient, zone};
+use crate::dialect::gathered;
 use crate::dialect::rewrite::{is_comparison, is_decimal, is_interval};
 
 /// What a whole step of a plan would do otherwise: intervals and json values that are sorted or grouped.
 pub fn node(node: &LogicalPlan, found: &mut Found) {
-    let keys: Vec<&Expr> = match node {
-        LogicalPlan::Sort(sort) => sort.expr.iter().map(|sort| &sort.expr).collect(),
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.iter().collect(),
+    let columns =
+        |plan: &LogicalPlan| plan.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+    let keys: Vec<Expr> = match node {
+        // Rows that are gathered again are told apart by their number.
+        LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.iter().any(gathered::is_number) => return,
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.clone(),
+        LogicalPlan::Distinct(Distinct::All(input)) => columns(input),
+        LogicalPlan::Distinct(Distinct::On(on)) => on.on_expr.clone(),
+        LogicalPlan::Join(join) => {
+            join.on.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect()
+        }
+        LogicalPlan::Window(window) => {
+            let calls = window.window_expr.iter().filter_map(|call| match call.clone().unalias() {
+                Expr::WindowFunction(of) => Some(of.params.partition_by),
+                _ => None,
+            });
+            calls.flatten().collect()
+        }
         _ => return,
     };
     let schema = datafusion::logical_expr::utils::merge_schema(&node.inputs());
-    for key in keys {
+    for key in &keys {
         match key.get_type(&schema) {
-            Ok(of) if is_interval(&of) => found.add(
+            Ok(of) if holds_interval(&of) => found.add(
                 key,
                 Refusal::new(
                     format!(
-                        "{} is an interval, which is not sorted or grouped here as in Postgres",
+                        "{} is an interval, which is not told from others here as in Postgres",
                         shown(key)
                     ),
                     "use its length in seconds: extract(epoch FROM x)",
                 ),
             ),
             Ok(DataType::Union(..)) => found.add(key, json(key)),
+            _ if super::kinds::is_json(key, &schema) => found.add(key, json(key)),
             _ => {}
         }
+    }
+}
+
+fn holds_interval(of: &DataType) -> bool {
+    match of {
+        DataType::List(element) => holds_interval(element.data_type()),
+        of => is_interval(of),
     }
 }
 
@@ -61,6 +86,9 @@ pub fn refused(expr: &Expr, schema: &DFSchema, setting: Setting) -> Vec<Refusal>
         Expr::BinaryExpr(binary) => of_binary(expr, binary, &type_of),
         Expr::Between(between) => type_of(&between.expr).and_then(|of| compared(expr, &of)),
         Expr::InList(list) => type_of(&list.expr).and_then(|of| compared(expr, &of)),
+        Expr::InSubquery(list) => {
+            type_of(&list.expr).filter(holds_interval).and_then(|of| compared(expr, &of))
+        }
         Expr::IsNull(inner) | Expr::IsNotNull(inner) => match type_of(inner) {
             Some(DataType::Union(..)) => Some(json(inner)),
             _ => None,
@@ -157,7 +185,7 @@ fn compared(expr: &Expr, of: &DataType) -> Option<Refusal> {
             format!("{} compares rows, where NULL counts otherwise than in Postgres", shown(expr)),
             "compare column by column: a < x OR (a = x AND b < y); for equality a = x AND b = y",
         ),
-        of if is_interval(of) => refusal(
+        of if holds_interval(of) => refusal(
             format!(
                 "{} compares intervals field by field, where Postgres compares their lengths",
                 shown(expr)
@@ -354,6 +382,12 @@ fn of_aggregate(
     type_of: &dyn Fn(&Expr) -> Option<DataType>,
 ) -> Option<Refusal> {
     let of = type_of(function.params.args.first()?)?;
+    if function.params.distinct && is_interval(&of) {
+        return refusal(
+            format!("{} tells intervals apart otherwise than Postgres", shown(expr)),
+            "use their lengths in seconds: extract(epoch FROM x)",
+        );
+    }
     aggregated(expr, function.func.name(), &of)
 }
 

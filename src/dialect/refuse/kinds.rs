@@ -58,6 +58,21 @@ pub(super) fn mark(expr: &Expr, schema: &DFSchema, travels: &str) -> Option<Stri
         Expr::OuterReferenceColumn(field, _) => marked_as(field, travels),
         Expr::Column(column) => marked_as(schema.field_from_column(column).ok()?, travels),
         Expr::Alias(alias) => mark(&alias.expr, schema, travels),
+        // Of json, what is chosen among several is json, too.
+        Expr::ScalarSubquery(subquery) if travels == JSON => {
+            marked_as(subquery.subquery.schema().fields().first()?, travels)
+        }
+        Expr::ScalarFunction(function)
+            if travels == JSON
+                && ["coalesce", "nullif", "greatest", "least"].contains(&function.func.name()) =>
+        {
+            function.args.iter().find_map(|arg| mark(arg, schema, travels))
+        }
+        Expr::Case(case) if travels == JSON => {
+            let results =
+                case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
+            results.into_iter().find_map(|result| mark(result, schema, travels))
+        }
         // Json that is taken out of json.
         Expr::ScalarFunction(function) if json::gives_json(function.func.name()) => {
             marked_as(expr.to_field(schema).ok()?.1.as_ref(), travels)
@@ -162,6 +177,9 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::Between(between) => {
             mark(&between.expr, schema, AS_TEXT).map(|name| order(&between.expr, &name))
         }
+        Expr::InSubquery(list) if mark(&list.expr, schema, JSON).is_some() => {
+            Some(super::expressions::json(&list.expr))
+        }
         Expr::InList(list) => beside_literal(std::iter::once(&*list.expr).chain(&list.list), schema),
         Expr::Case(case) => {
             let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
@@ -169,6 +187,10 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         }
         Expr::ScalarFunction(function) => {
             let name = function.func.name();
+            let json = function.args.iter().find(|arg| mark(arg, schema, JSON).is_some());
+            if let (Some(json), "make_array" | "array_append" | "array_prepend") = (json, name) {
+                return Some(in_array(json));
+            }
             if let Some(refusal) = misread(name, &function.args, schema) {
                 return Some(refusal);
             }
@@ -184,6 +206,9 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::AggregateFunction(function) => {
             let ordered = ["min", "max"].contains(&function.func.name());
             let first = function.params.args.first()?;
+            if mark(first, schema, JSON).is_some() && function.func.name() == "array_agg" {
+                return Some(in_array(first));
+            }
             if mark(first, schema, JSON).is_some() && (ordered || function.params.distinct) {
                 return Some(super::expressions::json(first));
             }
@@ -195,6 +220,11 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::WindowFunction(window) => sorted(window.params.order_by.iter().map(|sort| &sort.expr), schema),
         _ => None,
     }
+}
+
+fn in_array(json: &Expr) -> Refusal {
+    let message = format!("{} is json, and an array of it would be one of texts here", shown(json));
+    Refusal::new(message, "put it together as json: jsonb_agg(x ORDER BY y), jsonb_build_array(a, b)")
 }
 
 /// An order that decides which rows stay.

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator}
 use super::trace::origins;
 use super::{Found, Refusal, kinds, shown};
 use crate::dialect::exactness::CONCATENATES;
+use crate::dialect::functions::json::build::BUILDERS;
 use crate::dialect::printed::branches;
 use crate::dialect::rewrite::is_decimal;
 
@@ -25,7 +26,10 @@ pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
                     printed(&binary.left, &inputs, found);
                     printed(&binary.right, &inputs, found);
                 }
-                Expr::ScalarFunction(function) if CONCATENATES.contains(&function.func.name()) => {
+                Expr::ScalarFunction(function)
+                    if CONCATENATES.contains(&function.func.name())
+                        || BUILDERS.contains(&function.func.name()) =>
+                {
                     function.args.iter().for_each(|arg| printed(arg, &inputs, found));
                 }
                 _ => {}

@@ -108,7 +108,7 @@ pub fn line(name: &str) -> Option<&'static Line> {
 }
 
 /// What the engine makes of syntax, not of a name: `(a, b)`, a field of a composite, a cast that is told from another.
-pub const SYNTAX: [&str; 3] = ["struct", "get_field", super::apart::NAME];
+pub const SYNTAX: [&str; 4] = ["struct", "get_field", super::apart::NAME, super::independent::END_OF_KEYS];
 
 /// The page of the table.
 pub fn documentation() -> String {

@@ -90,7 +90,7 @@ pub const LINES: &[Line] = &[
     .written("interval * n")
     .ours(),
     scalar(TIMES, "starmill /", &["made + INTERVAL '1 month 10 days' / 7"]).written("interval / n").ours(),
-    scalar(TIMES, "make_date", &["make_date(2024, id, 2)"]),
+    scalar(TIMES, "make_date", &["make_date(2024, id, 2)"]).ours(),
     scalar(
         TIMES,
         "to_timestamp",

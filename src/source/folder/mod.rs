@@ -81,7 +81,6 @@ impl Folder {
                 type_name: column.type_name.to_lowercase(),
                 mapping: Mapping::of(&column.type_name, &format!("{name}.{}", column.name), policy),
                 not_null: column.not_null,
-                in_key: table.keys.iter().any(|key| key.primary && key.columns.contains(&column.name)),
             });
             let relation = Relation {
                 kind: RelationKind::File,

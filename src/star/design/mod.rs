@@ -27,7 +27,6 @@ use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
 use crate::star::compose;
-use crate::star::keyed::of_key;
 use crate::star::schema::published_type;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
 use crate::star::staged::schema_only;
@@ -70,16 +69,6 @@ pub struct ControlDesign {
 use patience::Planning;
 use read::Usage;
 pub use read::{Read, told};
-
-/// A type in SQL's words.
-fn shown_type(of: &DataType) -> String {
-    match of {
-        DataType::Decimal256(..) => {
-            "a numeric of which each value has its own digits after the point".to_owned()
-        }
-        of => in_sql(&of.to_string()),
-    }
-}
 
 struct Designer<'a> {
     pipeline: &'a Pipeline,
@@ -278,8 +267,7 @@ impl Designer<'_> {
                 let field = Field::new(&column.name, mapping.arrow_type(zone), true);
                 let field = read::elements_told(field, *mapping, &column.type_name);
                 // What a column is in Postgres goes with it, so that the night answers as the check does.
-                let field = read::told(field, *mapping, &column.type_name);
-                Some(if column.in_key { of_key(field) } else { field })
+                Some(read::told(field, *mapping, &column.type_name))
             })
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));
@@ -417,7 +405,7 @@ impl Designer<'_> {
                         "column `{}` of `{}` is {}, which cannot be published",
                         field.name(),
                         model.name,
-                        shown_type(field.data_type())
+                        in_sql(&field.data_type().to_string())
                     );
                     self.found.push(Diagnostic::error(message).at(&sql.document, sql.whole()).help(remedy));
                 }

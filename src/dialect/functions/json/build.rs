@@ -13,6 +13,7 @@ use super::super::plain::{Call, Given, Plain};
 use super::super::series::list;
 use super::super::wrong;
 use super::normal::{normal, quoted};
+use crate::dialect::printed;
 
 /// A value as an element of an aggregate's array: NULL is null there.
 pub const ELEMENT: &str = "starmill json element";
@@ -27,12 +28,13 @@ pub const OBJECT_B: &str = "starmill jsonb object";
 pub const OBJECT_ONCE: &str = "starmill jsonb object of keys";
 
 const STRING: &str = "starmill json string";
+const AS_TEXT: &str = "starmill text of json";
 const TIME: &str = "starmill json time";
 const NUMBER: &str = "starmill json number";
 const LIST: &str = "starmill json list";
 
 /// Functions that take values of any type and give json.
-const BUILDERS: [&str; 8] = [
+pub const BUILDERS: [&str; 8] = [
     "to_json",
     "to_jsonb",
     "json_build_object",
@@ -70,11 +72,12 @@ pub fn all() -> Vec<Plain> {
         any("jsonb_build_object", |call| normalized(object(call, ": ")?.as_string())),
         any("json_build_array", array),
         any("jsonb_build_array", |call| normalized(array(call)?.as_string())),
-        part(MEMBER, |call| members(call, ": ")),
+        part(MEMBER, |call| members(call, ": ", false)),
         texts(STRING, |call| each(call, string)),
         texts(TIME, |call| each(call, time)),
         texts(NUMBER, |call| each(call, number)),
-        any(LIST, |call| each_list(call, |values| Ok(joined("[", ", ", &values?, "]")))),
+        part(AS_TEXT, |call| Ok(Arc::clone(call.arg(0)?))),
+        any(LIST, |call| each_list(call, |values| Ok(joined("[", ",", &values?, "]")))),
         lists(ARRAY, |call| each_list(call, |values| Ok(joined("[", ", ", &values?, "]")))),
         lists(ARRAY_B, |call| {
             let arrays = each_list(call, |values| Ok(joined("[", ", ", &values?, "]")))?;
@@ -97,6 +100,11 @@ pub fn all() -> Vec<Plain> {
     ]
 }
 
+/// Json as a text that is none.
+pub fn as_text(json: Expr) -> Expr {
+    called(AS_TEXT, json)
+}
+
 /// Each value of a call that makes json as its json, once its type is known.
 pub fn of_values(
     function: &mut ScalarFunction,
@@ -113,17 +121,20 @@ pub fn of_values(
         let made = match keyed && at % 2 == 0 {
             true => match arg.get_type(schema)? {
                 DataType::Utf8 => arg,
-                _ => cast(arg, DataType::Utf8),
+                DataType::Timestamp(..) | DataType::List(_) => {
+                    return Err(wrong("a key of json is a text or a number: cast it, CAST(x AS text)"));
+                }
+                _ => printed::apart(&arg, schema).unwrap_or_else(|| cast(arg, DataType::Utf8)),
             },
             false if is_json(&arg) => arg,
-            false => as_json(arg, schema)?,
+            false => as_json(arg, schema, is_json)?,
         };
         function.args.push(made);
     }
     Ok(true)
 }
 
-fn as_json(value: Expr, schema: &DFSchema) -> Result<Expr> {
+fn as_json(value: Expr, schema: &DFSchema, is_json: &dyn Fn(&Expr) -> bool) -> Result<Expr> {
     let of = value.get_type(schema)?;
     let name = match &of {
         DataType::Null => return Ok(Expr::Literal(ScalarValue::Utf8(None), None)),
@@ -139,6 +150,19 @@ fn as_json(value: Expr, schema: &DFSchema) -> Result<Expr> {
                     "of arrays, those of integers, texts, booleans and days are made json here",
                 ));
             }
+            // An array of json is one of texts here, which nobody tells from another.
+            let made = |value: &Expr| match value {
+                Expr::ScalarFunction(function) => match function.func.name() {
+                    "make_array" => !function.args.iter().any(is_json),
+                    name => ["string_to_array", "regexp_split_to_array"].contains(&name),
+                },
+                _ => false,
+            };
+            if *of == DataType::Utf8 && !made(&value) {
+                return Err(wrong(
+                    "an array of texts is made json here where it is written out, or split from a text",
+                ));
+            }
             return Ok(called(LIST, value));
         }
         DataType::Struct(_) | DataType::Map(..) => {
@@ -148,7 +172,10 @@ fn as_json(value: Expr, schema: &DFSchema) -> Result<Expr> {
         }
         _ => STRING,
     };
-    let text = if of == DataType::Utf8 { value } else { cast(value, DataType::Utf8) };
+    let text = match of {
+        DataType::Utf8 => value,
+        _ => printed::apart(&value, schema).unwrap_or_else(|| cast(value, DataType::Utf8)),
+    };
     Ok(called(name, text))
 }
 
@@ -200,6 +227,10 @@ fn joined(before: &str, between: &str, parts: &[String], after: &str) -> String 
     format!("{before}{}{after}", parts.join(between))
 }
 
+fn no_key() -> datafusion::common::DataFusionError {
+    wrong("the key of a json object is NULL")
+}
+
 /// The texts of each row's list; json where they are, else made so.
 fn each_list(call: &Call, make: impl Fn(Result<Vec<String>>) -> Result<String>) -> Result<ArrayRef> {
     let lists = call.arg(0)?.as_list_opt::<i32>().ok_or_else(|| wrong("an array is expected"))?;
@@ -209,6 +240,9 @@ fn each_list(call: &Call, make: impl Fn(Result<Vec<String>>) -> Result<String>) 
             return Ok(None);
         }
         let values = lists.value(row);
+        if [OBJECT, OBJECT_B, OBJECT_ONCE].contains(&call.name) && values.null_count() > 0 {
+            return Err(no_key());
+        }
         make(parts(&values, made_here)).map(Some)
     };
     Ok(Arc::new((0..lists.len()).map(row).collect::<Result<StringArray>>()?))
@@ -234,7 +268,8 @@ fn value(arg: &StringArray, row: usize) -> &str {
     if arg.is_null(row) { "null" } else { arg.value(row) }
 }
 
-fn members(call: &Call, between: &str) -> Result<ArrayRef> {
+/// Keys and their values; of a key that is NULL either an error, or NULL for who puts the members together.
+fn members(call: &Call, between: &str, strict: bool) -> Result<ArrayRef> {
     let args = args(call)?;
     if args.len() % 2 != 0 {
         return Err(wrong("argument list must have even number of elements"));
@@ -243,7 +278,7 @@ fn members(call: &Call, between: &str) -> Result<ArrayRef> {
         let mut members = Vec::with_capacity(args.len() / 2);
         for pair in args.chunks_exact(2) {
             if pair[0].is_null(row) {
-                return Err(wrong("the key of a json object is NULL"));
+                return if strict { Err(no_key()) } else { Ok(None) };
             }
             members.push(format!("{}{between}{}", string(pair[0].value(row)), value(pair[1], row)));
         }
@@ -253,7 +288,7 @@ fn members(call: &Call, between: &str) -> Result<ArrayRef> {
 }
 
 fn object(call: &Call, between: &str) -> Result<ArrayRef> {
-    let members = members(call, between)?;
+    let members = members(call, between, true)?;
     let objects = members.as_string::<i32>().iter().map(|of| of.map(|of| format!("{{{of}}}")));
     Ok(Arc::new(objects.collect::<StringArray>()))
 }

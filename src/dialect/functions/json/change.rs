@@ -165,9 +165,6 @@ impl Tree {
                 one.extend(other);
                 Ok(Tree::Object(one))
             }
-            (Tree::Object(_), Tree::Leaf(_)) | (Tree::Leaf(_), Tree::Object(_)) => {
-                Err(wrong("invalid concatenation of jsonb objects"))
-            }
             (one, other) => {
                 let mut all = one.elements();
                 all.extend(other.elements());
@@ -339,6 +336,11 @@ fn set(call: &Call) -> Result<ArrayRef> {
         let tree = Tree::of(Value::of(json.value(row)));
         if matches!(tree, Tree::Leaf(_)) {
             return Err(wrong("cannot set path in scalar"));
+        }
+        let empty = matches!(&tree, Tree::Object(of) if of.is_empty())
+            || matches!(&tree, Tree::Array(of) if of.is_empty());
+        if empty && create.is_some_and(|of| !of.value(row)) {
+            return printed(&tree).map(Some);
         }
         let new = normal(new.value(row)).ok_or_else(not_json)?;
         let new = Tree::of(Value::of(&new));

@@ -45,8 +45,6 @@ pub struct DdlColumn {
 pub struct Key {
     pub name: String,
     pub columns: Vec<String>,
-    /// The table's primary key.
-    pub primary: bool,
     /// Whether rows with a NULL among them are different.
     pub nulls_distinct: bool,
 }
@@ -193,17 +191,12 @@ impl Schema<'_> {
                 ColumnOption::PrimaryKey(_) => {
                     made.not_null = true;
                     let key = format!("{}_pkey", table.name.table);
-                    table.keys.push(Key {
-                        name: key,
-                        columns: vec![name.clone()],
-                        primary: true,
-                        nulls_distinct: true,
-                    });
+                    table.keys.push(Key { name: key, columns: vec![name.clone()], nulls_distinct: true });
                 }
                 ColumnOption::Unique(unique) => table.keys.push(Key {
                     name: named("key"),
                     columns: vec![name.clone()],
-                    primary: false,
+
                     nulls_distinct: unique.nulls_distinct != NullsDistinctOption::NotDistinct,
                 }),
                 ColumnOption::Check(check) => {
@@ -223,7 +216,7 @@ impl Schema<'_> {
         if let (true, None, Some(columns)) = (index.unique, &index.predicate, plain(&index.columns)) {
             let name = index.name.as_ref().map_or("a unique index".to_owned(), ToString::to_string);
             let nulls_distinct = index.nulls_distinct != Some(false);
-            table.keys.push(Key { name, columns, primary: false, nulls_distinct });
+            table.keys.push(Key { name, columns, nulls_distinct });
         }
     }
 
@@ -300,12 +293,12 @@ fn constrain(table: &mut DdlTable, constraint: TableConstraint) {
             for column in table.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
                 column.not_null = true;
             }
-            table.keys.push(Key { name, columns, primary: true, nulls_distinct: true });
+            table.keys.push(Key { name, columns, nulls_distinct: true });
         }
         TableConstraint::Unique(key) => {
             let Some(columns) = plain(&key.columns) else { return };
             let nulls_distinct = key.nulls_distinct != NullsDistinctOption::NotDistinct;
-            table.keys.push(Key { name: name(&key.name, "key"), columns, primary: false, nulls_distinct });
+            table.keys.push(Key { name: name(&key.name, "key"), columns, nulls_distinct });
         }
         TableConstraint::Check(check) => {
             table.checks.push(Check { name: name(&check.name, "check"), condition: *check.expr });
