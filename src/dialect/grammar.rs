@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, ExactNumberInfo, Expr, Function, GroupByExpr, Ident, NamedWindowDefinition,
-    NamedWindowExpr, Select, UnaryOperator, VisitMut, VisitorMut, WindowSpec, WindowType,
+    NamedWindowExpr, ObjectNamePart, Select, UnaryOperator, VisitMut, VisitorMut, WindowFrame,
+    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use super::independent::END_OF_KEYS;
@@ -107,6 +108,26 @@ pub const MICROSECONDS: u64 = 6;
 pub fn micros(data_type: &mut DataType) {
     if let DataType::Timestamp(digits @ None, _) = data_type {
         *digits = Some(MICROSECONDS);
+    }
+}
+
+/// Windows that have no frame.
+const FRAMELESS: [&str; 8] =
+    ["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
+
+/// A frame that nobody wrote ends with the last row that is ordered like the current one. The engine ends it with the row
+/// itself where it takes the order for one without equals, which it may be no more.
+pub fn default_frame(expr: &mut Expr) {
+    let Expr::Function(Function { name, over: Some(WindowType::WindowSpec(spec)), .. }) = expr else {
+        return;
+    };
+    let called = name.0.last().and_then(ObjectNamePart::as_ident).map(folded).unwrap_or_default();
+    if spec.window_frame.is_none() && !spec.order_by.is_empty() && !FRAMELESS.contains(&called.as_str()) {
+        spec.window_frame = Some(WindowFrame {
+            units: WindowFrameUnits::Range,
+            start_bound: WindowFrameBound::Preceding(None),
+            end_bound: Some(WindowFrameBound::CurrentRow),
+        });
     }
 }
 

@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn patterns_of_sql_are_regular_expressions() {
         for (pattern, regular) in
-            [("a%", "a.*"), ("(a|b)_.c", "(a|b).\\.c"), ("[^_%]+\\%", "[^_%]+\\%"), ("\\d$", "d\\$")]
+            [("a%", "a.*"), ("(a|b)_.c", "(a|b).\\.c"), ("[^_%]+\\%", "[^_%]+\\%"), ("a$", "a\\$")]
         {
             assert_eq!(translated(pattern).as_deref(), Some(regular), "{pattern}");
         }

@@ -79,6 +79,7 @@ pub fn reworded(query: &mut Query) {
             with_backslash(expr);
             renamed(expr);
             shape::or_default(expr);
+            grammar::default_frame(expr);
             patterned::as_regular(expr);
             written::bounds(expr);
             aggregated::as_arrays(expr);

@@ -681,6 +681,25 @@ fn a_function_that_is_allowed_by_name_is_taken_and_told() {
 }
 
 #[test]
+fn rows_that_were_multiplied_are_told_apart_by_all_that_they_are_grouped_and_sorted_by() {
+    assert_answered(&[
+        "SELECT id, count(*) AS c FROM v, unnest(tags) x GROUP BY id, x",
+        "SELECT count(*) AS c FROM (SELECT DISTINCT v.id, x FROM v, unnest(tags) x) q",
+        "SELECT DISTINCT ON (id, x) id FROM v, unnest(tags) x ORDER BY id, x",
+        "SELECT order_id, count(*) AS m FROM (SELECT o.order_id, p.id AS x, count(*) AS c FROM orders o CROSS JOIN visit p GROUP BY o.order_id, p.id) q GROUP BY order_id, x",
+        "SELECT order_id, count(*) AS m FROM (SELECT o.order_id, p.id AS x, count(*) AS c FROM orders o CROSS JOIN visit p GROUP BY o.order_id, p.id) q GROUP BY order_id",
+        "SELECT ok, count(*) AS c FROM (SELECT a.ok, b.id AS k FROM (SELECT ok, count(*) AS n FROM v GROUP BY ok) a CROSS JOIN visit b GROUP BY a.ok, b.id) q GROUP BY ok, k",
+        "SELECT rn, count(*) AS c FROM (SELECT row_number() OVER (ORDER BY id) AS rn, tags FROM v) q, unnest(tags) x GROUP BY rn, x",
+        "SELECT rn, count(*) AS c FROM (SELECT rn, x FROM (SELECT row_number() OVER (ORDER BY id) AS rn, tags FROM v) q, unnest(tags) x GROUP BY rn, x) z GROUP BY rn",
+        "SELECT id, x FROM v, unnest(tags) x ORDER BY id DESC, x LIMIT 3",
+        "SELECT rn, x, sum(x) OVER (ORDER BY rn) AS s FROM (SELECT rn, unnest(tags) AS x FROM (SELECT row_number() OVER (ORDER BY id) AS rn, tags FROM v) q) z",
+        "SELECT rn, count(*) OVER w AS s, last_value(x) OVER (w) AS l FROM (SELECT rn, unnest(ARRAY[1, 1]) AS x FROM (SELECT row_number() OVER (ORDER BY id) AS rn FROM v) q) z WINDOW w AS (ORDER BY rn)",
+        "SELECT id, generate_series(1, 3) AS g FROM v ORDER BY id, g DESC LIMIT 4",
+        "SELECT o.order_id, (SELECT count(*) FROM payments p WHERE p.order_id < o.order_id) AS e, (SELECT count(*) FROM payments p WHERE p.order_id <= o.order_id) AS s FROM orders o, visit",
+    ]);
+}
+
+#[test]
 fn text_json_and_arrays_answer_as_in_postgres() {
     assert_answered(&[
         "SELECT id FROM v WHERE t ~ 'one.line'",
