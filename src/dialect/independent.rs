@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchemaRef, FunctionalDependencies, Result};
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::Optimizer;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 
 use super::functions::plain::{Given, Plain};
 
@@ -85,8 +86,23 @@ pub const END: Plain = Plain {
     work: |call| Ok(Arc::new(BooleanArray::from(vec![true; call.rows]))),
 };
 
-/// A grouping by the keys that are written, and no others.
-pub fn by_written_keys(node: LogicalPlan) -> Result<LogicalPlan> {
+/// Groupings by the keys that are written, and no others. Before anything else looks at them.
+#[derive(Debug)]
+pub struct WrittenKeys;
+
+impl AnalyzerRule for WrittenKeys {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let written =
+            plan.transform_up_with_subqueries(|node| Ok(Transformed::yes(by_written_keys(node)?)))?;
+        Ok(written.data)
+    }
+
+    fn name(&self) -> &str {
+        "written_keys"
+    }
+}
+
+fn by_written_keys(node: LogicalPlan) -> Result<LogicalPlan> {
     let LogicalPlan::Aggregate(aggregate) = node else { return Ok(node) };
     let end = aggregate.group_expr.iter().position(is_end);
     match end {

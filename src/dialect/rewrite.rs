@@ -18,7 +18,6 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::{interval_sums, print};
-use super::independent::by_written_keys;
 use super::{average, exactness, meaning, multisets, unions};
 
 /// What runs before the types are settled.
@@ -32,9 +31,7 @@ pub struct Exactness;
 impl AnalyzerRule for Meaning {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         over_expressions(plan, &meaning::meaning, &|node| {
-            multisets::counted(unions::as_one_type(average::as_quotients(by_length(by_written_keys(
-                node,
-            )?)?)?)?)
+            multisets::counted(unions::as_one_type(average::as_quotients(by_length(node)?)?)?)
         })
     }
 

@@ -91,6 +91,7 @@ impl Session {
             .with_expr_planners(vec![Arc::new(Operators)])
             .with_default_features()
             .with_analyzer_rules(vec![
+                Arc::new(independent::WrittenKeys),
                 Arc::new(ResolveGroupingFunction::new()),
                 Arc::new(Laterals),
                 Arc::new(rewrite::Meaning),

@@ -105,6 +105,10 @@ fn read(pattern: &str) -> Result<Pattern> {
         read.pieces.push(piece);
         rest = &rest[length..];
     }
+    let points = read.pieces.contains(&Piece::Point);
+    if points && !read.fill && (read.before == 0 || read.after == 0) {
+        return Err(wrong("to_char does not print a point without digits on both of its sides here"));
+    }
     Ok(read)
 }
 
@@ -211,6 +215,14 @@ impl Printing<'_> {
                             if place + 1 == self.pattern.before
                                 && self.pattern.after == 0
                                 && !self.has_point() =>
+                        {
+                            '0'
+                        }
+                        // `0.` where nothing is written behind the point either.
+                        Some(' ')
+                            if place + 1 == self.pattern.before
+                                && !self.pattern.fill
+                                && last_always.is_none() =>
                         {
                             '0'
                         }

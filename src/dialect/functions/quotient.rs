@@ -253,7 +253,8 @@ impl ScalarUDFImpl for Quotient {
         }
         let room = self.room(types)?;
         let (precision, scale) = room.data_type(WIDEST, room.after);
-        Ok(DataType::Decimal256(precision, scale))
+        // One that is not rounded cannot be published, however short its digits are.
+        Ok(DataType::Decimal256(precision.max(PUBLISHED + 1), scale))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
