@@ -2,11 +2,12 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Spanned as _,
+    ObjectName, ObjectNamePart, Spanned as _,
 };
 
 use super::functions::json::build::{ARRAY, ARRAY_B, ELEMENT, MEMBER, OBJECT, OBJECT_B, OBJECT_ONCE};
-use super::reword::call;
+use super::reword::{call, sorted_by};
+use super::sets::plain;
 use super::words::folded;
 
 /// `jsonb_agg(x ORDER BY y)` and its kin.
@@ -22,27 +23,21 @@ pub fn as_arrays(expr: &mut Expr) {
     };
     let span = expr.span();
     let Expr::Function(function) = expr else { return };
-    let mut whole = whole;
     let FunctionArguments::List(list) = &mut function.args else { return };
-    let args = list.args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg.clone()),
-        _ => None,
-    });
-    let Some(args) = args.collect::<Option<Vec<Expr>>>().filter(|args| args.len() == arguments) else {
-        return;
-    };
+    let Some(args) = plain(&list.args).filter(|args| args.len() == arguments) else { return };
     if list.duplicate_treatment.is_some() {
         return;
     }
     let part = call(part, span, &args.iter().collect::<Vec<_>>());
     let ordered = list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)));
-    if whole == OBJECT_B && !ordered {
+    let whole = match whole {
         // Its members have no order, but by their keys.
-        whole = OBJECT_ONCE;
-        let options = OrderByOptions { asc: None, nulls_first: None };
-        let by = OrderByExpr { expr: part.clone(), options, with_fill: None };
-        list.clauses.push(FunctionArgumentClause::OrderBy(vec![by]));
-    }
+        OBJECT_B if !ordered => {
+            list.clauses.push(sorted_by(part.clone()));
+            OBJECT_ONCE
+        }
+        whole => whole,
+    };
     list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(part))];
     let array = Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, "array_agg"))]),

@@ -52,19 +52,35 @@ pub fn in_query(query: &mut Query) {
 
 fn clashes(query: &Query) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
-    let mut calls = Calls { all: BTreeMap::new(), casts: false, clash: false };
+    if Visit::visit(query, &mut HasCast).is_continue() {
+        return false;
+    }
+    let mut calls = Calls { all: BTreeMap::new(), clash: false };
     let _ = Visit::visit(select.as_ref(), &mut calls);
     let _ = Visit::visit(&query.order_by, &mut calls);
     if let GroupByExpr::Expressions(groups, _) = &select.group_by {
         groups.iter().for_each(|group| calls.see(group));
     }
-    calls.casts && calls.clash
+    calls.clash
+}
+
+/// Most queries cast nothing, and have nothing that could differ in it.
+struct HasCast;
+
+impl Visitor for HasCast {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Cast { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// The calls of a query, by what they are without their casts.
 struct Calls {
     all: BTreeMap<String, String>,
-    casts: bool,
     clash: bool,
 }
 
@@ -86,10 +102,8 @@ impl Visitor for Calls {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Cast { .. } => self.casts = true,
-            Expr::Function(_) => self.see(expr),
-            _ => {}
+        if matches!(expr, Expr::Function(_)) {
+            self.see(expr);
         }
         ControlFlow::Continue(())
     }

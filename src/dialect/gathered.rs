@@ -268,53 +268,54 @@ impl Gathered {
             }
             LogicalPlan::Filter(filter) => self.filtered(filter, rows),
             LogicalPlan::Unnest(unnest) => {
-                let mut beside = Rows::gathered(self.carried(), self.prefix * 1_000 + self.names);
+                let mut beside = Rows::gathered(self.carried(), self.prefix, self.names);
                 let Some((plan, columns)) = beside.over(&LogicalPlan::Unnest(unnest.clone()), rows)? else {
                     return Ok(None);
                 };
                 if beside.filtered {
                     return Ok(None);
                 }
-                self.names += 100;
+                self.names = beside.names;
                 self.markers.extend(beside.flags);
                 Ok(Some((plan, columns)))
             }
             LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => {
                 self.aggregated(aggregate, rows)
             }
-            LogicalPlan::Limit(limit) => {
-                // What is computed of the rows may wait until they are chosen.
-                if let LogicalPlan::Projection(projection) = limit.input.as_ref() {
-                    let chosen = Limit { input: Arc::clone(&projection.input), ..limit.clone() };
-                    let chosen = Arc::new(LogicalPlan::Limit(chosen));
-                    let chosen = Projection::try_new(projection.expr.clone(), chosen)?;
-                    return self.over(&LogicalPlan::Projection(chosen), rows);
-                }
-                let (Some((0, fetch)), LogicalPlan::Sort(sort)) = (bounds(limit)?, limit.input.as_ref())
-                else {
-                    return Ok(None);
-                };
-                let Some((plan, columns)) = self.over(&sort.input, rows)? else { return Ok(None) };
-                let mut number =
-                    WindowFunction::new(WindowFunctionDefinition::WindowUDF(row_number_udwf()), Vec::new());
-                number.params.partition_by = self.own.iter().filter(|of| is_number(of)).cloned().collect();
-                // What is no row of the subquery comes last.
-                let last = |marker: &Expr| SortExpr::new(marker.clone(), false, false);
-                number.params.order_by = self.markers.iter().map(last).collect();
-                for key in &sort.expr {
-                    let expr = beside_its_rows(moved(key.expr.clone(), &sort.input, &columns)?)?;
-                    number.params.order_by.push(SortExpr { expr, ..key.clone() });
-                }
-                let name = self.name("number");
-                let plan =
-                    LogicalPlanBuilder::from(plan).window(vec![Expr::from(number).alias(&name)])?.build()?;
-                let kept = Expr::Column(Column::new_unqualified(name)).lt_eq(lit(fetch as u64));
-                self.kept.push(kept.clone());
-                self.markers.push(kept);
-                Ok(Some((plan, columns)))
-            }
+            LogicalPlan::Limit(limit) => self.limited(limit, rows),
             _ => Ok(None),
         }
+    }
+
+    /// The first rows that are found for each, by an order.
+    fn limited(&mut self, limit: &Limit, rows: LogicalPlan) -> Result<Option<(LogicalPlan, Vec<Expr>)>> {
+        // What is computed of the rows may wait until they are chosen.
+        if let LogicalPlan::Projection(projection) = limit.input.as_ref() {
+            let chosen = Limit { input: Arc::clone(&projection.input), ..limit.clone() };
+            let chosen = Arc::new(LogicalPlan::Limit(chosen));
+            let chosen = Projection::try_new(projection.expr.clone(), chosen)?;
+            return self.over(&LogicalPlan::Projection(chosen), rows);
+        }
+        let (Some((0, fetch)), LogicalPlan::Sort(sort)) = (bounds(limit)?, limit.input.as_ref()) else {
+            return Ok(None);
+        };
+        let Some((plan, columns)) = self.over(&sort.input, rows)? else { return Ok(None) };
+        let mut number =
+            WindowFunction::new(WindowFunctionDefinition::WindowUDF(row_number_udwf()), Vec::new());
+        number.params.partition_by = self.own.iter().filter(|of| is_number(of)).cloned().collect();
+        // What is no row of the subquery comes last.
+        let last = |marker: &Expr| SortExpr::new(marker.clone(), false, false);
+        number.params.order_by = self.markers.iter().map(last).collect();
+        for key in &sort.expr {
+            let expr = beside_its_rows(moved(key.expr.clone(), &sort.input, &columns)?)?;
+            number.params.order_by.push(SortExpr { expr, ..key.clone() });
+        }
+        let name = self.name("number");
+        let plan = LogicalPlanBuilder::from(plan).window(vec![Expr::from(number).alias(&name)])?.build()?;
+        let kept = Expr::Column(Column::new_unqualified(name)).lt_eq(lit(fetch as u64));
+        self.kept.push(kept.clone());
+        self.markers.push(kept);
+        Ok(Some((plan, columns)))
     }
 
     /// The rows' own columns, and those of markers.

@@ -2,7 +2,6 @@
 //! the engine computes both sides of many rows at once. So what may raise is asked under a CASE, of the rows alone for
 //! which it decides.
 
-use super::functions::{moments, readings};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -10,6 +9,8 @@ use datafusion::logical_expr::expr::{AggregateFunction, Case};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, cast, lit};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::functions::{moments, readings};
 
 /// Functions that raise for some of their arguments.
 const RAISE: [&str; 24] = [

@@ -118,3 +118,22 @@ fn by_written_keys(node: LogicalPlan) -> Result<LogicalPlan> {
 fn is_end(key: &Expr) -> bool {
     matches!(key, Expr::ScalarFunction(function) if function.func.name() == END_OF_KEYS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rule that an upgrade renames would believe again, and nobody would see it.
+    #[test]
+    fn the_engine_still_has_the_rules_that_ask_for_dependencies() {
+        let engine = Optimizer::new().rules;
+        for name in ASK.iter().chain([&LEAVES_OUT]) {
+            assert!(engine.iter().any(|rule| rule.name() == *name), "{name}");
+        }
+        let ours = rules();
+        for (at, _) in ours.iter().enumerate().filter(|(_, rule)| ASK.contains(&rule.name())) {
+            assert_eq!(ours[at - 1].name(), Independent.name());
+        }
+        assert!(ours.iter().all(|rule| rule.name() != LEAVES_OUT));
+    }
+}

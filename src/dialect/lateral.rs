@@ -59,8 +59,15 @@ fn beside(join: &Join, subquery: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let left = LogicalPlan::clone(&join.left);
     let outer = join.join_type == JoinType::Left;
     let own = columns_of(&left);
-    let mut rows =
-        Rows { own: own.clone(), outer, filtered: false, names: 0, flagged: false, flags: Vec::new() };
+    let mut rows = Rows {
+        own: own.clone(),
+        outer,
+        filtered: false,
+        names: 0,
+        prefix: 0,
+        flagged: false,
+        flags: Vec::new(),
+    };
     let Some((plan, columns)) = rows.over(subquery, left)? else { return Ok(None) };
     let condition = join.filter.clone().filter(|filter| !is_true(filter));
     if outer && (rows.filtered || condition.is_some()) {
@@ -122,7 +129,9 @@ pub struct Rows {
     own: Vec<Expr>,
     outer: bool,
     pub filtered: bool,
-    names: usize,
+    pub names: usize,
+    /// Tells the names of one gathering from those of another.
+    prefix: usize,
     /// Whether what is taken apart says of each row whether anything came of it.
     flagged: bool,
     pub flags: Vec<Expr>,
@@ -130,14 +139,14 @@ pub struct Rows {
 
 impl Rows {
     /// Rows that all stay, and say whether something was found for them.
-    pub fn gathered(own: Vec<Expr>, names: usize) -> Rows {
-        Rows { own, outer: true, filtered: false, names, flagged: true, flags: Vec::new() }
+    pub fn gathered(own: Vec<Expr>, prefix: usize, names: usize) -> Rows {
+        Rows { own, outer: true, filtered: false, names, prefix, flagged: true, flags: Vec::new() }
     }
 
     /// A name that no other column has: those of the subquery may be those of the rows.
     fn name(&mut self, of: &str) -> String {
         self.names += 1;
-        format!("lateral {} {of}", self.names)
+        format!("lateral {} {} {of}", self.prefix, self.names)
     }
 
     /// The rows with the columns of a subquery's step, or none where it reads a table.

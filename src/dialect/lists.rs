@@ -1,11 +1,12 @@
 //! What Postgres prints where somebody wrote something plainer: `= ANY (ARRAY[…])` for `IN (…)`, `~~` for `LIKE`,
 //! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
 
+use super::reword::sorted_by;
 use super::sets::arguments;
 use datafusion::sql::sqlparser::ast::{
     Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DuplicateTreatment,
     ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    ObjectNamePart, OrderByExpr, OrderByOptions, Value, ValueWithSpan,
+    ObjectNamePart, Value, ValueWithSpan,
 };
 
 /// `x = ANY (ARRAY[a, b])` as `x IN (a, b)`, `x <> ALL (ARRAY[a, b])` as `x NOT IN (a, b)`: the same also for NULL.
@@ -221,9 +222,7 @@ pub fn renamed(expr: &mut Expr) {
         && !list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
         && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(by))) = list.args.first()
     {
-        let options = OrderByOptions { asc: None, nulls_first: None };
-        let by = OrderByExpr { expr: by.clone(), options, with_fill: None };
-        list.clauses.push(FunctionArgumentClause::OrderBy(vec![by]));
+        list.clauses.push(sorted_by(by.clone()));
         return;
     }
     // `date_part` gives a double, where EXTRACT gives a numeric.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
-    Spanned as _, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
+    OrderByExpr, OrderByOptions, Query, Select, Spanned as _, TableFactor, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -192,6 +193,12 @@ pub fn call(name: &str, span: Span, args: &[&Expr]) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+/// What an ORDER BY within a call sorts by, upwards.
+pub fn sorted_by(expr: Expr) -> FunctionArgumentClause {
+    let options = OrderByOptions { asc: None, nulls_first: None };
+    FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr, options, with_fill: None }])
 }
 
 /// The arguments of a coalesce, and of those among them that are one themselves.

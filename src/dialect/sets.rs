@@ -176,7 +176,7 @@ fn is_integer(expr: &Expr) -> bool {
 }
 
 /// Arguments without names.
-fn plain(args: &[FunctionArg]) -> Option<Vec<Expr>> {
+pub fn plain(args: &[FunctionArg]) -> Option<Vec<Expr>> {
     let plain = |arg: &FunctionArg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,

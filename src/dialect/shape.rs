@@ -56,15 +56,15 @@ fn with_ties(query: &mut Query) {
     }
     let keys = keys.iter().map(|key| Some(OrderByExpr { expr: meant(&key.expr, select)?, ..key.clone() }));
     let Some(keys) = keys.collect::<Option<Vec<OrderByExpr>>>() else { return };
-    let Some(fetch) = query.fetch.take() else { return };
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-    let rows = fetch.quantity.map_or_else(|| "1".to_owned(), |rows| rows.to_string());
+    let quantity = query.fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref());
+    let rows = quantity.map_or_else(|| "1".to_owned(), ToString::to_string);
     let condition = format!("rank() OVER (ORDER BY {}) <= ({rows})", keys.join(", "));
     let parsed =
         Parser::new(&PostgreSqlDialect {}).try_with_sql(&condition).and_then(|mut it| it.parse_expr());
-    match parsed {
-        Ok(condition) => select.qualify = Some(condition),
-        Err(_) => query.fetch = Some(Fetch { with_ties: true, percent: false, quantity: None }),
+    if let Ok(condition) = parsed {
+        select.qualify = Some(condition);
+        query.fetch = None;
     }
 }
 

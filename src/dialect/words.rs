@@ -31,57 +31,58 @@ pub fn refusals(query: &Query, said: &Query, purpose: Purpose) -> Vec<(Span, Ref
 /// What is still there once a query was said in other words, and is answered wrongly by the engine.
 fn left_over(said: &Query) -> Vec<(Span, Refusal)> {
     struct LeftOver(Vec<(Span, Refusal)>);
+    impl LeftOver {
+        fn refuse(&mut self, span: Span, message: &str, help: &'static str) {
+            self.0.push((span, Refusal { message: message.to_owned(), help }));
+        }
+    }
     impl Visitor for LeftOver {
         type Break = ();
+
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
             if query.fetch.as_ref().is_some_and(|fetch| !is_plain(fetch)) {
-                let refusal = Refusal {
-                    message:
-                        "FETCH FIRST with percents, or with ties of more than one SELECT, is not read here"
-                            .to_owned(),
-                    help: "number the rows with rank() OVER (ORDER BY …) in a subquery, and keep those up to n",
-                };
-                self.0.push((query.span(), refusal));
+                self.refuse(
+                    query.span(),
+                    "FETCH FIRST with percents, or with ties of more than one SELECT, is not read here",
+                    "number the rows with rank() OVER (ORDER BY …) in a subquery, and keep those up to n",
+                );
             }
             ControlFlow::Continue(())
         }
+
         fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
             let mut joins = select.from.iter().flat_map(|from| &from.joins);
             if joins.any(|join| merges_outer(&join.join_operator)) {
-                let refusal = Refusal {
-                    message: "RIGHT and FULL JOIN with USING or NATURAL are answered here for two named tables, whose columns are named"
-                        .to_owned(),
-                    help: "write ON, and the merged column out: coalesce(l.id, r.id) AS id",
-                };
-                self.0.push((select.span(), refusal));
+                self.refuse(
+                    select.span(),
+                    "RIGHT and FULL JOIN with USING or NATURAL are answered here for two named tables, whose columns are named",
+                    "write ON, and the merged column out: coalesce(l.id, r.id) AS id",
+                );
             }
             ControlFlow::Continue(())
         }
+
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let unread = match expr {
-                Expr::Substring { substring_from: Some(from), .. } if is_quoted(from) => Some((
+            let (message, help) = match expr {
+                Expr::Substring { substring_from: Some(from), .. } if is_quoted(from) => (
                     "substring with a pattern and an escape is not read here",
                     "write (regexp_match(x, '(pattern)'))[1]",
-                )),
-                Expr::SimilarTo { .. } => Some((
+                ),
+                Expr::SimilarTo { .. } => (
                     "SIMILAR TO is answered of a pattern that is written out, without another ESCAPE",
                     "use LIKE or a regular expression (~)",
-                )),
-                _ => None,
+                ),
+                Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }
+                    if matches!(right.as_ref(), Expr::Subquery(_)) =>
+                {
+                    (
+                        "ANY and ALL over a subquery are answered here as conditions, not as values",
+                        "use it as a condition of WHERE, or compare with a min or max",
+                    )
+                }
+                _ => return ControlFlow::Continue(()),
             };
-            self.0.extend(
-                unread.map(|(message, help)| (expr.span(), Refusal { message: message.to_owned(), help })),
-            );
-            if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr
-                && matches!(right.as_ref(), Expr::Subquery(_))
-            {
-                let refusal = Refusal {
-                    message: "ANY and ALL over a subquery are answered here as conditions, not as values"
-                        .to_owned(),
-                    help: "use it as a condition of WHERE, or compare with a min or max",
-                };
-                self.0.push((expr.span(), refusal));
-            }
+            self.refuse(expr.span(), message, help);
             ControlFlow::Continue(())
         }
     }

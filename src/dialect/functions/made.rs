@@ -10,9 +10,8 @@ use datafusion::common::Result;
 
 use super::convert::{EXACT, typed};
 use super::plain::{Call, Given, LOCAL, Plain, in_zone, is_whole};
+use super::time_text::SECOND;
 use super::{wrong, zone};
-
-const SECOND: i64 = 1_000_000;
 
 pub fn all() -> Vec<Plain> {
     vec![

@@ -117,11 +117,8 @@ fn width_bucket(call: &Call) -> Result<ArrayRef> {
     };
     let floating = *call.arg(0)?.data_type() == DataType::Float64;
     let exact = if floating { Vec::new() } else { aligned(&call.args[..3])? };
-    let doubles = if floating {
-        call.args[..3].iter().map(|of| Ok(of.as_primitive::<Float64Type>())).collect::<Result<Vec<_>>>()?
-    } else {
-        Vec::new()
-    };
+    let doubles: Vec<_> =
+        call.args[..3].iter().filter_map(|of| of.as_primitive_opt::<Float64Type>()).collect();
     let row = |row: usize| -> Result<Option<i32>> {
         if !is_whole(call.args, row) {
             return Ok(None);
