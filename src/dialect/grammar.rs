@@ -136,10 +136,13 @@ pub fn written_keys(select: &mut Select) {
     let GroupByExpr::Expressions(keys, modifiers) = &mut select.group_by else { return };
     let sets =
         |key: &Expr| matches!(key, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_) | Expr::Tuple(_));
-    let ended = |key: &Expr| matches!(key, Expr::Function(of) if of.name.to_string().contains(END_OF_KEYS));
-    if !keys.is_empty() && modifiers.is_empty() && !keys.iter().any(|key| sets(key) || ended(key)) {
+    if !keys.is_empty() && modifiers.is_empty() && !keys.iter().any(|key| sets(key) || is_end_of_keys(key)) {
         keys.push(call(END_OF_KEYS, select.select_token.0.span, &[]));
     }
+}
+
+pub fn is_end_of_keys(key: &Expr) -> bool {
+    matches!(key, Expr::Function(of) if of.name.to_string().contains(END_OF_KEYS))
 }
 
 /// Windows that extend another, each with what it takes from it.

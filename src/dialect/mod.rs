@@ -9,6 +9,7 @@
 mod aggregated;
 mod apart;
 mod average;
+pub mod dependent;
 pub mod distinct;
 mod exactness;
 mod first_rows;

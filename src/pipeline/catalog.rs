@@ -17,6 +17,8 @@ pub struct Catalog {
 pub struct Relation {
     pub kind: RelationKind,
     pub columns: Vec<SourceColumn>,
+    /// The columns of its primary key, when rows are held to it at once; none when it has no such key.
+    pub primary_key: Vec<String>,
     /// The planner's guess, where the source has one.
     pub estimated_rows: Option<u64>,
     pub bytes: Option<u64>,

@@ -30,10 +30,11 @@ SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8,
             WHERE chain.typtype = 'd'
         )
         SELECT format_type(chain.oid, chain.modifier) FROM chain WHERE chain.typtype <> 'd'),
-       a.attnotnull, a.attnum::int
+       a.attnotnull, a.attnum::int, coalesce(a.attnum = ANY (k.conkey), false)
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND n.nspname <> 'information_schema'
   AND n.nspname !~ '^pg_'
@@ -75,6 +76,7 @@ pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Resu
         let relation = relations.entry(table.clone()).or_insert_with(|| Relation {
             kind: kind(row.get::<_, &str>(2)),
             columns: Vec::new(),
+            primary_key: Vec::new(),
             // Never analyzed is -1; such a guess is no guess.
             estimated_rows: Some(row.get::<_, f64>(3)).filter(|rows| *rows >= 0.0).map(|rows| rows as u64),
             bytes: row.get::<_, Option<i64>>(4).and_then(|bytes| u64::try_from(bytes).ok()),
@@ -87,6 +89,9 @@ pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Resu
             let mapping = Mapping::of(&type_name, &format!("{table}.{name}"), policy);
             let not_null = row.get::<_, Option<bool>>(7).unwrap_or(false);
             let number = row.get::<_, Option<i32>>(8).unwrap_or_default();
+            if row.get::<_, bool>(9) {
+                relation.primary_key.push(name.clone());
+            }
             relation.columns.push(SourceColumn { name, number, type_name, mapping, not_null });
         }
     }

@@ -85,6 +85,11 @@ impl Folder {
             let relation = Relation {
                 kind: RelationKind::File,
                 columns: columns.collect(),
+                primary_key: table
+                    .keys
+                    .iter()
+                    .find(|key| key.primary)
+                    .map_or(Vec::new(), |key| key.columns.clone()),
                 estimated_rows: None,
                 bytes: std::fs::metadata(self.file(name)).ok().map(|meta| meta.len()),
                 beneath: Vec::new(),

@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 
 use crate::diagnostic::Diagnostic;
 use crate::dialect::Purpose;
+use crate::dialect::dependent::{self, Keyed};
 use crate::dialect::refuse::Setting;
 use crate::dialect::told::in_sql;
 use crate::error::Result;
@@ -196,7 +197,7 @@ impl Designer<'_> {
         let mut tables = Vec::new();
         let mut unknown = Vec::new();
         let mut warnings = Vec::new();
-        let statement = sql.rewritten(&mut |relation| {
+        let mut statement = sql.rewritten(&mut |relation| {
             let star = pipeline.models.iter().find(|other| {
                 relation.schema.is_none() && other.name.as_str() == relation.table && other.name != model.name
             });
@@ -219,6 +220,7 @@ impl Designer<'_> {
                 }
             }
         });
+        dependent::written_out(&mut statement, &|name| self.keyed(name));
         for (relation, name) in warnings {
             let message = format!("`{name}` is a model and a table of the source; the model is read");
             let warning = Diagnostic::warning(message).at(&sql.document, relation.span);
@@ -234,6 +236,17 @@ impl Designer<'_> {
         }
         let errors = self.found[before..].iter().any(Diagnostic::is_error);
         Ok((!errors).then_some(statement))
+    }
+
+    /// A source table by the engine's name for it, when it has a primary key.
+    fn keyed(&self, name: &[String]) -> Option<Keyed> {
+        let [catalog, schema, table] = name else { return None };
+        let relation = self.catalog.relations.get(&SourceTable::new(schema.as_str(), table.as_str()))?;
+        let columns = relation.columns.iter().filter(|column| column.mapping.is_ok());
+        (catalog == SOURCE && !relation.primary_key.is_empty()).then(|| Keyed {
+            key: relation.primary_key.clone(),
+            columns: columns.map(|column| column.name.clone()).collect(),
+        })
     }
 
     fn unknown_table(&mut self, relation: &crate::pipeline::sql::Relation, sql: &SelectSql) {

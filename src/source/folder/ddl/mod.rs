@@ -47,6 +47,7 @@ pub struct Key {
     pub columns: Vec<String>,
     /// Whether rows with a NULL among them are different.
     pub nulls_distinct: bool,
+    pub primary: bool,
 }
 
 /// A condition that holds, or is NULL, for every row.
@@ -191,13 +192,18 @@ impl Schema<'_> {
                 ColumnOption::PrimaryKey(_) => {
                     made.not_null = true;
                     let key = format!("{}_pkey", table.name.table);
-                    table.keys.push(Key { name: key, columns: vec![name.clone()], nulls_distinct: true });
+                    table.keys.push(Key {
+                        name: key,
+                        columns: vec![name.clone()],
+                        nulls_distinct: true,
+                        primary: true,
+                    });
                 }
                 ColumnOption::Unique(unique) => table.keys.push(Key {
                     name: named("key"),
                     columns: vec![name.clone()],
-
                     nulls_distinct: unique.nulls_distinct != NullsDistinctOption::NotDistinct,
+                    primary: false,
                 }),
                 ColumnOption::Check(check) => {
                     table.checks.push(Check { name: named("check"), condition: (*check.expr).clone() });
@@ -216,7 +222,7 @@ impl Schema<'_> {
         if let (true, None, Some(columns)) = (index.unique, &index.predicate, plain(&index.columns)) {
             let name = index.name.as_ref().map_or("a unique index".to_owned(), ToString::to_string);
             let nulls_distinct = index.nulls_distinct != Some(false);
-            table.keys.push(Key { name, columns, nulls_distinct });
+            table.keys.push(Key { name, columns, nulls_distinct, primary: false });
         }
     }
 
@@ -268,6 +274,10 @@ fn sets_not_null(text: &str) -> bool {
 /// Whether an ALTER of a type changes what a value may be. Whose it is changes nothing.
 fn changes_a_type(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
+    // A condition that was never held against the rows that are there may be broken by them.
+    if upper.contains(" NOT VALID") {
+        return false;
+    }
     [" ADD ", " RENAME VALUE ", " SET NOT NULL", " DROP "].iter().any(|word| upper.contains(word))
 }
 
@@ -293,12 +303,13 @@ fn constrain(table: &mut DdlTable, constraint: TableConstraint) {
             for column in table.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
                 column.not_null = true;
             }
-            table.keys.push(Key { name, columns, nulls_distinct: true });
+            table.keys.push(Key { name, columns, nulls_distinct: true, primary: true });
         }
         TableConstraint::Unique(key) => {
             let Some(columns) = plain(&key.columns) else { return };
             let nulls_distinct = key.nulls_distinct != NullsDistinctOption::NotDistinct;
-            table.keys.push(Key { name: name(&key.name, "key"), columns, nulls_distinct });
+            let name = name(&key.name, "key");
+            table.keys.push(Key { name, columns, nulls_distinct, primary: false });
         }
         TableConstraint::Check(check) => {
             table.checks.push(Check { name: name(&check.name, "check"), condition: *check.expr });
