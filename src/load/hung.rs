@@ -16,6 +16,13 @@ async fn names(loader: &Loader<'_>, table: &str, query: &str) -> Result<Vec<(Str
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// The table's number in its database.
+pub async fn oid(loader: &Loader<'_>, table: &str) -> Result<Option<u32>> {
+    let query = format!("SELECT {TABLE}");
+    let row = loader.client.query_one(&query, &[&loader.target.schema, &table]).await;
+    Ok(row.map_err(|error| loader.failed(error, "read its catalog"))?.get(0))
+}
+
 fn is_ours(kind: &str, name: &str, made: Option<&Made>) -> bool {
     made.is_some_and(|made| match kind {
         "the constraint" => made.constraints.contains(name),

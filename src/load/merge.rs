@@ -29,6 +29,18 @@ pub async fn table(
     let exists = loader.exists(&table_exists(loader, name)).await?;
     let mut delivered = DeliveredTable { table: name.to_owned(), inserted: 0, updated: 0, deleted: 0 };
     let trusted = loader.shipment.trust == Trust::Receipt;
+    if exists
+        && let Some(made) = receipt.made.get(name)
+        && !receipt.adopts
+        && shape::is_another(loader, name, made).await?
+    {
+        let qualified = loader.qualified(name);
+        let message = format!(
+            "{qualified} is not the table that starmill delivered: somebody made another in its place"
+        );
+        let help = "move it out of the way (ALTER TABLE … RENAME TO …), and deliver again; `starmill deliver --adopt` takes it over, after it showed what would become of its rows";
+        return Err(Error::new(ErrorKind::Store, message).hint(help));
+    }
     if exists && trusted && receipt.tables.get(name) == Some(&hashes) {
         return Ok(delivered);
     }

@@ -7,7 +7,6 @@ mod merge;
 mod receipt;
 mod shape;
 mod verify;
-mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +25,6 @@ use crate::star::PublishedStar;
 
 use receipt::Receipt;
 pub use verify::{HeldTable, Verification};
-pub use watch::watched;
 
 /// How long a delivery waits for a lock that readers or others hold, and a question for its answer.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,16 +83,17 @@ pub async fn load(
     adopt: Adopt,
 ) -> Result<Delivery> {
     let server = server(target, timezone, &shipment)?;
-    let client = server.connect().await?;
-    let loader = Loader { client: &client, server: &server, target, shipment };
-    let tables = match loader.transaction(adopt).await {
-        Ok(tables) => tables,
-        Err(error) => {
+    let loaded = async {
+        let client = server.connect().await?;
+        let loader = Loader { client: &client, server: &server, target, shipment };
+        let loaded = loader.transaction(adopt).await;
+        if loaded.is_err() {
             // The server rolls back when the session ends; saying so frees its locks at once.
             let _ = client.batch_execute("ROLLBACK").await;
-            return Err(error);
         }
+        loaded
     };
+    let tables = server.watched(target.silent_max, loaded).await?;
     Ok(Delivery { target: target.url.to_string(), schema: target.schema.clone(), tables })
 }
 
@@ -106,19 +105,27 @@ pub struct Identity {
 
 /// Asks the target which database it is.
 pub async fn identity(target: &TargetSettings, pipeline: &str) -> Result<Identity> {
+    let server = asked(target, pipeline, "UTC", &[])?;
+    let told = async {
+        let client = server.connect().await?;
+        let failed = |error| server.error(error, "the target cannot be asked which database it is");
+        let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(failed)?;
+        let system = client.query_one("SELECT system_identifier::text FROM pg_control_system()", &[]).await;
+        Ok(Identity { system_identifier: system.ok().map(|row| row.get(0)), database: Some(row.get(0)) })
+    };
+    server.watched(target.silent_max, told).await
+}
+
+/// A server that is asked something small, which is answered soon or not at all.
+fn asked(target: &TargetSettings, pipeline: &str, timezone: &str, search_path: &[String]) -> Result<Server> {
     let pins = Pins {
         pipeline,
-        timezone: "UTC",
-        search_path: &[],
+        timezone,
+        search_path,
         lock_timeout: Some(LOCK_TIMEOUT),
         statement_timeout: Some(LOCK_TIMEOUT),
     };
-    let server = Server::new(&target.url, Side::Target, &pins)?;
-    let client = server.connect().await?;
-    let failed = |error| server.error(error, "the target cannot be asked which database it is");
-    let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(failed)?;
-    let system = client.query_one("SELECT system_identifier::text FROM pg_control_system()", &[]).await;
-    Ok(Identity { system_identifier: system.ok().map(|row| row.get(0)), database: Some(row.get(0)) })
+    Server::new(&target.url, Side::Target, &pins)
 }
 
 /// The tables of the target's schema that some relations are or read: they themselves, what their views
@@ -128,15 +135,7 @@ pub async fn sources_in(
     pipeline: &str,
     read: &[&SourceTable],
 ) -> Result<Vec<String>> {
-    let pins = Pins {
-        pipeline,
-        timezone: "UTC",
-        search_path: &[],
-        lock_timeout: Some(LOCK_TIMEOUT),
-        statement_timeout: Some(LOCK_TIMEOUT),
-    };
-    let server = Server::new(&target.url, Side::Target, &pins)?;
-    let client = server.connect().await?;
+    let server = asked(target, pipeline, "UTC", &[])?;
     let failed =
         |error| server.error(error, "the target cannot be asked what the source's tables are made of");
     let names: Vec<String> = read.iter().map(|table| table.quoted()).collect();
@@ -149,8 +148,12 @@ pub async fn sources_in(
              UNION ALL SELECT i.inhparent FROM pg_inherits AS i WHERE i.inhrelid = r.oid) AS x ON true) \
          SELECT DISTINCT c.relname::text FROM r JOIN pg_class AS c ON c.oid = r.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE n.nspname = $2";
-    let rows = client.query(query, &[&names, &target.schema]).await.map_err(failed)?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let told = async {
+        let client = server.connect().await?;
+        let rows = client.query(query, &[&names, &target.schema]).await.map_err(failed)?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    };
+    server.watched(target.silent_max, told).await
 }
 
 /// What taking over would do to one table of the target.
@@ -171,12 +174,22 @@ pub async fn takeover(
     timezone: Tz,
 ) -> Result<Vec<TakenOver>> {
     let server = server(target, timezone, &shipment)?;
-    let client = server.connect().await?;
-    let loader = Loader { client: &client, server: &server, target, shipment };
-    server.begin(&client, Isolation::RepeatableRead).await?;
+    let planned = async {
+        let client = server.connect().await?;
+        let loader = Loader { client: &client, server: &server, target, shipment };
+        server.begin(&client, Isolation::RepeatableRead).await?;
+        let plan = taken_over(&loader).await;
+        let _ = client.batch_execute("ROLLBACK").await;
+        plan
+    };
+    server.watched(target.silent_max, planned).await
+}
+
+async fn taken_over(loader: &Loader<'_>) -> Result<Vec<TakenOver>> {
+    let (client, target) = (loader.client, loader.target);
     let mut plan = Vec::new();
-    let strangers = receipt::strangers(&loader).await?;
-    if let Some((owner, table)) = receipt::other_owner(&loader, &strangers).await? {
+    let strangers = receipt::strangers(loader).await?;
+    if let Some((owner, table)) = receipt::other_owner(loader, &strangers).await? {
         let message = format!("{}.{table} belongs to the pipeline {owner}", target.schema);
         return Err(Error::new(ErrorKind::Store, message)
             .hint("give this pipeline a `schema` of its own in [target]"));
@@ -191,7 +204,7 @@ pub async fn takeover(
         let row = client.query_one(&format!("SELECT count(*) FROM {}", loader.qualified(&name)), &[]).await;
         let rows: i64 = row.map_err(|error| loader.failed(error, "count its rows"))?.get(0);
         let columns = merge::columns(&table.schema, &name)?;
-        let retyped = shape::retyped(&loader, &name, &columns).await?;
+        let retyped = shape::retyped(loader, &name, &columns).await?;
         plan.push(TakenOver {
             table: name,
             rows: u64::try_from(rows).unwrap_or_default(),
@@ -199,7 +212,6 @@ pub async fn takeover(
             retyped,
         });
     }
-    let _ = client.batch_execute("ROLLBACK").await;
     Ok(plan)
 }
 
@@ -212,19 +224,15 @@ pub struct Received {
 /// What the target says that it holds of a pipeline; nothing is changed there.
 pub async fn received(target: &TargetSettings, deployment: &Deployment) -> Result<Option<Received>> {
     let path = [target.schema.clone()];
-    let pins = Pins {
-        pipeline: &deployment.name,
-        timezone: deployment.timezone.name(),
-        search_path: &path,
-        lock_timeout: Some(LOCK_TIMEOUT),
-        statement_timeout: Some(LOCK_TIMEOUT),
+    let server = asked(target, &deployment.name, deployment.timezone.name(), &path)?;
+    let told = async {
+        let client = server.connect().await?;
+        server.begin(&client, Isolation::ReadCommitted).await?;
+        let found = receipt::received(&client, &server, target, &deployment.name).await;
+        let _ = client.batch_execute("ROLLBACK").await;
+        found
     };
-    let server = Server::new(&target.url, Side::Target, &pins)?;
-    let client = server.connect().await?;
-    server.begin(&client, Isolation::ReadCommitted).await?;
-    let found = receipt::received(&client, &server, target, &deployment.name).await;
-    let _ = client.batch_execute("ROLLBACK").await;
-    found
+    server.watched(target.silent_max, told).await
 }
 
 /// What the target holds of some columns of a table, as text; none when it has no such table. The unknown
@@ -245,33 +253,39 @@ pub async fn given(
         statement_timeout: None,
     };
     let server = Server::new(&target.url, Side::Target, &pins)?;
-    let client = server.connect().await?;
-    server.begin(&client, Isolation::ReadCommitted).await?;
     let failed = |error| server.error(error, format!("the target refused to show the keys of {table}"));
     let name = format!("{}.{}", quote_identifier(&target.schema), quote_identifier(table));
-    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await.map_err(failed)?;
-    if !there.get::<_, bool>(0) {
-        return Ok(None);
-    }
     let listed: Vec<String> = columns.iter().map(|column| quote_identifier(column)).collect();
     let members = surrogate.map(|surrogate| format!(" WHERE {} <> -1", quote_identifier(surrogate)));
     let query = format!("SELECT {} FROM {name}{}", listed.join(", "), members.unwrap_or_default());
-    let messages = client.simple_query(&query).await.map_err(failed)?;
-    let rows = messages.iter().filter_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => {
-            Some((0..columns.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+    let told = async {
+        let client = server.connect().await?;
+        server.begin(&client, Isolation::ReadCommitted).await?;
+        let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await.map_err(failed)?;
+        if !there.get::<_, bool>(0) {
+            return Ok(None);
         }
-        _ => None,
-    });
-    Ok(Some(rows.collect()))
+        let messages = client.simple_query(&query).await.map_err(failed)?;
+        let rows = messages.iter().filter_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => {
+                Some((0..columns.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+            }
+            _ => None,
+        });
+        Ok(Some(rows.collect()))
+    };
+    server.watched(target.silent_max, told).await
 }
 
 /// Whether the target still holds the star, row by row. Nothing is changed there.
 pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz) -> Result<Verification> {
     let server = server(target, timezone, &shipment)?;
-    let client = server.connect().await?;
-    let loader = Loader { client: &client, server: &server, target, shipment };
-    verify::star(&loader).await
+    let held = async {
+        let client = server.connect().await?;
+        let loader = Loader { client: &client, server: &server, target, shipment };
+        verify::star(&loader).await
+    };
+    server.watched(target.silent_max, held).await
 }
 
 fn server(target: &TargetSettings, timezone: Tz, shipment: &Shipment) -> Result<Server> {

@@ -24,6 +24,8 @@ pub struct Receipt {
     pub owned: Vec<String>,
     /// What of each table starmill made; receipts of an older starmill don't tell.
     pub made: BTreeMap<String, Made>,
+    /// Whether tables of others are taken over.
+    pub adopts: bool,
 }
 
 impl Receipt {
@@ -45,12 +47,13 @@ impl Receipt {
             "SELECT store, snapshot, tables::text, made::text FROM {} WHERE pipeline = $1",
             loader.qualified(TABLE)
         );
+        let adopts = adopt == Adopt::TakeOver;
         let pipeline = &loader.shipment.pipeline;
         let row = loader.client.query_opt(&query, &[pipeline]).await;
         let row = row.map_err(|error| loader.failed(error, "show its receipt"))?;
         let Some(row) = row else {
             let owned = adopted(loader, adopt).await?;
-            return Ok(Receipt { tables: Hashes::new(), owned, made: BTreeMap::new() });
+            return Ok(Receipt { tables: Hashes::new(), owned, made: BTreeMap::new(), adopts });
         };
         let made = match row.get::<_, Option<String>>(3) {
             Some(text) => serde_json::from_str(&text)
@@ -65,8 +68,8 @@ impl Receipt {
             owned.extend(adopted(loader, adopt).await?);
         }
         match (held_by == loader.shipment.store, adopt) {
-            (true, _) => Ok(Receipt { tables, owned, made }),
-            (false, Adopt::TakeOver) => Ok(Receipt { tables: Hashes::new(), owned, made }),
+            (true, _) => Ok(Receipt { tables, owned, made, adopts }),
+            (false, Adopt::TakeOver) => Ok(Receipt { tables: Hashes::new(), owned, made, adopts }),
             (false, Adopt::Refuse) => Err(Error::new(
                 ErrorKind::Store,
                 format!(

@@ -298,6 +298,20 @@ pub struct Made {
     pub constraints: BTreeSet<String>,
     #[serde(default)]
     pub indexes: BTreeSet<String>,
+    /// Which table it was. A restored database gives the same table another number.
+    #[serde(default)]
+    pub oid: Option<u32>,
+}
+
+/// Whether the table of its name is not the one that was delivered: somebody dropped that, and made another. It has
+/// another number, and none of the keys that were made.
+pub async fn is_another(loader: &Loader<'_>, table: &str, made: &Made) -> Result<bool> {
+    let Some(oid) = made.oid else { return Ok(false) };
+    if hung::oid(loader, table).await? == Some(oid) {
+        return Ok(false);
+    }
+    let there = keys_there(loader, table).await?;
+    Ok(there.iter().all(|key| !made.constraints.contains(&key.name)))
 }
 
 /// What is ours of a table once its delivery is done: the star's columns, and the keys on them.
@@ -317,5 +331,6 @@ pub async fn made(
     let constraints = keys.iter().filter(ours).map(|key| key.name.clone()).collect();
     let mut indexes = before.map(|made| made.indexes.clone()).unwrap_or_default();
     indexes.extend(hung::plain_indexes(loader, table.name.as_str(), &shape.indexes).await?);
-    Ok(Made { columns, constraints, indexes })
+    let oid = hung::oid(loader, table.name.as_str()).await?;
+    Ok(Made { columns, constraints, indexes, oid })
 }

@@ -256,3 +256,52 @@ fn tables_that_inherit_from_a_delivered_one_keep_their_rows() {
     );
     project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
 }
+
+#[test]
+fn a_table_that_somebody_made_in_place_of_ours_is_not_written() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql(
+        "DROP TABLE mart.s; CREATE TABLE mart.s AS SELECT * FROM (VALUES (7, 1, 'theirs')) AS t(id, n, name)",
+    );
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Ben,2\n");
+    project.starmill(&RUN).exits(11).warns("\"mart\".\"s\" is not the table that starmill delivered");
+    assert_eq!(database.sql("SELECT id, n, name FROM mart.s"), "7|1|theirs");
+    // The remedy that was named.
+    database.sql("ALTER TABLE mart.s RENAME TO kept");
+    project.starmill(&["deliver", "pipelines/p.toml"]).exits(0);
+    assert_eq!(database.sql("SELECT id, n, name FROM mart.s ORDER BY 1"), "10|5|Ann\n20|2|Ben");
+    assert_eq!(database.sql("SELECT id, n, name FROM mart.kept"), "7|1|theirs");
+    // A database that was restored gives our table another number, and leaves its keys.
+    database.sql("CREATE TABLE mart.again (LIKE mart.s); INSERT INTO mart.again SELECT * FROM mart.s; DROP TABLE mart.s; \
+                  ALTER TABLE mart.again RENAME TO s; ALTER TABLE mart.s ADD CONSTRAINT s_pkey PRIMARY KEY (id)");
+    project.write("data/a.csv", "id,name,n\n10,Ann,6\n20,Ben,2\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT id, n, name FROM mart.s ORDER BY 1"), "10|6|Ann\n20|2|Ben");
+}
+
+#[test]
+fn what_the_target_cannot_have_is_told_by_check() {
+    let many: Vec<String> = (0..1_601).map(|number| format!("n AS c{number}")).collect();
+    let toml = TOML.replace("URL", "postgres://nobody@127.0.0.1:1/none")
+        + "indexes = [[\"n\"]]\n[summary.s_n_idx]\n[summary.dim_a_pkey]\n[summary.wide]\n[summary.bare]\n";
+    let project = Project::of(
+        &toml,
+        &[
+            ("dim_a", "SELECT id, name FROM a"),
+            ("s", "SELECT id, CAST(n AS int) AS n, name FROM a"),
+            ("s_n_idx", "SELECT id FROM a"),
+            ("dim_a_pkey", "SELECT id FROM a"),
+            ("wide", &format!("SELECT {} FROM a", many.join(", "))),
+            ("bare", "SELECT id AS \"\" FROM a"),
+        ],
+        "CREATE TABLE a (id int PRIMARY KEY, name text, n int);",
+        &[("a", "id,name,n\n10,Ann,1\n20,Ben,2\n")],
+    );
+    let checked = project.starmill(&["check", "pipelines/p.toml"]).exits(3);
+    checked
+        .warns("`s_n_idx` is the name that an index of `s` gets in the target")
+        .warns("`dim_a_pkey` is the name that an index of `dim_a` gets in the target")
+        .warns("`wide` has 1601 columns, and a table of the target 1600 at most")
+        .warns("a column has an empty name");
+}

@@ -12,6 +12,9 @@ use crate::pipeline::sql::SelectSql;
 /// Columns that every table of Postgres has already.
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
 
+/// Columns that a table of Postgres's has at most.
+const MOST_COLUMNS: usize = 1_600;
+
 /// Bytes of a name in Postgres; what is longer is cut, and then another name.
 const LONGEST_NAME: usize = 63;
 
@@ -21,9 +24,23 @@ impl Designer<'_> {
         if self.pipeline.deployment.target.is_none() {
             return;
         }
+        if fields.len() > MOST_COLUMNS {
+            let message = format!(
+                "`{}` has {} columns, and a table of the target {MOST_COLUMNS} at most",
+                model.name,
+                fields.len()
+            );
+            let help = "publish what belongs together as a table of its own, or leave the target away";
+            self.found.push(Diagnostic::error(message).at(&sql.document, sql.whole()).help(help));
+        }
         for field in fields {
             let name = field.name();
-            let (message, help) = if SYSTEM_COLUMNS.contains(&name.as_str()) {
+            let (message, help) = if name.is_empty() {
+                (
+                    "a column has an empty name, which the target cannot have".to_owned(),
+                    "give it a name with AS",
+                )
+            } else if SYSTEM_COLUMNS.contains(&name.as_str()) {
                 (
                     format!(
                         "a table of the target cannot have a column `{name}`: Postgres has one of its own"
@@ -56,5 +73,29 @@ impl Designer<'_> {
                 format!("`{}` is the table of the target in which starmill keeps its receipts", model.name);
             self.error(model.place.clone(), message, "give the model another name".to_owned());
         }
+        // In Postgres tables and indexes share their names.
+        let taken = self.pipeline.models.iter().find_map(|other| {
+            let name = model.name.as_str();
+            relations_of(other).into_iter().find(|made| made == name).map(|_| other.name.clone())
+        });
+        if let Some(other) = taken {
+            let message =
+                format!("`{}` is the name that an index of `{other}` gets in the target", model.name);
+            self.error(model.place.clone(), message, "give the model another name".to_owned());
+        }
     }
+}
+
+/// The names that Postgres gives the keys and indexes of a table when nobody names them.
+fn relations_of(model: &Model) -> Vec<String> {
+    let name = model.name.as_str();
+    let mut made = vec![format!("{name}_pkey")];
+    if model.surrogate().is_some() {
+        made.push(format!("{name}_{}_key", model.key_columns().join("_")));
+    }
+    for index in &model.indexes {
+        let columns: Vec<&str> = index.iter().map(|column| column.value.as_str()).collect();
+        made.push(format!("{name}_{}_idx", columns.join("_")));
+    }
+    made
 }
