@@ -40,6 +40,12 @@ pub fn for_child() -> Option<(&'static str, String)> {
     Some((VARIABLE, format!("{}*{speed}", now().to_rfc3339_opts(SecondsFormat::Micros, true))))
 }
 
+/// True time since this process first asked.
+pub fn since_start() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
 fn pretended() -> Option<&'static Pretended> {
     static CLOCK: OnceLock<Option<Pretended>> = OnceLock::new();
     let parse = || {

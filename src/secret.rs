@@ -217,9 +217,7 @@ fn is_sensitive(key: &str) -> bool {
         "auth",
         "dsn",
         "hook",
-        "heart",
-        "beat",
-        "ping",
+        "heartbeat",
         "api",
         "access",
         "url",
@@ -227,7 +225,8 @@ fn is_sensitive(key: &str) -> bool {
         "account_key",
     ];
     let near = |known: &str| strsim::levenshtein(&key, known) <= 1 + known.len() / 5;
-    let whole = ["password", "secret", "token", "webhook", "credentials", "command", "pw", "uri"];
+    let whole =
+        ["password", "secret", "token", "webhook", "heartbeat", "credentials", "command", "pw", "uri"];
     inside.iter().any(|part| key.contains(part))
         || whole.iter().any(|known| near(known))
         || ["ulr", "key"].contains(&key.as_str())
@@ -383,8 +382,7 @@ mod tests {
             let shown = Edited::file(line).text;
             assert!(!shown.contains("hunter2"), "{line} → {shown}");
         }
-        let kept =
-            "name = \"shop\"\nurl = \"${SHOP_SOURCE:-data/shop}\"\nurl = \"data/shop\"\nconections = 2\n";
+        let kept = "name = \"shop\"\nurl = \"${SHOP_SOURCE:-data/shop}\"\nurl = \"data/shop\"\nconections = 2\nshipping = \"a b\"\ngrouping = \"day\"\n";
         assert_eq!(Edited::file(kept).text, kept);
     }
 

@@ -10,7 +10,7 @@ use super::notify::{AlertKind, NotifySettings, WebhookUrl};
 use super::resolve::{Resolver, stem};
 use super::schedule::{CronLine, Schedule};
 use super::settings::is_postgres;
-use super::{Deployment, Encodings, PostgresUrl, RunSettings, StoreSettings, TargetSettings};
+use super::{Deployment, Encodings, PostgresUrl, RunSettings, SILENT_MAX, StoreSettings, TargetSettings};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::told;
 use crate::name::{list, nearest};
@@ -109,7 +109,7 @@ impl Resolver<'_> {
         }
         let schema = target.schema.as_ref().map_or("mart".to_owned(), |schema| schema.value.clone());
         let silent = target.silent_max.as_ref();
-        let silent_max = silent.map_or(Some(Duration::from_secs(120)), |text| self.duration(text))?;
+        let silent_max = silent.map_or(Some(SILENT_MAX), |text| self.duration(text))?;
         Some(TargetSettings { url: PostgresUrl::new(url.value.clone()), schema, silent_max })
     }
 

@@ -73,12 +73,17 @@ impl Pipeline {
     }
 }
 
+/// How long a server may be silent when nothing else is said.
+pub const SILENT_MAX: Duration = Duration::from_secs(120);
+
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
     pub url: Location,
     pub schemas: Vec<String>,
     pub connections: usize,
     pub snapshot_max: Duration,
+    /// How long its server, or a session with it, may not answer at all.
+    pub silent_max: Duration,
     pub lock_timeout: Duration,
     /// How long one statement may take; none is what the server allows the role.
     pub statement_timeout: Option<Duration>,

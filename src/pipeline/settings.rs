@@ -8,7 +8,8 @@ use super::file::{PipelineFile, Text};
 use super::filter::SourceFilter;
 use super::resolve::Resolver;
 use super::{
-    ColumnAs, Decimal, Extremes, FarDates, Location, PostgresUrl, SourceSettings, Special, TypePolicy,
+    ColumnAs, Decimal, Extremes, FarDates, Location, PostgresUrl, SILENT_MAX, SourceSettings, Special,
+    TypePolicy,
 };
 use crate::name::{SourceTable, list};
 use crate::secret;
@@ -97,6 +98,10 @@ impl Resolver<'_> {
             },
             connections: source.connections.and_then(|n| usize::try_from(n).ok()).unwrap_or(2),
             snapshot_max: duration(&source.snapshot_max, 30 * 60)?,
+            silent_max: match &source.silent_max {
+                Some(text) => self.duration(text)?,
+                None => SILENT_MAX,
+            },
             lock_timeout: duration(&source.lock_timeout, 10)?,
             statement_timeout: match &source.statement_timeout {
                 Some(text) => Some(self.duration(text)?),

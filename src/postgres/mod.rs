@@ -9,9 +9,11 @@ mod reach;
 mod refusal;
 mod tap;
 mod tls;
+mod traffic;
+mod watch;
 
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use parameters::{Wanted, parameters};
 use tap::Connector;
 pub use tap::Tap;
 use tls::SslMode;
+use traffic::Traffic;
 
 /// Which side of starmill connects: it decides what an unreachable server means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub struct Server {
     side: Side,
     /// What every transaction begins with.
     pins: String,
+    /// The sessions that were opened with it, for who watches them.
+    sessions: Arc<Mutex<Vec<Arc<Traffic>>>>,
 }
 
 /// How a transaction is pinned, so that no server's or role's default changes a value's text.
@@ -183,7 +188,17 @@ impl Server {
             statement_timeout.unwrap_or_default(),
         );
         let (wanted, demand) = (parameters.wanted, parameters.demand);
-        Ok(Server { config, mode, tls, wanted, demand, shown: url.to_string(), side, pins })
+        Ok(Server {
+            config,
+            mode,
+            tls,
+            wanted,
+            demand,
+            shown: url.to_string(),
+            side,
+            pins,
+            sessions: Arc::default(),
+        })
     }
 
     /// Opens a session. Its connection runs in a task of its own, which ends with the client. What

@@ -1,9 +1,12 @@
 //! How a session comes about: which server, encrypted or not, and what it means when none does.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::{Host, SslMode as Negotiation, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, Connection, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::parameters::Wanted;
 use super::refusal::error_text;
@@ -103,7 +106,7 @@ impl Server {
 
     async fn reach_plain(&self, config: &Config) -> Result<Session, tokio_postgres::Error> {
         let (mut config, tap) = (config.clone(), Tap::default());
-        let connector = Connector { tls: None, tap: tap.clone(), demand: self.demand.clone() };
+        let connector = self.connector(None, &tap);
         // What has no host's name, a local socket, can have no tap.
         let client = if config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_)))
             && !config.get_hosts().is_empty()
@@ -122,12 +125,17 @@ impl Server {
 
     async fn reach_through_tls(&self, config: &Config) -> Result<Session, tokio_postgres::Error> {
         let (mut config, tap) = (config.clone(), Tap::default());
-        let connector =
-            Connector { tls: Some(self.tls.clone()), tap: tap.clone(), demand: self.demand.clone() };
+        let connector = self.connector(Some(self.tls.clone()), &tap);
         let connecting = config.ssl_mode(Negotiation::Require).connect(connector.clone());
         let (client, connection) = connecting.await?;
         attend(connection);
         Ok(Session { client, tap, connector })
+    }
+
+    fn connector(&self, tls: Option<MakeRustlsConnect>, tap: &Tap) -> Connector {
+        let traffic = Arc::default();
+        self.watch(&traffic);
+        Connector { tls, tap: tap.clone(), demand: self.demand.clone(), traffic }
     }
 
     fn silent(&self) -> Error {

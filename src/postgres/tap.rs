@@ -13,6 +13,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::auth::Demand;
+use super::traffic::Traffic;
 
 /// Takes one row's bytes; an error ends the connection.
 pub type Taker = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
@@ -39,6 +40,8 @@ const BUFFER: usize = 128 << 10;
 const HEADER: usize = 5;
 const COPY_DATA: u8 = b'd';
 const AUTHENTICATION: u8 = b'R';
+const BACKEND_KEY: u8 = b'K';
+const READY: u8 = b'Z';
 
 /// A stream of the server's frames, of which the tap takes some.
 pub struct Tapped<L = Line> {
@@ -46,6 +49,7 @@ pub struct Tapped<L = Line> {
     tap: Tap,
     /// What is held against the server's first words.
     demand: Option<Demand>,
+    traffic: Arc<Traffic>,
     buffer: Vec<u8>,
     /// What of the buffer is filled, and how much of that is done with.
     filled: usize,
@@ -61,13 +65,14 @@ pub enum Line {
 }
 
 impl<L> Tapped<L> {
-    fn new(line: L, tap: Tap, demand: Option<Demand>) -> Tapped<L> {
-        Tapped { line, tap, demand, buffer: vec![0; BUFFER], filled: 0, done: 0, passing: 0 }
+    fn new(line: L, tap: Tap, demand: Option<Demand>, traffic: Arc<Traffic>) -> Tapped<L> {
+        Tapped { line, tap, demand, traffic, buffer: vec![0; BUFFER], filled: 0, done: 0, passing: 0 }
     }
 
     /// Walks the whole frames at hand. Stops before one that goes the common way, or is not whole.
     fn walk(&mut self) -> io::Result<()> {
-        let mut taker = self.tap.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tap = self.tap.clone();
+        let mut taker = tap.0.lock().unwrap_or_else(PoisonError::into_inner);
         while self.passing == 0 {
             let Some(frame) = frame(&self.buffer[self.done..self.filled])? else { break };
             match (&mut *taker, self.buffer[self.done] == COPY_DATA) {
@@ -78,29 +83,41 @@ impl<L> Tapped<L> {
                     take(&self.buffer[self.done + HEADER..self.done + frame])?;
                     self.done += frame;
                 }
-                _ => {
-                    if let Some(demand) = &mut self.demand
-                        && self.buffer[self.done] == AUTHENTICATION
-                    {
-                        let whole = self.done + frame;
-                        let [.., a, b, c, d] =
-                            self.buffer[self.done..self.filled.min(self.done + HEADER + 4)]
-                        else {
-                            break;
-                        };
-                        if whole > self.filled {
-                            break;
-                        }
-                        let code = i32::from_be_bytes([a, b, c, d]);
-                        if demand.hold(code, &self.buffer[(self.done + HEADER + 4).min(whole)..whole])? {
-                            self.demand = None;
-                        }
+                (_, _) => {
+                    if !self.noted(self.buffer[self.done], frame)? {
+                        break;
                     }
                     self.passing = frame;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Notes what a frame that goes the common way says of the session; false while it is not whole.
+    fn noted(&mut self, kind: u8, frame: usize) -> io::Result<bool> {
+        let known = &self.buffer[self.done..self.filled.min(self.done + frame)];
+        match kind {
+            AUTHENTICATION if self.demand.is_some() => {
+                let [_, _, _, _, _, a, b, c, d, rest @ ..] = known else { return Ok(false) };
+                if known.len() < frame {
+                    return Ok(false);
+                }
+                let code = i32::from_be_bytes([*a, *b, *c, *d]);
+                if let Some(demand) = &mut self.demand
+                    && demand.hold(code, rest)?
+                {
+                    self.demand = None;
+                }
+            }
+            BACKEND_KEY => {
+                let [_, _, _, _, _, a, b, c, d, ..] = known else { return Ok(false) };
+                self.traffic.is_of(i32::from_be_bytes([*a, *b, *c, *d]));
+            }
+            READY => self.traffic.answered(),
+            _ => {}
+        }
+        Ok(true)
     }
 
     /// Makes room behind what is filled, for the rest of a frame at least.
@@ -139,7 +156,10 @@ impl<L: AsyncRead + Unpin> AsyncRead for Tapped<L> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            this.walk()?;
+            this.traffic.at_work(true);
+            let walked = this.walk();
+            this.traffic.at_work(false);
+            walked?;
             let ready = this.passing.min(this.filled - this.done).min(out.remaining());
             if ready > 0 {
                 out.put_slice(&this.buffer[this.done..this.done + ready]);
@@ -155,13 +175,16 @@ impl<L: AsyncRead + Unpin> AsyncRead for Tapped<L> {
                 return Poll::Ready(Ok(()));
             }
             this.filled += read;
+            this.traffic.moved();
         }
     }
 }
 
 impl<L: AsyncWrite + Unpin> AsyncWrite for Tapped<L> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.line).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.line).poll_write(cx, bytes))?;
+        self.traffic.asked();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -221,6 +244,7 @@ pub struct Connector {
     pub tls: Option<MakeRustlsConnect>,
     pub tap: Tap,
     pub demand: Option<Demand>,
+    pub traffic: Arc<Traffic>,
 }
 
 type Handshake = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
@@ -230,6 +254,7 @@ pub struct Connecting {
     handshake: Option<Handshake>,
     tap: Tap,
     demand: Option<Demand>,
+    traffic: Arc<Traffic>,
 }
 
 impl MakeTlsConnect<Socket> for Connector {
@@ -242,7 +267,12 @@ impl MakeTlsConnect<Socket> for Connector {
             Some(tls) => Some(MakeTlsConnect::<Socket>::make_tls_connect(tls, domain)?),
             None => None,
         };
-        Ok(Connecting { handshake, tap: self.tap.clone(), demand: self.demand.clone() })
+        Ok(Connecting {
+            handshake,
+            tap: self.tap.clone(),
+            demand: self.demand.clone(),
+            traffic: Arc::clone(&self.traffic),
+        })
     }
 }
 
@@ -257,7 +287,7 @@ impl TlsConnect<Socket> for Connecting {
                 Some(handshake) => Line::Encrypted(Box::new(handshake.connect(socket).await?)),
                 None => Line::Bare(socket),
             };
-            Ok(Tapped::new(line, self.tap, self.demand))
+            Ok(Tapped::new(line, self.tap, self.demand, self.traffic))
         })
     }
 }
@@ -303,7 +333,7 @@ mod tests {
                 if row == b"stop" { Err(io::Error::other("stopped")) } else { Ok(()) }
             }));
         }
-        let mut tapped = Tapped::new(Pieces { bytes, at: 0, piece }, tap, None);
+        let mut tapped = Tapped::new(Pieces { bytes, at: 0, piece }, tap, None, Arc::default());
         let mut passed = Vec::new();
         let read = tapped.read_to_end(&mut passed).await;
         let rows = taken.lock().unwrap().clone();
@@ -344,7 +374,8 @@ mod tests {
         let mut all = vec![b'd'];
         all.extend_from_slice(&i32::MAX.to_be_bytes());
         all.extend_from_slice(&[0; 1_000]);
-        let mut tapped = Tapped::new(Pieces { bytes: all, at: 0, piece: 64 }, Tap::default(), None);
+        let mut tapped =
+            Tapped::new(Pieces { bytes: all, at: 0, piece: 64 }, Tap::default(), None, Arc::default());
         tapped.tap.open(Box::new(|_| Ok(())));
         let mut passed = Vec::new();
         tapped.read_to_end(&mut passed).await.unwrap();

@@ -50,8 +50,7 @@ pub async fn require_known(
     if beginning == Beginning::New {
         return Ok(());
     }
-    let received = load::received(target, deployment);
-    let received = match load::watched(target, &deployment.name, received).await {
+    let received = match load::received(target, deployment).await {
         Ok(Some(received)) => received,
         Ok(None) => return Ok(()),
         Err(error) => {
@@ -155,8 +154,7 @@ pub async fn verify(path: &Path) -> Result<Verification> {
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
     let shipment = shipment(&deployment, &latest, &published.star, Vec::new());
-    let verified = load::verify(shipment, target, deployment.timezone);
-    load::watched(target, &deployment.name, verified).await
+    load::verify(shipment, target, deployment.timezone).await
 }
 
 fn target_of(deployment: &Deployment) -> Result<&TargetSettings> {
@@ -203,12 +201,9 @@ async fn ship(
     if !store.note::<DeliveryNote>().is_some_and(|known| is_of(&known, target)) {
         store.keep_note(&note)?;
     }
-    let loaded = async {
-        let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
-        let shipment = Shipment { trust, lock_timeout, ..shipment(deployment, &latest, star, sources) };
-        load::load(shipment, target, deployment.timezone, adopt).await
-    };
-    let delivery = load::watched(target, &deployment.name, loaded).await?;
+    let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
+    let shipment = Shipment { trust, lock_timeout, ..shipment(deployment, &latest, star, sources) };
+    let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();
     // The target has its own receipt; without this note the next run only asks it once more.
@@ -225,12 +220,9 @@ pub async fn takeover(path: &Path) -> Result<Vec<TakenOver>> {
     let store = Store::new(&deployment.store.folder);
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
-    let planned = async {
-        let sources = sources(&published.manifest, target).await?;
-        let shipment = shipment(&deployment, &latest, &published.star, sources);
-        load::takeover(shipment, target, deployment.timezone).await
-    };
-    load::watched(target, &deployment.name, planned).await
+    let sources = sources(&published.manifest, target).await?;
+    let shipment = shipment(&deployment, &latest, &published.star, sources);
+    load::takeover(shipment, target, deployment.timezone).await
 }
 
 /// The source's own tables, when the target's schema is the one that they are in: the same cluster, and,

@@ -90,8 +90,8 @@ async fn of_target(
     schema: &SchemaRef,
 ) -> Result<Option<RecordBatch>> {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let given = load::given(target, &pipeline.deployment, model.name.as_str(), &names, model.surrogate());
-    let given = load::watched(target, &pipeline.deployment.name, given).await?;
+    let given =
+        load::given(target, &pipeline.deployment, model.name.as_str(), &names, model.surrogate()).await?;
     let Some(rows) = given.filter(|rows| !rows.is_empty()) else { return Ok(None) };
     let batch = as_batch(schema, &rows).or_error(ErrorKind::Store, || {
         format!("the keys that the target holds of {} cannot be read", model.name)

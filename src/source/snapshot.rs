@@ -14,7 +14,7 @@ use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{SourceTable, list, quote_literal};
-use crate::pipeline::catalog::{Catalog, RelationKind};
+use crate::pipeline::catalog::{Catalog, Relation, RelationKind};
 use crate::pipeline::{Pipeline, PostgresUrl, TypePolicy};
 use crate::postgres::{Isolation, Pins, Server, Session, Side};
 use crate::star::design::Design;
@@ -24,6 +24,7 @@ use crate::star::origin::Position;
 pub struct PostgresSource {
     server: Server,
     client: Session,
+    silent_max: Duration,
 }
 
 /// Sessions that all see the same instant. Dropping them ends the snapshot on the server.
@@ -52,14 +53,17 @@ impl PostgresSource {
         };
         let server = Server::new(url, Side::Source, &pins)?;
         let client = server.connect().await?;
-        Ok(PostgresSource { server, client })
+        Ok(PostgresSource { server, client, silent_max: source.silent_max })
     }
 
     pub async fn catalog(&self, policy: &TypePolicy) -> Result<Catalog> {
-        self.server.begin(&self.client, Isolation::Snapshot).await?;
-        let read = catalog::read(&self.client, &self.server, policy).await;
-        self.end().await?;
-        read
+        let read = async {
+            self.server.begin(&self.client, Isolation::Snapshot).await?;
+            let read = catalog::read(&self.client, &self.server, policy).await;
+            self.end().await?;
+            read
+        };
+        self.server.watched(self.silent_max, read).await
     }
 
     /// What the role may not read of the design's tables, and the statements that would let it.
@@ -141,7 +145,9 @@ impl PostgresSource {
     /// is taken holds up no night either.
     pub async fn snapshot(self, pipeline: &Pipeline, design: &Design) -> Result<SourceSnapshot> {
         let (most, held_since) = (pipeline.source.snapshot_max, Stopwatch::start());
-        let taken = tokio::time::timeout(most, self.taken(pipeline, design, held_since)).await;
+        let server = self.server.clone();
+        let taken = server.watched(pipeline.source.silent_max, self.taken(pipeline, design, held_since));
+        let taken = tokio::time::timeout(most, taken).await;
         taken.map_err(|_| held_too_long(most, "could not be taken"))?
     }
 
@@ -151,7 +157,7 @@ impl PostgresSource {
         design: &Design,
         held_since: Stopwatch,
     ) -> Result<SourceSnapshot> {
-        let PostgresSource { server, client } = self;
+        let PostgresSource { server, client, .. } = self;
         fault::at(Point::SourceResolved).or_error(ErrorKind::Source, || "the source failed".to_owned())?;
         let helpers = (1..pipeline.source.connections).map(|_| begin_helper(&server));
         let helpers = futures::future::try_join_all(helpers).await?;
@@ -289,7 +295,10 @@ async fn confirm(client: &Client, server: &Server, pipeline: &Pipeline, design: 
             differing.push(table.to_string());
             continue;
         };
-        if relation.kind != read.relation.kind || relation.columns != read.relation.columns {
+        let same = |now: &Relation, then: &Relation| {
+            now.kind == then.kind && now.columns == then.columns && now.primary_key == then.primary_key
+        };
+        if !same(relation, &read.relation) {
             differing.push(table.to_string());
         }
     }

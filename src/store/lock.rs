@@ -145,14 +145,9 @@ impl StoreWriter {
                 latest.keys.iter().find(|(name, _)| name.as_str() == model).map(|(_, entry)| entry)
             });
             for (path, name) in entries(&folder) {
-                let is_file = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
-                let ours = is_file
-                    && name.strip_suffix(".parquet").is_some_and(|name| {
-                        let kinds = [super::publish::RESTORED, super::compact::TOGETHER];
-                        let kind = kinds.into_iter().find_map(|kind| name.strip_suffix(kind));
-                        RunId::is_one(kind.unwrap_or(name))
-                    });
-                if ours && !entry.is_some_and(|entry| entry.files.iter().any(|file| file.name == name)) {
+                if are_keys_of_a_run(&path, &name)
+                    && !entry.is_some_and(|entry| entry.files.iter().any(|file| file.name == name))
+                {
                     remove(&path)?;
                 }
             }
@@ -185,6 +180,17 @@ fn is_of_a_dead_run(path: &Path, name: &str) -> bool {
     let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     let unfinished = name.strip_prefix(".new-").is_some_and(RunId::is_one);
     is_folder && (unfinished || (RunId::is_one(name) && path.join("manifest.json").is_file()))
+}
+
+/// A file of the registry that some run wrote: it bears the run's id and one of its kinds of keys.
+pub(super) fn are_keys_of_a_run(path: &Path, name: &str) -> bool {
+    let is_file = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+    is_file
+        && name.strip_suffix(".parquet").is_some_and(|name| {
+            let kinds = [super::publish::RESTORED, super::compact::TOGETHER];
+            let kind = kinds.into_iter().find_map(|kind| name.strip_suffix(kind));
+            RunId::is_one(kind.unwrap_or(name))
+        })
 }
 
 /// The link is made only after a commit. Without `latest.json` every snapshot would look like one that

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Store;
-use super::lock::entries;
+use super::lock::{are_keys_of_a_run, entries};
 use super::manifest::{Latest, Manifest};
 use crate::error::Result;
-use crate::name::{RunId, SnapshotId};
+use crate::name::SnapshotId;
 use crate::star::shelf::{self, hash};
 use crate::star::table::DataFile;
 
@@ -44,9 +44,7 @@ impl Store {
             }
             for (path, name) in entries(&folder) {
                 // What a dead run left is swept by the next.
-                let left = name
-                    .strip_suffix(".parquet")
-                    .is_some_and(|name| name.get(..21).is_some_and(RunId::is_one));
+                let left = are_keys_of_a_run(&path, &name);
                 if !left && !entry.files.iter().any(|file| file.name == name) {
                     found.damage(path, STRANGE.to_owned());
                 }

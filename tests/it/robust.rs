@@ -112,6 +112,52 @@ fn a_connection_cut_in_the_middle_ends_the_run_and_leaves_nothing() {
 }
 
 #[test]
+fn a_connection_that_loses_what_is_sent_is_given_up() {
+    let source = cluster().shop();
+    // In the catalog, in the rows.
+    for bytes in [3_000, 60_000, 400_000] {
+        let proxy = Proxy::losing(cluster().port(), bytes);
+        let mut project = Project::shop();
+        project.edit(
+            "pipelines/shop.toml",
+            "snapshot_max = \"30m\"",
+            "snapshot_max = \"30m\"\nsilent_max = \"1s\"",
+        );
+        project.set("SHOP_SOURCE", &format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port, source.name));
+        let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(4);
+        ran.warns("nothing has come over a connection with the source").warns("`silent_max` in [source]");
+        assert_nothing_is_left(&project, &source);
+    }
+    // A target's: the star stays published, and is delivered over a line that holds.
+    let target = cluster().database();
+    for bytes in [5_000, 9_000] {
+        let proxy = Proxy::losing(cluster().port(), bytes);
+        let mut project = Project::shop();
+        project.edit("pipelines/shop.toml", "schema = \"mart\"", "schema = \"mart\"\nsilent_max = \"1s\"");
+        project.set("SHOP_TARGET", &format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port, target.name));
+        let ran = project.starmill(&["run", "pipelines/shop.toml"]).exits(11);
+        ran.warns("nothing has come over a connection with the target").warns("`silent_max` in [target]");
+        project.set("SHOP_TARGET", &target.url());
+        project.starmill(&["deliver", "pipelines/shop.toml"]).exits(0);
+        target.sql("DROP SCHEMA mart CASCADE");
+    }
+}
+
+#[test]
+fn a_statement_that_takes_long_is_no_silence() {
+    let source = cluster().shop();
+    source.sql("CREATE VIEW slow AS SELECT order_id, pg_sleep(0.0005)::text AS slept FROM orders");
+    let project = Project::shop_on(&source);
+    project.edit(
+        "pipelines/shop.toml",
+        "snapshot_max = \"30m\"",
+        "snapshot_max = \"30m\"\nsilent_max = \"500ms\"",
+    );
+    read_slowly(&project);
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(0);
+}
+
+#[test]
 fn a_server_that_is_just_starting_is_waited_for() {
     let source = cluster().shop();
     let proxy = Proxy::late(cluster().port(), Duration::from_millis(900));

@@ -69,7 +69,8 @@ impl<D: Destination> Crew<D> {
         let guard = CancelOnDrop(Some(cancels));
         let most = self.pipeline.source.snapshot_max;
         let left = most.saturating_sub(self.held_since.elapsed());
-        let gathered = tokio::time::timeout(left, gather(&mut workers)).await;
+        let read = self.server.watched(self.pipeline.source.silent_max, gather(&mut workers));
+        let gathered = tokio::time::timeout(left, read).await;
         let haul = gathered.map_err(|_| held_too_long(most, "is not read yet"))??;
         guard.disarm();
         Ok(haul)

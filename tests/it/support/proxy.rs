@@ -1,4 +1,4 @@
-//! A connection's bad days: a proxy before the server that is late, or cuts what passes.
+//! A connection's bad days: a proxy before the server that is late, cuts what passes, or loses it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ impl Proxy {
         let port = free_port();
         std::thread::spawn(move || {
             std::thread::sleep(after);
-            serve(TcpListener::bind(("127.0.0.1", port)).unwrap(), server, usize::MAX);
+            serve(TcpListener::bind(("127.0.0.1", port)).unwrap(), server, usize::MAX, End::Cut);
         });
         Proxy { port }
     }
@@ -27,12 +27,28 @@ impl Proxy {
     pub fn cutting(server: u16, after: usize) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || serve(listener, server, after));
+        std::thread::spawn(move || serve(listener, server, after, End::Cut));
+        Proxy { port }
+    }
+
+    /// Brings nothing more of one connection, once the server has sent so many bytes over all of them, and keeps it.
+    pub fn losing(server: u16, after: usize) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || serve(listener, server, after, End::Lost));
         Proxy { port }
     }
 }
 
-fn serve(listener: TcpListener, server: u16, most: usize) {
+/// What becomes of connections when enough has passed.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Cut,
+    /// One of them keeps silent, and the others go on.
+    Lost,
+}
+
+fn serve(listener: TcpListener, server: u16, most: usize, end: End) {
     let passed = Arc::new(AtomicUsize::new(0));
     for client in listener.incoming() {
         let (Ok(client), Ok(upstream)) = (client, TcpStream::connect(("127.0.0.1", server))) else {
@@ -40,15 +56,19 @@ fn serve(listener: TcpListener, server: u16, most: usize) {
         };
         let passed = Arc::clone(&passed);
         let (there, back) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
-        std::thread::spawn(move || carry(client, there, &AtomicUsize::new(0), usize::MAX));
-        std::thread::spawn(move || carry(upstream, back, &passed, most));
+        std::thread::spawn(move || carry(client, there, &AtomicUsize::new(0), usize::MAX, End::Cut));
+        std::thread::spawn(move || carry(upstream, back, &passed, most, end));
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, passed: &AtomicUsize, most: usize) {
+fn carry(mut from: TcpStream, mut to: TcpStream, passed: &AtomicUsize, most: usize, end: End) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        if passed.fetch_add(read, Ordering::Relaxed) > most || to.write_all(&buffer[..read]).is_err() {
+        let before = passed.fetch_add(read, Ordering::Relaxed);
+        if end == End::Lost && before <= most && before + read > most {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        if (end == End::Cut && before > most) || to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }

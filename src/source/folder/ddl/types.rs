@@ -23,6 +23,11 @@ pub enum Rule {
     /// One of these.
     Labels(Vec<String>),
     Json,
+    /// Zeros and ones: so many, or at most so many.
+    Bits {
+        most: Option<usize>,
+        varying: bool,
+    },
 }
 
 /// A type as a column has it.
@@ -114,6 +119,8 @@ impl Types {
             "character varying" | "varchar" | "char varying" => length.map(Rule::Length),
             "character" | "char" | "bpchar" => Some(Rule::Length(length.unwrap_or(1))),
             "json" | "jsonb" => Some(Rule::Json),
+            "bit varying" | "varbit" => Some(Rule::Bits { most: length, varying: true }),
+            "bit" => Some(Rule::Bits { most: Some(length.unwrap_or(1)), varying: false }),
             _ => None,
         };
         Known { type_name, rule, ..Known::default() }
@@ -139,6 +146,18 @@ impl Rule {
                     format!("did you mean `{near}`?")
                 });
                 Err(("is no label of its type".to_owned(), help))
+            }
+            Rule::Bits { most, varying } => {
+                let has = value.len();
+                let fits = most.is_none_or(|most| if *varying { has <= most } else { has == most });
+                match (value.bytes().all(|bit| matches!(bit, b'0' | b'1')), fits) {
+                    (true, true) => Ok(value),
+                    (true, false) => {
+                        let message = format!("has {has} bits, and the type {}", most.unwrap_or_default());
+                        Err((message, "declare it so in schema.sql, or correct the value".to_owned()))
+                    }
+                    (false, _) => Err(("is no bits".to_owned(), "write zeros and ones: 0101".to_owned())),
+                }
             }
             Rule::Json => match serde_json::from_str::<serde::de::IgnoredAny>(value) {
                 Ok(_) => Ok(value),
@@ -179,6 +198,12 @@ mod tests {
         let labels = Rule::Labels(vec!["paid".to_owned(), "open".to_owned()]);
         assert_eq!(labels.hold("paid"), Ok("paid"));
         assert_eq!(labels.hold("payd").unwrap_err().1, "did you mean `paid`?");
+        let four = Rule::Bits { most: Some(4), varying: false };
+        assert_eq!(four.hold("0101"), Ok("0101"));
+        assert!(four.hold("010").unwrap_err().0.contains("3 bits"));
+        assert!(four.hold("01x1").is_err());
+        let up_to = Rule::Bits { most: Some(4), varying: true };
+        assert!(up_to.hold("01").is_ok() && up_to.hold("").is_ok() && up_to.hold("01010").is_err());
         assert!(Rule::Json.hold("{\"a\": 1}").is_ok() && Rule::Json.hold("{a: 1}").is_err());
     }
 }
