@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions::core::nullif;
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Aggregate, AggregateUDF, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Window,
     WindowFunctionDefinition, binary_expr, cast, lit,
@@ -43,6 +45,32 @@ pub fn as_quotients(node: LogicalPlan) -> Result<LogicalPlan> {
         }
         node => Ok(node),
     }
+}
+
+/// A projection of what averages gave, computed together with them: so a quotient of an average is one of its sum and
+/// its count, whose digits are known.
+pub fn as_one(node: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Projection(outer) = &node else { return Ok(node) };
+    let LogicalPlan::Projection(inner) = outer.input.as_ref() else { return Ok(node) };
+    let is_open = |expr: &Expr| quotient::of(&expr.clone().unalias()).is_some_and(|of| !of.is_rounded());
+    if !inner.expr.iter().any(is_open) {
+        return Ok(node);
+    }
+    let names = NamePreserver::new(&node);
+    let computed = |expr: &Expr| {
+        let name = names.save(expr);
+        let made = expr.clone().transform_up(|expr| match &expr {
+            Expr::Column(column) => match inner.schema.maybe_index_of_column(column) {
+                Some(at) => Ok(Transformed::yes(inner.expr[at].clone().unalias())),
+                None => Ok(Transformed::no(expr)),
+            },
+            _ => Ok(Transformed::no(expr)),
+        })?;
+        Ok(name.restore(made.data))
+    };
+    let columns = outer.expr.iter().map(computed).collect::<Result<Vec<_>>>()?;
+    let made = Projection::try_new_with_schema(columns, Arc::clone(&inner.input), Arc::clone(&outer.schema))?;
+    Ok(LogicalPlan::Projection(made))
 }
 
 /// A call that stays, or the sum and the count of an average, or those and the sum of the squares of a variance.

@@ -81,6 +81,9 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             if let Some(bare) = apart::bare(&of) {
                 return Ok(Transformed::yes(bare));
             }
+            if let Some(joined) = quotient::joined(&of, &|side| numerics::is_known(side, schema)) {
+                return Ok(Transformed::yes(joined));
+            }
             match build::of_values(&mut of, schema, &|value| is_json(value, schema))? {
                 true => Ok(Transformed::yes(Expr::ScalarFunction(of))),
                 false => Ok(function(of, schema)),

@@ -17,10 +17,15 @@ pub fn operation(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> 
     if !exact(&of_left) || !exact(&of_right) {
         return None;
     }
-    let is_open = |side: &Expr| quotient::of(side).is_some_and(|of| !of.is_rounded());
+    // What an average gave is a column here, and as wide as a quotient: the engine's own types have no room for more.
+    let is_open = |side: &Expr, of: &DataType| {
+        quotient::of(side).is_some_and(|of| !of.is_rounded()) || matches!(of, DataType::Decimal256(..))
+    };
     let divides = match op {
         Operator::Divide => is_decimal(&of_left) || is_decimal(&of_right),
-        Operator::Plus | Operator::Minus | Operator::Multiply => is_open(left) || is_open(right),
+        Operator::Plus | Operator::Minus | Operator::Multiply => {
+            is_open(left, &of_left) || is_open(right, &of_right)
+        }
         _ => false,
     };
     // Integers here that are numerics there are not cut.
@@ -148,7 +153,7 @@ fn asked(args: &[Expr]) -> Option<(&Expr, i8)> {
 
 /// Whether a numeric's scale is what Postgres shows of each of its values. One of 38 digits may have been declared
 /// without any, or be a sum of such.
-fn is_known(value: &Expr, schema: &DFSchema) -> bool {
+pub fn is_known(value: &Expr, schema: &DFSchema) -> bool {
     let is_narrow = || match value.get_type(schema) {
         Ok(DataType::Decimal128(precision, _)) => precision < PUBLISHED,
         Ok(of) => of.is_integer(),

@@ -13,9 +13,10 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::functions::arrays::{CONTAINS, ELEMENT_AT, OVERLAPS, SLICE};
 use super::functions::json::change::{JOINED, WITHOUT, WITHOUT_PATH};
-use super::functions::{array_text, json, named, scaled, spans};
+use super::functions::{array_text, json, named, quotient, scaled, spans};
+use super::numerics;
 use super::refuse::kinds::is_jsonb;
-use super::rewrite::is_interval;
+use super::rewrite::{is_decimal, is_interval};
 
 #[derive(Debug)]
 pub struct Operators;
@@ -43,6 +44,9 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Planned(planned));
         }
         if let Some(planned) = beside_interval(&expr, &left, &right) {
+            return Ok(PlannerResult::Planned(planned));
+        }
+        if let Some(planned) = with_quotient(&expr, &left, &right, schema) {
             return Ok(PlannerResult::Planned(planned));
         }
         let op = match expr.op {
@@ -88,6 +92,21 @@ impl ExprPlanner for Operators {
             }
         }
     }
+}
+
+/// Arithmetic with an average or another quotient, whose digits the engine's own types have no room for.
+fn with_quotient(expr: &RawBinaryExpr, left: &DataType, right: &DataType, schema: &DFSchema) -> Option<Expr> {
+    let op = match expr.op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        BinaryOperator::Multiply => Operator::Multiply,
+        _ => return None,
+    };
+    let exact = |of: &DataType| is_decimal(of) || of.is_integer();
+    let is_wide = |of: &DataType| matches!(of, DataType::Decimal256(..));
+    let known = |side: &Expr| numerics::is_known(side, schema);
+    (exact(left) && exact(right) && (is_wide(left) || is_wide(right)))
+        .then(|| quotient::binary(expr.left.clone(), op, expr.right.clone(), &known))
 }
 
 /// A text that is written beside an interval, or added to a timestamp, is an interval.

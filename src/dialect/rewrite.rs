@@ -30,7 +30,7 @@ pub struct Exactness;
 
 impl AnalyzerRule for Meaning {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &meaning::meaning, &|node| {
+        over_expressions(plan, &average::as_one, &meaning::meaning, &|node| {
             multisets::counted(unions::as_one_type(average::as_quotients(by_length(node)?)?)?)
         })
     }
@@ -42,7 +42,7 @@ impl AnalyzerRule for Meaning {
 
 impl AnalyzerRule for Exactness {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &exactness::exactness, &Ok)
+        over_expressions(plan, &Ok, &exactness::exactness, &Ok)
     }
 
     fn name(&self) -> &str {
@@ -85,10 +85,12 @@ type Rewrite<'a> = &'a dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
 /// Rewrites every expression of a plan and of its subqueries, bottom up; names stay as they were.
 fn over_expressions(
     plan: LogicalPlan,
+    begin: &dyn Fn(LogicalPlan) -> Result<LogicalPlan>,
     rewrite: Rewrite,
     finish: &dyn Fn(LogicalPlan) -> Result<LogicalPlan>,
 ) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
+        let node = begin(node)?;
         let mut schema = merge_schema(&node.inputs());
         if let LogicalPlan::TableScan(scan) = &node {
             schema

@@ -86,10 +86,10 @@ fn call(part: Part, to: Option<(u8, i8)>) -> Expr {
 /// An operation one side of which is a quotient, or which makes one.
 pub fn binary(left: Expr, op: Operator, right: Expr, known: &dyn Fn(&Expr) -> bool) -> Expr {
     let (mut left, right) = (part(left, known), part(right, known));
-    let moved = moved(right.formula, left.args.len());
+    let behind = right.formula.moved(left.args.len(), right.args.len());
     left.args.extend(right.args);
     left.known.extend(right.known);
-    let formula = Formula::Binary(op, Box::new(left.formula), Box::new(moved));
+    let formula = Formula::Binary(op, Box::new(left.formula), Box::new(behind));
     call(Part { formula, ..left }, None)
 }
 
@@ -115,17 +115,27 @@ pub fn rounded(quotient: Expr, precision: u8, scale: i8) -> Expr {
     call(part(quotient, &|_| false), Some((precision, scale)))
 }
 
-fn moved(formula: Formula, by: usize) -> Formula {
-    match formula {
-        Formula::Argument(at) => Formula::Argument(at + by),
-        Formula::Negative(inner) => Formula::Negative(Box::new(moved(*inner, by))),
-        Formula::Sqrt(inner) => Formula::Sqrt(Box::new(moved(*inner, by))),
-        Formula::Deviation(inner) => Formula::Deviation(Box::new(moved(*inner, by))),
-        Formula::Binary(op, left, right) => {
-            Formula::Binary(op, Box::new(moved(*left, by)), Box::new(moved(*right, by)))
-        }
+/// A quotient whose arguments have become quotients themselves, as one with them; none when it has none such.
+pub fn joined(function: &ScalarFunction, known: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
+    let inner: &dyn Any = function.func.inner().as_ref();
+    let whole = inner.downcast_ref::<Quotient>()?;
+    let is_open = |arg: &Expr| of(arg).is_some_and(|of| !of.is_rounded());
+    if !function.args.iter().any(is_open) {
+        return None;
     }
+    let mut made = Part { formula: Formula::Argument(0), args: Vec::new(), known: Vec::new() };
+    let parts = function.args.iter().map(|arg| {
+        let part = part(arg.clone(), known);
+        let formula = part.formula.moved(made.args.len(), part.args.len());
+        made.args.extend(part.args);
+        made.known.extend(part.known);
+        formula
+    });
+    let parts: Vec<Formula> = parts.collect();
+    made.formula = whole.formula.clone().of_parts(&parts);
+    Some(call(made, whole.to))
 }
+
 
 /// Digits before and after the point that a value may have.
 #[derive(Debug, Clone, Copy)]
@@ -315,6 +325,24 @@ impl Formula {
                     _ => one.over(other, left.is_known(known) && right.is_known(known)),
                 }
             }
+        }
+    }
+
+    /// The same of arguments that stand behind others.
+    fn moved(self, by: usize, args: usize) -> Formula {
+        let parts: Vec<Formula> = (by..by + args).map(Formula::Argument).collect();
+        self.of_parts(&parts)
+    }
+
+    /// The same of what its arguments are made of.
+    fn of_parts(self, parts: &[Formula]) -> Formula {
+        let of = |inner: Box<Formula>| Box::new(inner.of_parts(parts));
+        match self {
+            Formula::Argument(at) => parts[at].clone(),
+            Formula::Negative(inner) => Formula::Negative(of(inner)),
+            Formula::Sqrt(inner) => Formula::Sqrt(of(inner)),
+            Formula::Deviation(inner) => Formula::Deviation(of(inner)),
+            Formula::Binary(op, left, right) => Formula::Binary(op, of(left), of(right)),
         }
     }
 
