@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, plan_err};
 use datafusion::functions::core::nullif;
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Window,
+    Aggregate, AggregateUDF, Expr, ExprSchemable, Filter, LogicalPlan, Operator, Projection, Window,
     WindowFunctionDefinition, binary_expr, cast, lit,
 };
 
@@ -29,9 +29,9 @@ pub fn as_quotients(node: LogicalPlan) -> Result<LogicalPlan> {
             let whole = Arc::clone(&aggregate.schema);
             let Aggregate { input, group_expr, aggr_expr, .. } = aggregate;
             let below = whole.fields().len() - aggr_expr.len();
-            let calls = parts.iter().flat_map(Part::calls).collect();
+            let (calls, places) = once(&parts);
             let made = Aggregate::try_new(input, group_expr, calls)?;
-            together(LogicalPlan::Aggregate(made), &whole, below, &parts)
+            together(LogicalPlan::Aggregate(made), &whole, below, &parts, &places)
         }
         LogicalPlan::Window(window) => {
             let Some(parts) = apart(&window.window_expr, window.input.schema())? else {
@@ -39,38 +39,85 @@ pub fn as_quotients(node: LogicalPlan) -> Result<LogicalPlan> {
             };
             let whole = Arc::clone(&window.schema);
             let below = whole.fields().len() - window.window_expr.len();
-            let calls = parts.iter().flat_map(Part::calls).collect();
+            let (calls, places) = once(&parts);
             let made = Window::try_new(calls, window.input)?;
-            together(LogicalPlan::Window(made), &whole, below, &parts)
+            together(LogicalPlan::Window(made), &whole, below, &parts, &places)
         }
         node => Ok(node),
     }
 }
 
+/// Every call once, and where among them those of each part stand: of an average and a deviation the sum is the same.
+fn once(parts: &[Part]) -> (Vec<Expr>, Vec<Vec<usize>>) {
+    let mut calls: Vec<Expr> = Vec::new();
+    let mut bare: Vec<Expr> = Vec::new();
+    let mut place = |call: Expr| {
+        let is = call.clone().unalias();
+        bare.iter().position(|known| *known == is).unwrap_or_else(|| {
+            calls.push(call);
+            bare.push(is);
+            bare.len() - 1
+        })
+    };
+    let places = parts.iter().map(|part| part.calls().into_iter().map(&mut place).collect()).collect();
+    (calls, places)
+}
+
 /// A projection of what averages gave, computed together with them: so a quotient of an average is one of its sum and
 /// its count, whose digits are known.
-pub fn as_one(node: LogicalPlan) -> Result<LogicalPlan> {
-    let LogicalPlan::Projection(outer) = &node else { return Ok(node) };
-    let LogicalPlan::Projection(inner) = outer.input.as_ref() else { return Ok(node) };
+pub fn as_one(node: LogicalPlan) -> Result<(LogicalPlan, Option<Above>)> {
+    let names = NamePreserver::new(&node);
+    let (LogicalPlan::Projection(Projection { input, .. }) | LogicalPlan::Filter(Filter { input, .. })) =
+        &node
+    else {
+        return Ok((node, None));
+    };
+    let LogicalPlan::Projection(inner) = input.as_ref() else { return Ok((node, None)) };
     let is_open = |expr: &Expr| quotient::of(&expr.clone().unalias()).is_some_and(|of| !of.is_rounded());
     if !inner.expr.iter().any(is_open) {
-        return Ok(node);
+        return Ok((node, None));
     }
-    let names = NamePreserver::new(&node);
-    let computed = |expr: &Expr| {
-        let name = names.save(expr);
-        let made = expr.clone().transform_up(|expr| match &expr {
+    let inner = inner.clone();
+    let computed = |expr: Expr| {
+        let made = expr.transform_up(|expr| match &expr {
             Expr::Column(column) => match inner.schema.maybe_index_of_column(column) {
                 Some(at) => Ok(Transformed::yes(inner.expr[at].clone().unalias())),
                 None => Ok(Transformed::no(expr)),
             },
             _ => Ok(Transformed::no(expr)),
-        })?;
-        Ok(name.restore(made.data))
+        });
+        made.map(|made| made.data)
     };
-    let columns = outer.expr.iter().map(computed).collect::<Result<Vec<_>>>()?;
-    let made = Projection::try_new_with_schema(columns, Arc::clone(&inner.input), Arc::clone(&outer.schema))?;
-    Ok(LogicalPlan::Projection(made))
+    Ok(match node {
+        LogicalPlan::Projection(outer) => {
+            let named = outer.expr.into_iter().map(|expr| {
+                let name = names.save(&expr);
+                computed(expr).map(|made| name.restore(made))
+            });
+            let columns = named.collect::<Result<Vec<_>>>()?;
+            let made = Projection::try_new_with_schema(columns, Arc::clone(&inner.input), outer.schema)?;
+            (LogicalPlan::Projection(made), None)
+        }
+        // What HAVING keeps is asked below, so that the projection is the next one's still.
+        LogicalPlan::Filter(filter) => {
+            let kept = Filter::try_new(computed(filter.predicate)?, Arc::clone(&inner.input))?;
+            (LogicalPlan::Filter(kept), Some(Above { columns: inner.expr, schema: inner.schema }))
+        }
+        node => (node, None),
+    })
+}
+
+/// A projection that stands above a step once that is rewritten.
+pub struct Above {
+    columns: Vec<Expr>,
+    schema: DFSchemaRef,
+}
+
+impl Above {
+    pub fn of(self, node: LogicalPlan) -> Result<LogicalPlan> {
+        let made = Projection::try_new_with_schema(self.columns, Arc::new(node), self.schema)?;
+        Ok(LogicalPlan::Projection(made))
+    }
 }
 
 /// A call that stays, or the sum and the count of an average, or those and the sum of the squares of a variance.
@@ -198,25 +245,32 @@ fn with(call: &Expr, function: Arc<AggregateUDF>, arg: Expr) -> Expr {
 }
 
 /// The columns of the step as they were, from those of the step as it is.
-fn together(made: LogicalPlan, whole: &DFSchema, below: usize, parts: &[Part]) -> Result<LogicalPlan> {
+fn together(
+    made: LogicalPlan,
+    whole: &DFSchema,
+    below: usize,
+    parts: &[Part],
+    places: &[Vec<usize>],
+) -> Result<LogicalPlan> {
     let of = |at: usize| Expr::Column(Column::from(made.schema().qualified_field(at)));
     let is_known = |expr: &Expr| {
         matches!(expr.get_type(made.schema()), Ok(DataType::Decimal128(..=37, _) | DataType::Int64))
     };
     let mut columns: Vec<Expr> = (0..below).map(of).collect();
-    let mut next = below;
-    for (part, (qualifier, field)) in parts.iter().zip(whole.iter().skip(below)) {
-        let value = match part {
-            Part::Whole(_) => of(next),
-            Part::Average(..) if of(next).get_type(made.schema())?.is_floating() => {
-                binary_expr(of(next), Operator::Divide, cast(of(next + 1), DataType::Float64))
+    let fields = whole.iter().skip(below);
+    for ((part, places), (qualifier, field)) in parts.iter().zip(places).zip(fields) {
+        let calls: Vec<Expr> = places.iter().map(|place| of(below + place)).collect();
+        let value = match (part, calls.as_slice()) {
+            (Part::Whole(_), [call]) => call.clone(),
+            (Part::Average(..), [sum, count]) => match sum.get_type(made.schema())?.is_floating() {
+                true => binary_expr(sum.clone(), Operator::Divide, cast(count.clone(), DataType::Float64)),
+                false => quotient::binary(sum.clone(), Operator::Divide, count.clone(), &is_known),
+            },
+            (Part::Spread { spread, .. }, [sum, squares, count]) => {
+                spread_of(sum.clone(), squares.clone(), count.clone(), *spread, &is_known)
             }
-            Part::Average(..) => quotient::binary(of(next), Operator::Divide, of(next + 1), &is_known),
-            Part::Spread { spread, .. } => {
-                spread_of(of(next), of(next + 1), of(next + 2), *spread, &is_known)
-            }
+            _ => return plan_err!("an average lacks its parts"),
         };
-        next += part.calls().len();
         columns.push(match &value {
             Expr::Column(column) if column.relation.as_ref() == qualifier && column.name == *field.name() => {
                 value

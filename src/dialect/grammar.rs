@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, ExactNumberInfo, Expr, Function, GroupByExpr, Ident, NamedWindowDefinition,
-    NamedWindowExpr, ObjectNamePart, Select, UnaryOperator, VisitMut, VisitorMut, WindowFrame,
-    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    NamedWindowExpr, ObjectNamePart, Select, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
+    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use super::independent::END_OF_KEYS;
 use super::reword::call;
+use super::table;
 use super::words::folded;
 
 /// Conditions in a row, in the order in which they are written.
@@ -128,6 +129,44 @@ pub fn default_frame(expr: &mut Expr) {
             start_bound: WindowFrameBound::Preceding(None),
             end_bound: Some(WindowFrameBound::CurrentRow),
         });
+    }
+}
+
+/// `GROUP BY ()`, which is what an aggregate without GROUP BY means.
+pub fn one_group(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, modifiers) = &mut select.group_by else { return };
+    let is_empty = |key: &Expr| matches!(key, Expr::Tuple(of) if of.is_empty());
+    if modifiers.is_empty() && keys.len() == 1 && keys.iter().all(is_empty) {
+        let mut calls = Aggregates(false);
+        let _ = select.projection.visit(&mut calls);
+        let _ = select.having.visit(&mut calls);
+        if calls.0 {
+            keys.clear();
+        }
+    }
+}
+
+/// Whether something is aggregated.
+struct Aggregates(bool);
+
+impl Visitor for Aggregates {
+    type Break = ();
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && function.over.is_none()
+        {
+            let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
+            let line = name.and_then(|name| table::line(&name));
+            self.0 |= line.is_some_and(|line| line.kind == table::Kind::Aggregate);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `dec(10, 1)`, as standard SQL may call a numeric.
+pub fn named_type(data_type: &mut DataType) {
+    if let DataType::Dec(info) = data_type {
+        *data_type = DataType::Numeric(*info);
     }
 }
 

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchema
 
 use super::functions::json::build;
 use super::functions::padded::is_bpchar;
-use super::functions::{interval, interval_sums, numeric, quotient};
+use super::functions::{array_text, interval, interval_sums, numeric, quotient};
 use super::refuse::is_one;
 use super::refuse::kinds::is_json;
 use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
@@ -37,9 +37,7 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         {
             Ok(Transformed::yes(*expr))
         }
-        Expr::Negative(inner) if quotient::of(&inner).is_some_and(|of| !of.is_rounded()) => {
-            Ok(Transformed::yes(quotient::negative(*inner)))
-        }
+        Expr::Negative(inner) if is_open(&inner) => Ok(Transformed::yes(quotient::negative(*inner))),
         // Its text is json no more.
         Expr::Cast(Cast { expr, field })
             if *field.data_type() == DataType::Utf8 && is_json(&expr, schema) =>
@@ -264,10 +262,18 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
             function.args = function.args.into_iter().map(apart).collect();
             return Transformed::yes(Expr::ScalarFunction(function));
         }
+        ("nullif", 2) if is_zero(&function.args[1]) && is_open(&function.args[0]) => {
+            return Transformed::yes(quotient::not_zero(function.args.swap_remove(0)));
+        }
         (name, _) if MEET.contains(&name) => return meeting(function, schema),
         (numeric::NUMERIC, _) => {
             let value = function.args.first();
             value.and_then(|value| numeric::exact(value, &value.get_type(schema).ok()?))
+        }
+        ("exp" | "ln" | "log" | "log10" | "power" | "pow", _)
+            if let Some(called) = numerics::called(&name, &function.args, schema) =>
+        {
+            return Transformed::yes(called);
         }
         // The engine divides two natural logarithms.
         ("log", 1) => return call(log10(), function.args),
@@ -294,6 +300,18 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
         Some(said) => Transformed::yes(said),
         None => Transformed::no(Expr::ScalarFunction(function)),
     }
+}
+
+fn is_zero(value: &Expr) -> bool {
+    match value {
+        Expr::Literal(value, _) => ScalarValue::new_zero(&value.data_type()).is_ok_and(|zero| *value == zero),
+        Expr::Cast(Cast { expr, .. }) => is_zero(expr),
+        _ => false,
+    }
+}
+
+fn is_open(value: &Expr) -> bool {
+    quotient::of(value).is_some_and(|of| !of.is_rounded())
 }
 
 /// Arguments that become one type.
@@ -353,6 +371,8 @@ struct Met {
     instant: Option<DataType>,
     /// Of numerics.
     floating: Option<DataType>,
+    /// Of a text that is written out beside an array: that of the array's elements.
+    element: Option<DataType>,
 }
 
 impl Met {
@@ -365,17 +385,27 @@ impl Met {
     /// Values of which one is given: a numeric is a real where only reals are, else a double.
     fn given<'a>(values: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Met {
         let instant = instant_among(values.clone(), schema);
-        let types = values.filter_map(|value| value.get_type(schema).ok()).filter(|of| of.is_floating());
-        Met { instant, floating: types.max_by_key(|of| *of == DataType::Float64) }
+        let written = values.clone().any(is_written);
+        let types = values.filter_map(|value| value.get_type(schema).ok());
+        let element = types.clone().find_map(|of| match of {
+            DataType::List(element) if written => Some(element.data_type().clone()),
+            _ => None,
+        });
+        let floating = types.filter(|of| of.is_floating()).max_by_key(|of| *of == DataType::Float64);
+        Met { instant, floating, element }
     }
 
     fn is_nothing(&self) -> bool {
-        self.instant.is_none() && self.floating.is_none()
+        self.instant.is_none() && self.floating.is_none() && self.element.is_none()
     }
 
     fn make(&self, value: &mut Expr, schema: &DFSchema) {
         let of = value.get_type(schema);
         let taken = std::mem::take(value);
+        if let (Some(element), true) = (&self.element, is_written(&taken)) {
+            *value = array_text::read(taken, element.clone());
+            return;
+        }
         *value = match (of, &self.instant, &self.floating) {
             (_, Some(instant), _) => as_instant(taken, instant, schema),
             (Ok(of), None, Some(floating)) if is_decimal(&of) => cast(taken, floating.clone()),

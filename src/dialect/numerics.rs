@@ -4,9 +4,10 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::functions::math::expr_fn;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast, lit};
 
 use super::functions::numeric::{NUMERIC, PUBLISHED, digits_of};
+use super::functions::powers::Called;
 use super::functions::{cut, quotient};
 use super::rewrite::is_decimal;
 
@@ -83,6 +84,12 @@ pub fn rounded(value: &Expr, to: &DataType) -> Option<Expr> {
 /// `round(x, 2)` of a numeric: it has two digits after the point then, in a numeric that can be published.
 pub fn round(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
     let (value, digits) = asked(args)?;
+    let whole = as_numeric(value, schema);
+    let value = whole.as_ref().unwrap_or(value);
+    if digits < 0 {
+        is_decimal(&value.get_type(schema).ok()?).then_some(())?;
+        return Some(Expr::ScalarFunction(ScalarFunction::new_udf(cut::round(digits), vec![value.clone()])));
+    }
     if let (Some(open), Expr::ScalarFunction(function)) = (quotient::of(value), value)
         && !open.is_rounded()
     {
@@ -124,9 +131,32 @@ pub fn sqrt(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
     is_decimal(&of).then(|| quotient::sqrt(value.clone(), &|side| is_known(side, schema)))
 }
 
+/// `exp`, `ln`, `log` and `power`, where one of their arguments makes them numerics.
+pub fn called(name: &str, args: &[Expr], schema: &DFSchema) -> Option<Expr> {
+    let types: Vec<DataType> = args.iter().map(|arg| arg.get_type(schema).ok()).collect::<Option<_>>()?;
+    let exact = types.iter().all(|of| is_decimal(of) || of.is_integer());
+    let some = types.iter().any(is_decimal);
+    let known = |side: &Expr| is_known(side, schema);
+    let function = match (name, args) {
+        ("exp", [_]) if some => Called::Exp,
+        ("ln", [_]) if some => Called::Ln,
+        ("log" | "log10", [_]) if some => Called::Log,
+        // Postgres has it of numerics only.
+        ("log", [_, _]) if exact => Called::Log,
+        ("power" | "pow", [_, _]) if some && exact => Called::Power,
+        _ => return None,
+    };
+    let ten = (function == Called::Log && args.len() == 1).then(|| lit(10_i64));
+    let args = args.iter().zip(&types).map(|(arg, of)| written_out(arg, of));
+    let args = ten.into_iter().chain(args).collect();
+    Some(quotient::called(function, args, &known))
+}
+
 /// `trunc(x, 2)` of a numeric.
 pub fn trunc(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
     let (value, digits) = asked(args)?;
+    let whole = as_numeric(value, schema).filter(|_| args.len() > 1);
+    let value = whole.as_ref().unwrap_or(value);
     let (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) =
         value.get_type(schema).ok()?
     else {
@@ -138,7 +168,7 @@ pub fn trunc(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(cut::trunc(digits), vec![value.clone()])))
 }
 
-/// What is rounded or cut, and to how many digits after the point, where that is written out and no less than none.
+/// What is rounded or cut, and to how many digits after the point, where that is written out; before it, when they are less than none.
 fn asked(args: &[Expr]) -> Option<(&Expr, i8)> {
     let (value, digits) = match args {
         [value] => (value, 0),
@@ -148,7 +178,13 @@ fn asked(args: &[Expr]) -> Option<(&Expr, i8)> {
         },
         _ => return None,
     };
-    (0..=PUBLISHED).contains(&u8::try_from(digits).ok()?).then_some((value, digits))
+    (digits.unsigned_abs() <= PUBLISHED).then_some((value, digits))
+}
+
+/// An integer that is rounded to digits is a numeric in Postgres.
+fn as_numeric(value: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let of = value.get_type(schema).ok()?;
+    of.is_integer().then(|| cast(value.clone(), DataType::Decimal128(digits_of(&of).unwrap_or(PUBLISHED), 0)))
 }
 
 /// Whether a numeric's scale is what Postgres shows of each of its values. One of 38 digits may have been declared

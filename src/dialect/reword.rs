@@ -49,6 +49,7 @@ pub fn reworded(query: &mut Query) {
                 rows::keeping_rows(condition);
             }
             rows::values(select);
+            grammar::one_group(select);
             ControlFlow::Continue(())
         }
 
@@ -97,6 +98,7 @@ pub fn reworded(query: &mut Query) {
             }
             if let Expr::Cast { expr: inner, data_type, .. } = expr {
                 grammar::float(data_type);
+                grammar::named_type(data_type);
                 if let Some(length) = varying(data_type) {
                     *data_type = DataType::Text;
                     let span = inner.span();
@@ -153,7 +155,13 @@ fn plain_operator(expr: &mut Expr) {
         Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
             *expr = call("starts_with", left.span(), &[left, right]);
         }
-        Expr::Collate { expr: inner, collation } if is_by_bytes(collation) => *expr = (**inner).clone(),
+        // One that is another is refused as it is written.
+        Expr::Collate { expr: inner, .. } => *expr = (**inner).clone(),
+        Expr::Value(value) => {
+            if let Value::UnicodeStringLiteral(text) = &value.value {
+                value.value = Value::SingleQuotedString(text.clone());
+            }
+        }
         _ => {}
     }
 }

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::average::Above;
 use super::functions::{interval_sums, print};
 use super::{average, exactness, meaning, multisets, unions};
 
@@ -42,7 +43,7 @@ impl AnalyzerRule for Meaning {
 
 impl AnalyzerRule for Exactness {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        over_expressions(plan, &Ok, &exactness::exactness, &Ok)
+        over_expressions(plan, &|node| Ok((node, None)), &exactness::exactness, &Ok)
     }
 
     fn name(&self) -> &str {
@@ -85,12 +86,12 @@ type Rewrite<'a> = &'a dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
 /// Rewrites every expression of a plan and of its subqueries, bottom up; names stay as they were.
 fn over_expressions(
     plan: LogicalPlan,
-    begin: &dyn Fn(LogicalPlan) -> Result<LogicalPlan>,
+    begin: &dyn Fn(LogicalPlan) -> Result<(LogicalPlan, Option<Above>)>,
     rewrite: Rewrite,
     finish: &dyn Fn(LogicalPlan) -> Result<LogicalPlan>,
 ) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
-        let node = begin(node)?;
+        let (node, above) = begin(node)?;
         let mut schema = merge_schema(&node.inputs());
         if let LogicalPlan::TableScan(scan) = &node {
             schema
@@ -108,7 +109,11 @@ fn over_expressions(
             expr => named(expr),
         })?
         .map_data(LogicalPlan::recompute_schema)?
-        .map_data(finish)
+        .map_data(finish)?
+        .map_data(|node| match above {
+            Some(above) => above.of(node),
+            None => Ok(node),
+        })
     })?;
     Ok(rewritten.data)
 }

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::functions::arrays::{ALL, ANY};
+use super::functions::periods::OVERLAPS;
 use super::reword::call;
 use super::sets;
 
@@ -22,6 +23,13 @@ const ROWS: &str = "starmill rows";
 /// What of a condition means the same wherever it stands.
 pub fn anywhere(expr: &mut Expr) {
     let said = match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (row(left), row(right)) {
+            (Some(one), Some(other)) => {
+                let ends: Vec<&Expr> = one.iter().chain(&other).collect();
+                Some(call(OVERLAPS, left.span(), &ends))
+            }
+            _ => None,
+        },
         Expr::BinaryOp { left, op, right } => match (row(left), row(right)) {
             (Some(left), Some(right)) => compared(&left, op, &right),
             _ => None,

@@ -40,12 +40,13 @@ const fn json(array: &'static str, name: &'static str) -> Column {
 
 type Set = (&'static str, &'static [Column]);
 
-const SETS: [Set; 14] = [
+const SETS: [Set; 15] = [
     ("generate_series", &[own("generate_series")]),
     ("unnest", &[own("")]),
     ("string_to_table", &[own("string_to_array")]),
     ("regexp_split_to_table", &[own("regexp_split_to_array")]),
     ("generate_subscripts", &[own("generate_subscripts")]),
+    ("jsonb_path_query", &[json("jsonb_path_query", "jsonb_path_query")]),
     ("jsonb_array_elements", &[json("jsonb_array_elements", "value")]),
     ("json_array_elements", &[json("jsonb_array_elements", "value")]),
     ("jsonb_array_elements_text", &[text("jsonb_array_elements_text", "value")]),

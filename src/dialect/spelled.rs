@@ -77,6 +77,18 @@ impl Respelled {
     }
 }
 
+/// `x->-1`: an operator of such signs does not end in one that a number bears.
+fn before_a_sign(token: &Token) -> Option<Token> {
+    match token {
+        Token::CustomBinaryOperator(operator) => match operator.as_str() {
+            "->-" => Some(Token::Arrow),
+            "->>-" => Some(Token::LongArrow),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn respelled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out = Respelled { all: Vec::with_capacity(tokens.len()), said: Vec::new() };
     for token in tokens {
@@ -84,6 +96,9 @@ fn respelled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         let is = |wanted| is_word(Some(&token), wanted);
         if matches!(token.token, Token::Whitespace(_)) {
             out.all.push(token);
+        } else if let Some(operator) = before_a_sign(&token.token) {
+            out.say(operator, at);
+            out.say(Token::Minus, at);
         } else if is("symmetric") && is_word(out.before(1), "between") {
             // A sign that the first bound bears, and nothing else in this SQL.
             out.say(Token::DoubleExclamationMark, at);

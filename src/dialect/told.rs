@@ -54,6 +54,9 @@ pub fn told(engine: &str) -> Told {
     if let Some((_, said)) = engine.split_once("user-defined coercion failed with: Execution error: ") {
         return plain(said.trim_end_matches('.').to_owned());
     }
+    if let Some(told) = in_part(engine) {
+        return told;
+    }
     for (part, message, help) in UNPLANNED {
         if engine.contains(part) {
             return Told { message: message.to_owned(), help: Some(help.to_owned()) };
@@ -62,7 +65,78 @@ pub fn told(engine: &str) -> Told {
     plain(in_sql(engine))
 }
 
-const UNPLANNED: [(&str, &str, &str); 8] = [
+/// Refusals that name what they are about.
+fn in_part(engine: &str) -> Option<Told> {
+    let told = |message: String, help: &str| Some(Told { message, help: Some(help.to_owned()) });
+    if let Some(name) = engine.strip_prefix("Unsupported SQL type ") {
+        return told(
+            format!("the type {} is not known here", name.to_lowercase()),
+            "cast to integer, bigint, numeric(12,2), double precision, real, text, boolean, date, time, timestamp, timestamptz, interval, jsonb, or an array of one",
+        );
+    }
+    if let Some(name) = engine.strip_prefix("Unsupported binary operator: Custom(\"") {
+        let name = name.trim_end_matches("\")");
+        return told(
+            format!("the operator {name} is not known here"),
+            "write what it says with a function, or in a CASE",
+        );
+    }
+    if let Some(name) = engine.strip_prefix("table function '").and_then(|rest| rest.split('\'').next()) {
+        return told(
+            format!("there is no function `{name}` here that gives rows"),
+            "generate_series, unnest, jsonb_array_elements, jsonb_each and regexp_split_to_table do",
+        );
+    }
+    if let Some(rest) = engine.strip_prefix("Failed to coerce arguments to satisfy a call to '") {
+        let (name, rest) = rest.split_once('\'')?;
+        let given = rest.split_once("coercion from ").map_or("", |(_, rest)| rest);
+        let given = given.split(" to the signature").next().unwrap_or_default();
+        return told(
+            format!("there is no {name}({}) here", in_sql(given)),
+            "cast the arguments to the types that are meant",
+        );
+    }
+    if let Some(rest) = engine.strip_prefix("Inconsistent data type across values list at row ") {
+        let types = rest.split_once(". Was ").map_or("", |(_, types)| types).replace(" but found ", " and ");
+        return told(
+            format!("a column of this VALUES mixes {}", in_sql(&types)),
+            "cast every value: (DATE '2024-01-31'), (DATE '2024-02-29')",
+        );
+    }
+    None
+}
+
+const UNPLANNED: [(&str, &str, &str); 14] = [
+    (
+        "Cannot get result type for decimal operation",
+        "this product of numerics has more digits than are held here",
+        "round one side first: round(x, 6) * y",
+    ),
+    (
+        "Only identifiers and literals are supported in tuples",
+        "a row, (a, b), stands where only a value can",
+        "compare column by column: a = x AND b = y",
+    ),
+    (
+        "Invalid qualifier ",
+        "a whole row, t.*, is not read within a call",
+        "count(*) counts rows; of an outer join, count its key: count(t.id)",
+    ),
+    (
+        "Unsupported OFFSET expression",
+        "OFFSET is answered here with a number that is written out",
+        "number the rows with row_number() OVER (ORDER BY …) in a subquery, and keep those beyond it",
+    ),
+    (
+        "There is only support Literal types for field at idx",
+        "lag, lead, nth_value and ntile take a number that is written out",
+        "write it: lag(x, 1)",
+    ),
+    (
+        "Unsupported Interval Expression with last_field",
+        "an interval of several fields is not read here",
+        "write them out: INTERVAL '2 days 10 hours'",
+    ),
     (
         "Projections require unique expression names",
         "two columns of a SELECT have one name",

@@ -1,17 +1,41 @@
 //! The branches of a UNION made one type, where Postgres takes another than the engine: a numeric among doubles is a
 //! double, a day or a local time among instants is an instant.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, cast};
 
+use super::refuse::kinds;
 use super::rewrite::is_decimal;
 
 /// A UNION whose branches have the types that Postgres gives them; other steps as they are.
 pub fn as_one_type(node: LogicalPlan) -> Result<LogicalPlan> {
-    let LogicalPlan::Union(union) = node else { return Ok(node) };
+    let union = match node {
+        LogicalPlan::Union(union) => union,
+        LogicalPlan::Values(values) => {
+            let scales = (0..values.schema.fields().len()).map(|column| {
+                let all: BTreeSet<i8> =
+                    values.values.iter().filter_map(|row| written_scale(row.get(column)?)).collect();
+                all.len() > 1
+            });
+            let mixed = scales.collect();
+            return undeclared(LogicalPlan::Values(values), mixed);
+        }
+        node => return Ok(node),
+    };
+    let scales = (0..union.schema.fields().len()).map(|column| {
+        let types = union.inputs.iter().flat_map(|input| types_of(input, column));
+        types.filter_map(|of| scale_of(&of)).collect::<BTreeSet<i8>>().len() > 1
+    });
+    let mixed: Vec<bool> = scales.collect();
+    undeclared(of_one_type(union)?, mixed)
+}
+
+fn of_one_type(union: Union) -> Result<LogicalPlan> {
     let width = union.schema.fields().len();
     let wanted: Vec<Option<DataType>> = (0..width).map(|column| met(&union, column)).collect();
     if wanted.iter().all(Option::is_none) {
@@ -19,6 +43,45 @@ pub fn as_one_type(node: LogicalPlan) -> Result<LogicalPlan> {
     }
     let inputs = union.inputs.into_iter().map(|input| made(input, &wanted)).collect::<Result<Vec<_>>>()?;
     Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
+}
+
+fn scale_of(of: &DataType) -> Option<i8> {
+    match of {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(*scale),
+        of if of.is_integer() => Some(0),
+        _ => None,
+    }
+}
+
+/// The digits after the point of a value as it is written.
+fn written_scale(value: &Expr) -> Option<i8> {
+    match value {
+        Expr::Literal(value, _) if value.is_null() => None,
+        Expr::Literal(value, _) => scale_of(&value.data_type()),
+        Expr::Cast(of) => written_scale(&of.expr),
+        Expr::Negative(inner) => written_scale(inner),
+        _ => None,
+    }
+}
+
+/// Numerics of several scales in one column: each value shows its own digits in Postgres.
+fn undeclared(node: LogicalPlan, mixed: Vec<bool>) -> Result<LogicalPlan> {
+    let is_numeric = |field: &Field| is_decimal(field.data_type());
+    if !node.schema().fields().iter().zip(&mixed).any(|(field, mixed)| *mixed && is_numeric(field)) {
+        return Ok(node);
+    }
+    let fields = node.schema().iter().zip(mixed);
+    let columns = fields.map(|((qualifier, field), mixed)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        if !mixed || !is_numeric(field) {
+            return column;
+        }
+        let marked = kinds::undeclared(Field::clone(field), "numeric");
+        let metadata = FieldMetadata::from(marked.metadata());
+        column.alias_qualified_with_metadata(qualifier.cloned(), field.name(), Some(metadata))
+    });
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(node).project(columns)?.build()
 }
 
 /// The type that Postgres makes of a column's types, where the engine makes another.

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::from_text::unreadable;
+use super::functions::json::path;
 use super::refuse::Purpose;
 use super::reword::is_by_bytes;
 use super::shape::is_plain;
@@ -185,6 +186,15 @@ impl Refusals {
                 "state one inside: string_agg(name, ', ' ORDER BY name)",
             ),
             _ => {}
+        }
+        if name.starts_with("jsonb_path_")
+            && second_text(&function.args).is_some_and(|path| !path::is_read(path))
+        {
+            self.refuse(
+                span,
+                format!("{name} walks keys and elements here, and no filters or methods"),
+                "write a path such as '$.a.b[0]' or '$.a[*].b', and filter what it gives in WHERE",
+            );
         }
         if PATTERNS.contains(&name.as_str())
             && let Some(pattern) = second_text(&function.args)

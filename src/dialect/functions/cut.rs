@@ -1,4 +1,4 @@
-//! `trunc(x, n)` and `sign(x)` of numerics, exactly.
+//! `trunc(x, n)`, `round(x, -n)` and `sign(x)` of numerics, exactly.
 
 use std::sync::Arc;
 
@@ -14,15 +14,22 @@ use super::convert::over;
 use super::digits::too_long;
 use super::{only, wrong};
 
-/// A numeric cut to fewer digits after the point.
+/// A numeric cut to fewer digits after the point, or to whole tens, hundreds and so on.
 pub fn trunc(to: i8) -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(Trunc { to, signature }))
+    Arc::new(ScalarUDF::new_from_impl(Trunc { to, rounds: false, signature }))
+}
+
+/// A numeric rounded to whole tens, hundreds and so on, half away from zero.
+pub fn round(to: i8) -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(Trunc { to, rounds: true, signature }))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Trunc {
     to: i8,
+    rounds: bool,
     signature: Signature,
 }
 
@@ -38,8 +45,11 @@ impl ScalarUDFImpl for Trunc {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match only(types)? {
             DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-                let cut = scale.saturating_sub(self.to).unsigned_abs();
-                Ok(DataType::Decimal128(precision.saturating_sub(cut).clamp(1, 38), self.to))
+                let to = self.to.max(0);
+                let cut = scale.saturating_sub(to).unsigned_abs();
+                // What is rounded may have one digit more.
+                let digits = precision.saturating_sub(cut).saturating_add(u8::from(self.rounds));
+                Ok(DataType::Decimal128(digits.clamp(1, 38), to))
             }
             _ => Err(wrong("a numeric is cut")),
         }
@@ -49,22 +59,42 @@ impl ScalarUDFImpl for Trunc {
         let [value] = args.args.as_slice() else { return Err(wrong("one numeric is cut")) };
         let to = args.return_type().clone();
         let DataType::Decimal128(precision, scale) = to else { return Err(wrong("a numeric is cut")) };
-        let by = |from: i8| u32::from(from.saturating_sub(scale).unsigned_abs());
+        // What is cut off, and what is put back as zeros.
+        let by = |from: i8| u32::from(from.saturating_sub(self.to).unsigned_abs());
+        let back = u32::from(scale.saturating_sub(self.to).unsigned_abs());
         over(value, |array| {
             let cut: Decimal128Array = match array.data_type() {
                 DataType::Decimal128(_, from) => {
-                    let power = 10_i128.pow(by(*from));
-                    array.as_primitive::<Decimal128Type>().unary(|value| value / power)
+                    let (by, array) = (by(*from), array.as_primitive::<Decimal128Type>());
+                    array.try_unary(|value| self.cut(i256::from_i128(value), by, back))?
                 }
                 DataType::Decimal256(_, from) => {
-                    let power = i256::from_i128(10).wrapping_pow(by(*from));
-                    let cut = |value: i256| value.wrapping_div(power).to_i128().ok_or_else(too_long);
-                    array.as_primitive::<Decimal256Type>().try_unary(cut)?
+                    let (by, array) = (by(*from), array.as_primitive::<Decimal256Type>());
+                    array.try_unary(|value| self.cut(value, by, back))?
                 }
                 _ => return Err(wrong("a numeric is cut")),
             };
             Ok(Arc::new(cut.with_precision_and_scale(precision, scale)?))
         })
+    }
+}
+
+impl Trunc {
+    fn cut(&self, value: i256, by: u32, back: u32) -> Result<i128> {
+        // Of more digits than it has nothing is left.
+        let Some(power) = i256::from_i128(10).checked_pow(by) else { return Ok(0) };
+        let mut cut = value.wrapping_div(power);
+        let rest = value.wrapping_rem(power).wrapping_abs();
+        if self.rounds && by > 0 && rest >= power.wrapping_sub(rest) {
+            let away = if value.is_negative() { i256::MINUS_ONE } else { i256::ONE };
+            cut = cut.wrapping_add(away);
+        }
+        let back = i256::from_i128(10).checked_pow(back).and_then(|power| cut.checked_mul(power));
+        match back {
+            Some(whole) => whole.to_i128().ok_or_else(too_long),
+            None if cut == i256::ZERO => Ok(0),
+            None => Err(too_long()),
+        }
     }
 }
 

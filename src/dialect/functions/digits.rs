@@ -10,10 +10,10 @@ use datafusion::common::Result;
 use super::wrong;
 
 /// Digits that a quotient has at least, as Postgres counts them: in groups of four.
-const SIGNIFICANT: i64 = 16;
+pub const SIGNIFICANT: i64 = 16;
 const GROUP: i64 = 4;
 /// Digits after the point that Postgres shows at most.
-const MOST_SHOWN: i64 = 1000;
+pub const MOST_SHOWN: i64 = 1000;
 
 /// A value, and its digits after the point. Most fit into the narrow form, which is the faster.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,23 @@ pub enum Digits {
 }
 
 use Digits::{Narrow, Wide};
+
+/// What is taken for the digits after the point that Postgres shows of the values that are computed with: a result has
+/// no fewer than they. Where those are not known, what both give alike is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// As many as the values have here.
+    Most,
+    /// None that count.
+    Fewest,
+}
+
+impl Shown {
+    pub fn scale(self, chosen: i64, shown: u32) -> u32 {
+        let digits = if self == Shown::Most { chosen.max(i64::from(shown)) } else { chosen };
+        u32::try_from(digits.clamp(0, MOST_SHOWN)).unwrap_or_default()
+    }
+}
 
 static TENS: LazyLock<Vec<i256>> = LazyLock::new(|| {
     let ten = i256::from_i128(10);
@@ -60,6 +77,56 @@ impl Digits {
             Narrow(value, _) => value == 0,
             Wide(value, _) => value == i256::ZERO,
         }
+    }
+
+    pub fn long(self) -> BigInt {
+        match self {
+            Narrow(value, _) => BigInt::from(value),
+            Wide(value, _) => BigInt::from_signed_bytes_le(&value.to_le_bytes()),
+        }
+    }
+
+    pub fn of_long(value: &BigInt, scale: u32) -> Result<Digits> {
+        let value = i256::from_string(&value.to_string()).ok_or_else(too_long)?;
+        Ok(match value.to_i128() {
+            Some(value) => Narrow(value, scale),
+            None => Wide(value, scale),
+        })
+    }
+
+    /// How many digits it is written with, before and after the point.
+    pub fn length(self) -> i64 {
+        let magnitude = self.wide().wrapping_abs();
+        i64::try_from(TENS.partition_point(|ten| *ten <= magnitude)).unwrap_or_default()
+    }
+
+    /// About as large.
+    pub fn approximate(self) -> f64 {
+        format!("{}e-{}", self.wide(), self.scale()).parse().unwrap_or(f64::INFINITY)
+    }
+
+    /// Where the first group of four digits stands, which it is, and the next, where one follows.
+    pub fn groups(self) -> (i64, i64, Option<i64>) {
+        let (weight, first) = self.weight();
+        let first = i64::try_from(first).unwrap_or_default();
+        let below = 4 * (weight - 1);
+        // What stands behind the first group, as whole groups, in Postgres's form, which has none that are zero at its end.
+        let scale = i64::from(self.scale());
+        let digits = BigInt::from(self.long().magnitude().clone());
+        let ten = |power: i64| BigInt::from(10).pow(u32::try_from(power).unwrap_or_default());
+        let rest = &digits
+            - match below + 4 + scale {
+                by @ 0.. => BigInt::from(first) * ten(by),
+                _ => digits.clone(),
+            };
+        if rest.sign() == Sign::NoSign {
+            return (weight, first, None);
+        }
+        let second = match below + scale {
+            by @ 0.. => rest / ten(by),
+            by => rest * ten(-by),
+        };
+        (weight, first, Some(i64::try_from(second).unwrap_or_default()))
     }
 
     /// The same value with so many digits after the point, which are no fewer.
@@ -108,46 +175,25 @@ impl Digits {
         Ok(Wide(product, scale))
     }
 
-    /// The quotient, with the digits that Postgres chooses. Where a side's own digits after the point are not known,
-    /// because it shows more than it was given, a quotient that depends on them is none.
-    pub fn over(self, other: Digits, known: bool) -> Result<Digits> {
+    /// The quotient, with the digits that Postgres chooses.
+    pub fn over(self, other: Digits, shown: Shown) -> Result<Digits> {
         if other.is_zero() {
             return Err(wrong("division by zero"));
         }
         let chosen = SIGNIFICANT - self.quotient_weight(other) * GROUP;
-        let shown = i64::from(self.scale().max(other.scale()));
-        let scale = |digits: i64| u32::try_from(digits.clamp(0, MOST_SHOWN)).unwrap_or_default();
-        let quotient = self.divided(other, scale(chosen.max(shown)))?;
-        if !known && chosen < shown {
-            let fewest = self.divided(other, scale(chosen))?;
-            if fewest.extended(quotient.scale()).is_none_or(|fewest| fewest.wide() != quotient.wide()) {
-                return Err(wrong(
-                    "how many digits this quotient has in Postgres depends on how its numerics are written, and they \
-                     have no declared scale; state it: CAST(x AS numeric(20,2)) / y",
-                ));
-            }
-        }
-        Ok(quotient)
+        self.divided(other, shown.scale(chosen, self.scale().max(other.scale())))
     }
 
     /// The square root, with the digits that Postgres chooses: sixteen, or as many as the value has after the point.
-    pub fn sqrt(self, known: bool) -> Result<Digits> {
+    pub fn sqrt(self, shown: Shown) -> Result<Digits> {
         let (weight, _) = self.weight();
         let chosen = SIGNIFICANT - (weight * GROUP / 2 + 1);
-        let shown = i64::from(self.scale());
-        let scale = |digits: i64| u32::try_from(digits.clamp(0, MOST_SHOWN)).unwrap_or_default();
-        if !known && chosen < shown {
-            return Err(wrong(
-                "how many digits this root has in Postgres depends on how its numeric is written, and it has no declared \
-                 scale; state it: sqrt(CAST(x AS numeric(20,2)))",
-            ));
-        }
-        self.root(scale(chosen.max(shown)))
+        self.root(shown.scale(chosen, self.scale()))
     }
 
     /// The square root rounded to a scale.
     pub fn root(self, scale: u32) -> Result<Digits> {
-        let value = BigInt::from_signed_bytes_le(&self.wide().to_le_bytes());
+        let value = self.long();
         if value.sign() == Sign::Minus {
             return Err(wrong("cannot take square root of a negative number"));
         }
@@ -158,11 +204,7 @@ impl Digits {
         let root = square.sqrt();
         let rest = &square - &root * &root;
         let rounded = if rest > root { root + 1 } else { root };
-        let root = i256::from_string(&rounded.to_string()).ok_or_else(too_long)?;
-        Ok(match root.to_i128() {
-            Some(root) => Narrow(root, scale),
-            None => Wide(root, scale),
-        })
+        Digits::of_long(&rounded, scale)
     }
 
     /// Rounded half away from zero to a scale.
@@ -303,11 +345,15 @@ mod tests {
             ((99_999, 4), (10_000, 4), "9.9999000000000000"),
             ((i128::MAX, 2), (7, 9), "243058833514956045330981862451263008181428571.428571429"),
         ] {
-            assert_eq!(text(Narrow(left, a).over(Narrow(right, b), true).unwrap()), told, "{left} {right}");
-            let wide = Wide(i256::from_i128(left), a).over(Wide(i256::from_i128(right), b), true);
+            assert_eq!(
+                text(Narrow(left, a).over(Narrow(right, b), Shown::Most).unwrap()),
+                told,
+                "{left} {right}"
+            );
+            let wide = Wide(i256::from_i128(left), a).over(Wide(i256::from_i128(right), b), Shown::Most);
             assert_eq!(text(wide.unwrap()), told, "{left} {right}");
         }
-        assert!(Narrow(1, 0).over(Narrow(0, 5), true).is_err());
+        assert!(Narrow(1, 0).over(Narrow(0, 5), Shown::Most).is_err());
     }
 
     #[test]
@@ -321,18 +367,17 @@ mod tests {
             ((123_456_789, 2), "1111.1111060555555"),
             ((99_999_999_999_999, 2), "999999.99999999500"),
         ] {
-            assert_eq!(text(Narrow(value, scale).sqrt(true).unwrap()), told, "{value}");
+            assert_eq!(text(Narrow(value, scale).sqrt(Shown::Most).unwrap()), told, "{value}");
         }
         assert!(Narrow(-1, 0).sqrt(true).is_err());
     }
 
     #[test]
-    fn digits_that_depend_on_an_unknown_scale_are_refused() {
+    fn of_a_scale_that_is_not_known_there_is_a_most_and_a_fewest() {
         let (large, seven) = (Narrow(10_i128.pow(22), 10), Narrow(70_000_000_000, 10));
-        assert!(large.over(seven, false).is_err());
-        assert!(large.over(seven, true).is_ok());
-        let exact = Narrow(7 * 10_i128.pow(22), 10);
-        assert!(exact.over(seven, false).is_ok());
+        assert_eq!(large.over(seven, Shown::Most).unwrap().scale(), 10);
+        assert_eq!(large.over(seven, Shown::Fewest).unwrap().scale(), 4);
+        assert_eq!(Narrow(20_000_000_000, 10).sqrt(Shown::Fewest).unwrap().scale(), 15);
     }
 
     #[test]

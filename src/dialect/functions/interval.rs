@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int32Array, IntervalMonthDayNanoArray};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array, IntervalMonthDayNanoArray};
 use arrow::compute::cast_with_options;
 use arrow::datatypes::{
     DataType, Field, FieldRef, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
@@ -154,6 +154,8 @@ fn field_of(value: Option<&ScalarValue>) -> Result<String> {
         "millenniums" | "millennia" => "millennium".to_owned(),
         "centuries" => "century".to_owned(),
         "decades" => "decade".to_owned(),
+        "millisecond" | "msec" | "msecs" | "ms" => "milliseconds".to_owned(),
+        "microsecond" | "usec" | "usecs" | "us" => "microseconds".to_owned(),
         other => other.to_owned(),
     })
 }
@@ -182,19 +184,24 @@ impl ScalarUDFImpl for DatePart {
             // A day's is whole.
             "epoch" if of == DataType::Date32 => DataType::Decimal128(38, 0),
             "epoch" | "second" => FRACTION,
+            "milliseconds" => DataType::Decimal128(38, 3),
+            "microseconds" => DataType::Int64,
+            "julian" if of == DataType::Date32 => DataType::Int32,
             "century" | "decade" | "millennium" | "year" | "month" | "day" | "hour" | "minute"
             | "quarter" | "week" | "dow" | "isodow" | "doy" | "isoyear" => DataType::Int32,
             other => {
                 return Err(wrong(format!(
-                    "extract({other} …) is not answered here: ask for epoch, second, minute, hour, day, dow, isodow, doy, week, month, quarter, year, isoyear, decade, century or millennium"
+                    "extract({other} …) is not answered here: ask for epoch, microseconds, milliseconds, second, minute, hour, day, dow, isodow, doy, week, month, quarter, year, isoyear, decade, century or millennium; of a date for julian, too"
                 )));
             }
         };
         let of_interval = matches!(of, DataType::Interval(_) | DataType::Duration(_));
-        let known = ["epoch", "second", "minute", "hour", "day", "month", "year"].contains(&field.as_str());
+        let known =
+            ["epoch", "microseconds", "milliseconds", "second", "minute", "hour", "day", "month", "year"];
+        let known = known.contains(&field.as_str());
         if of_interval && !known {
             return Err(wrong(format!(
-                "extract({field} …) of an interval is not answered here: ask for epoch, second, minute, hour, day, month or year"
+                "extract({field} …) of an interval is not answered here: ask for epoch, microseconds, milliseconds, second, minute, hour, day, month or year"
             )));
         }
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
@@ -224,13 +231,21 @@ impl ScalarUDFImpl for DatePart {
                 };
                 fractions(micros)
             }),
-            "second" => over(&value, |array| {
+            "second" | "milliseconds" | "microseconds" => over(&value, |array| {
                 let micros: Vec<Option<i128>> = match data_type {
                     DataType::Time32(_) | DataType::Time64(_) => time_of_day(array)?,
                     _ => micros(array)?.iter().map(|micros| micros.map(i128::from)).collect(),
                 };
                 // Zones differ by whole minutes, but for some of the nineteenth century.
-                fractions(micros.into_iter().map(|micros| micros.map(|m| m.rem_euclid(60_000_000))).collect())
+                let micros = micros.into_iter().map(|micros| micros.map(|m| m.rem_euclid(60_000_000)));
+                of_a_minute(&field, micros.collect())
+            }),
+            "julian" => over(&value, |array| {
+                let days = micros(array)?;
+                let julian = days.iter().map(|at| at.map(|at| at.div_euclid(DAY) + UNIX_JULIAN));
+                let julian: Int32Array =
+                    julian.map(|day| day.and_then(|day| i32::try_from(day).ok())).collect();
+                Ok(Arc::new(julian))
             }),
             "century" | "decade" | "millennium" => {
                 let years = self.part("year", value, &args)?;
@@ -281,6 +296,24 @@ fn time_of_day(array: &ArrayRef) -> Result<Vec<Option<i128>>> {
     Ok(micros.iter().map(|micros| micros.map(i128::from)).collect())
 }
 
+/// The Julian day of 1970-01-01.
+const UNIX_JULIAN: i64 = 2_440_588;
+
+/// What has passed of a minute, in the unit that is asked for.
+fn of_a_minute(field: &str, micros: Vec<Option<i128>>) -> Result<ArrayRef> {
+    match field {
+        "microseconds" => {
+            let whole = micros.into_iter().map(|micros| micros.and_then(|micros| i64::try_from(micros).ok()));
+            Ok(Arc::new(whole.collect::<Int64Array>()))
+        }
+        "milliseconds" => {
+            let numbers: Decimal128Array = micros.into_iter().collect();
+            Ok(Arc::new(numbers.with_precision_and_scale(38, 3)?))
+        }
+        _ => fractions(micros),
+    }
+}
+
 fn fractions(micros: Vec<Option<i128>>) -> Result<ArrayRef> {
     let numbers: Decimal128Array = micros.into_iter().collect();
     Ok(Arc::new(numbers.with_precision_and_scale(38, 6)?))
@@ -305,12 +338,10 @@ fn of_interval(field: &str, array: &ArrayRef) -> Result<ArrayRef> {
                 })
                 .collect(),
         ),
-        "second" => fractions(
-            intervals
-                .iter()
-                .map(|value| value.map(|it| i128::from(it.nanoseconds / 1_000) % 60_000_000))
-                .collect(),
-        ),
+        "second" | "milliseconds" | "microseconds" => {
+            let passed = |it: IntervalMonthDayNano| i128::from(it.nanoseconds / 1_000) % 60_000_000;
+            of_a_minute(field, intervals.iter().map(|value| value.map(passed)).collect())
+        }
         _ => {
             let part = |it: IntervalMonthDayNano| -> i64 {
                 match field {

@@ -8,6 +8,7 @@ pub mod cut;
 pub mod digits;
 pub mod distinct;
 pub mod format;
+mod formula;
 pub mod from_text;
 pub mod interval;
 pub mod interval_sums;
@@ -22,12 +23,15 @@ pub mod padded;
 mod pattern;
 mod patterns;
 mod percentile;
+pub mod periods;
 pub mod plain;
+pub mod powers;
 pub mod print;
 pub mod quotient;
 pub mod readings;
 pub mod scaled;
 pub mod series;
+mod span_text;
 pub mod spans;
 mod statistics;
 pub mod sum;
@@ -87,7 +91,13 @@ fn families() -> Vec<plain::Plain> {
         numbers::all(),
         patterns::all(),
         text::all(),
-        vec![format::FORMAT, super::single::ONE, super::apart::TOLD_APART, super::independent::END],
+        vec![
+            format::FORMAT,
+            periods::PERIODS,
+            super::single::ONE,
+            super::apart::TOLD_APART,
+            super::independent::END,
+        ],
     ]
     .concat()
 }

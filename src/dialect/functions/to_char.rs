@@ -15,7 +15,8 @@ use datafusion::logical_expr::{
 
 use super::convert::micros;
 use super::pattern::{Case, DAYS, Field, Key, MONTHS, Piece, pieces, short};
-use super::{given, number_pattern, rows_of, wrong, zone};
+use super::plain::INTERVAL;
+use super::{given, number_pattern, rows_of, span_text, wrong, zone};
 
 pub fn to_char(own: Tz) -> ScalarUDF {
     ScalarUDF::new_from_impl(ToChar {
@@ -42,6 +43,8 @@ impl ScalarUDFImpl for ToChar {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [of @ (DataType::Date32 | DataType::Timestamp(..)), _] => Ok(vec![of.clone(), DataType::Utf8]),
+            [DataType::Interval(_) | DataType::Duration(_), _] => Ok(vec![INTERVAL, DataType::Utf8]),
+            [DataType::Time32(_) | DataType::Time64(_), _] => Ok(vec![span_text::TIME, DataType::Utf8]),
             [of, _] if of.is_numeric() => Ok(vec![number_pattern::printed_from(of), DataType::Utf8]),
             [of, _] => Err(wrong(format!(
                 "to_char of {} is not answered here; cast it to text: CAST(x AS text), lpad(CAST(x AS text), 2, '0')",
@@ -85,6 +88,9 @@ impl ToChar {
         values: &ArrayRef,
         pieces: impl Fn(usize) -> Option<&'a [Piece]>,
     ) -> Result<StringArray> {
+        if matches!(values.data_type(), DataType::Interval(_) | DataType::Time64(_)) {
+            return span_text::printed(values, pieces);
+        }
         let own = zone::zone(self.own)?;
         let shown_in = match values.data_type() {
             DataType::Timestamp(_, Some(name)) => Some(zone::zone(name)?),
@@ -275,7 +281,7 @@ fn century(year: i64) -> (i64, usize) {
     (century, if century.abs() <= 99 { width } else { 0 })
 }
 
-fn cased(word: &str, case: Case) -> String {
+pub fn cased(word: &str, case: Case) -> String {
     match case {
         Case::Upper => word.to_uppercase(),
         Case::Lower => word.to_lowercase(),
@@ -284,7 +290,7 @@ fn cased(word: &str, case: Case) -> String {
 }
 
 /// `1st`, `22ND`, `113th`.
-fn ordinal(mut number: String, case: Option<Case>) -> String {
+pub fn ordinal(mut number: String, case: Option<Case>) -> String {
     let Some(case) = case else { return number };
     let mut digits = number.bytes().rev();
     let (last, tens) = (digits.next(), digits.next());

@@ -165,42 +165,29 @@ pub fn unknown(expr: &Expr, allow: &[String]) -> Option<Refusal> {
     Some(Refusal::new(format!("{name} is not known to answer as in Postgres"), help))
 }
 
-/// Functions that compute with numerics in Postgres, with all their digits, and with doubles here.
-const EXACT_THERE: [&str; 6] = ["exp", "ln", "log", "log10", "power", "trunc"];
 const EXACT_AGGREGATES: [&str; 4] = ["stddev", "stddev_pop", "var", "var_pop"];
 
 /// A function that would give a double where Postgres gives a numeric.
 fn inexact(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let of = |arg: &Expr| arg.get_type(schema).ok();
-    let decimal = |args: &[Expr]| args.iter().filter_map(of).any(|of| is_decimal(&of));
-    let (name, refused) = match expr {
-        Expr::ScalarFunction(function) => {
-            let name = function.func.name();
-            let two = name == "log" && function.args.len() > 1;
-            let cut = name == "trunc" && numerics::trunc(&function.args, schema).is_some();
-            (name, EXACT_THERE.contains(&name) && !cut && (decimal(&function.args) || two))
+    let refused = match expr {
+        Expr::ScalarFunction(function) if function.func.name() == "trunc" => {
+            let decimal = function.args.iter().filter_map(of).any(|of| is_decimal(&of));
+            decimal && numerics::trunc(&function.args, schema).is_none()
         }
         Expr::AggregateFunction(function) => {
             let (name, args) = (function.func.name(), &function.params.args);
-            let exact = decimal(args) || args.iter().filter_map(of).any(|of| of.is_integer());
+            let exact = args.iter().filter_map(of).any(|of| is_decimal(&of) || of.is_integer());
             // Of what is kept once the squares are not those of its values.
-            (name, EXACT_AGGREGATES.contains(&name) && exact && function.params.distinct)
+            EXACT_AGGREGATES.contains(&name) && exact && function.params.distinct
         }
         _ => return None,
     };
     refused.then(|| {
         let message = format!("{} gives a numeric in Postgres, whose digits are not known here", shown(expr));
-        let help = match name {
-            "log" => {
-                "compute it in doubles: ln(CAST(x AS double precision)) / ln(CAST(b AS double precision))"
-                    .to_owned()
-            }
-            "power" => {
-                "compute it in doubles: power(CAST(x AS double precision), CAST(y AS double precision))"
-                    .to_owned()
-            }
-            "trunc" => "write how many digits as a number: trunc(x, 2)".to_owned(),
-            name => format!("compute it in doubles: {name}(CAST(x AS double precision))"),
+        let help = match expr {
+            Expr::ScalarFunction(_) => "write how many digits as a number: trunc(x, 2)",
+            _ => "compute it in doubles: stddev(DISTINCT CAST(x AS double precision))",
         };
         Refusal::new(message, help)
     })

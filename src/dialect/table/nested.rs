@@ -125,6 +125,28 @@ pub const LINES: &[Line] = &[
     .ours(),
     scalar(JSON, "jsonb_extract_path", &["jsonb_extract_path(attrs, 'addr', 'city')::text"]).ours(),
     scalar(JSON, "jsonb_extract_path_text", &["jsonb_extract_path_text(attrs, 'addr', 'city')"]).ours(),
+    scalar(
+        JSON,
+        "jsonb_path_exists",
+        &["jsonb_path_exists(attrs, '$.addr.city')", "jsonb_path_exists(attrs, '$[1]')"],
+    )
+    .ours(),
+    scalar(
+        JSON,
+        "jsonb_path_query_first",
+        &[
+            "jsonb_path_query_first(attrs, '$.addr.city')::text",
+            "jsonb_path_query_first(attrs, '$[last]')::text",
+        ],
+    )
+    .ours(),
+    scalar(JSON, "jsonb_path_query_array", &["jsonb_path_query_array(attrs, '$[*]')::text"]).ours(),
+    scalar(
+        JSON,
+        "jsonb_path_query",
+        &["(SELECT count(*) FROM jsonb_path_query('{\"a\": [1, 2]}', '$.a[*]') AS e)"],
+    )
+    .ours(),
     scalar(JSON, "jsonb_array_elements", &["(SELECT count(*) FROM jsonb_array_elements('[1, 2]') AS e)"])
         .ours(),
     scalar(

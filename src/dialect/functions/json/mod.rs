@@ -4,6 +4,7 @@ pub mod build;
 pub mod change;
 mod contain;
 mod normal;
+pub mod path;
 mod scan;
 
 use std::borrow::Cow;
@@ -54,6 +55,8 @@ pub fn gives_json(name: &str) -> bool {
         CAST,
         CAST_TEXT,
         "jsonb_extract_path",
+        "jsonb_path_query_first",
+        "jsonb_path_query_array",
         "jsonb_set",
         "jsonb_strip_nulls",
     ]
@@ -63,7 +66,7 @@ pub fn gives_json(name: &str) -> bool {
 }
 
 pub fn all() -> Vec<Plain> {
-    [read_functions(), build::all(), change::all()].concat()
+    [read_functions(), build::all(), change::all(), path::all()].concat()
 }
 
 fn read_functions() -> Vec<Plain> {
@@ -82,7 +85,7 @@ fn read_functions() -> Vec<Plain> {
     let lists = |name, work| Plain {
         name,
         takes: |types, _| takes_texts(types, 1),
-        gives: |_, _| Ok(Given::Type(list(DataType::Utf8))),
+        gives: |_, _| Ok(lists_of_text()),
         work,
     };
     vec![
@@ -132,6 +135,10 @@ fn read(call: &Call, form: impl Fn(&str) -> Option<String>) -> Result<ArrayRef> 
         None => Ok(None),
     });
     Ok(Arc::new(each.collect::<Result<StringArray>>()?))
+}
+
+fn lists_of_text() -> Given {
+    Given::Type(list(DataType::Utf8))
 }
 
 fn not_json() -> DataFusionError {
