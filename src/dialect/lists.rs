@@ -179,7 +179,16 @@ pub fn is_bare_numeric(data_type: &DataType) -> bool {
 }
 
 /// Functions that have another name here, and mean the same.
-const RENAMED: [(&str, &str); 3] = [("ceiling", "ceil"), ("every", "bool_and"), ("variance", "var_samp")];
+const RENAMED: [(&str, &str); 7] = [
+    ("ceiling", "ceil"),
+    ("every", "bool_and"),
+    ("variance", "var_samp"),
+    // Of json that is kept as it is written they answer alike.
+    ("json_typeof", "jsonb_typeof"),
+    ("json_array_length", "jsonb_array_length"),
+    ("json_extract_path", "jsonb_extract_path"),
+    ("json_extract_path_text", "jsonb_extract_path_text"),
+];
 
 /// Types by which a value is cast as by a function: `date(x)`.
 const CASTS: [(&str, DataType); 8] = [

@@ -2,19 +2,25 @@
 //! meets a numeric as a double, a day among instants is an instant.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use chrono_tz::Tz;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
 use datafusion::functions_nested::remove::array_remove_all_udf;
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, cast, lit};
+use datafusion::logical_expr::expr::{InList, ScalarFunction, WindowFunctionParams};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Operator, WindowFrameBound, WindowFrameUnits, cast,
+    lit,
+};
 
-use super::functions::json::build;
+use super::functions::json::{self, build};
+use super::functions::named;
+use super::functions::numbers::{SHIFT_LEFT, SHIFT_RIGHT};
 use super::functions::padded::is_bpchar;
 use super::functions::{array_text, interval, interval_sums, numeric, quotient};
 use super::refuse::is_one;
-use super::refuse::kinds::is_json;
+use super::refuse::kinds::{is_json, is_jsonb};
 use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
 use super::{apart, exactness, numerics, printed};
 
@@ -70,6 +76,8 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::WindowFunction(of) => {
             let first = of.params.args.first().and_then(|arg| arg.get_type(schema).ok());
+            let mut of = of;
+            reaching(&mut of.params, schema);
             match first.and_then(|first| interval_sums::window((*of).clone(), &first)) {
                 Some(said) => Ok(Transformed::yes(Expr::from(said))),
                 None => Ok(Transformed::no(Expr::WindowFunction(of))),
@@ -103,6 +111,20 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
         }
         other => Ok(Transformed::no(other)),
+    }
+}
+
+/// A RANGE over integers reaches beyond all of them, which only a wider number holds.
+fn reaching(params: &mut WindowFunctionParams, schema: &DFSchema) {
+    let frame = &params.window_frame;
+    let reaches = |bound: &WindowFrameBound| !bound.is_unbounded() && *bound != WindowFrameBound::CurrentRow;
+    if frame.units != WindowFrameUnits::Range || !(reaches(&frame.start_bound) || reaches(&frame.end_bound)) {
+        return;
+    }
+    for key in &mut params.order_by {
+        if matches!(key.expr.get_type(schema), Ok(DataType::Int16 | DataType::Int32)) {
+            key.expr = cast(std::mem::take(&mut key.expr), DataType::Int64);
+        }
     }
 }
 
@@ -187,6 +209,9 @@ fn of_values(
         let (left, right) = (signed(left, of_left), signed(right, of_right));
         return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
     }
+    if let Some(moved) = shifted(&left, op, &right, schema) {
+        return Transformed::yes(moved);
+    }
     if let Some(divided) = numerics::operation(&left, op, &right, schema) {
         return Transformed::yes(divided);
     }
@@ -204,6 +229,47 @@ fn of_values(
         _ => return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
     };
     Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+}
+
+/// Bits that are moved, within an integer of as many bits as Postgres's has.
+fn shifted(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let name = match op {
+        Operator::BitwiseShiftLeft => SHIFT_LEFT,
+        Operator::BitwiseShiftRight if !left.to_string().contains("__grouping_id") => SHIFT_RIGHT,
+        _ => return None,
+    };
+    let integer = |side: &Expr| side.get_type(schema).is_ok_and(|of| of.is_integer());
+    if !integer(left) || !integer(right) {
+        return None;
+    }
+    let args = vec![cast(left.clone(), integer_type(left, schema)), cast(right.clone(), DataType::Int64)];
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(named(name, Tz::UTC)?, args)))
+}
+
+/// The type that an integer has in Postgres: a literal's is four bytes where it fits, and what is computed of two has
+/// the longer of theirs.
+fn integer_type(value: &Expr, schema: &DFSchema) -> DataType {
+    match value {
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) if i32::try_from(*number).is_ok() => {
+            DataType::Int32
+        }
+        Expr::Negative(inner) => integer_type(inner, schema),
+        Expr::BinaryExpr(of) => {
+            let sides = [integer_type(&of.left, schema), integer_type(&of.right, schema)];
+            let has = |wanted: &DataType| sides.contains(wanted);
+            if has(&DataType::Int64) {
+                DataType::Int64
+            } else if has(&DataType::Int32) {
+                DataType::Int32
+            } else {
+                DataType::Int16
+            }
+        }
+        value => match value.get_type(schema) {
+            Ok(of @ (DataType::Int16 | DataType::Int32)) => of,
+            _ => DataType::Int64,
+        },
+    }
 }
 
 fn between(mut between: Between, schema: &DFSchema) -> Transformed<Expr> {
@@ -373,30 +439,33 @@ struct Met {
     floating: Option<DataType>,
     /// Of a text that is written out beside an array: that of the array's elements.
     element: Option<DataType>,
+    /// Of a text that is written out beside a jsonb.
+    json: bool,
 }
 
 impl Met {
     /// Values that are compared: a numeric meets a double and a real as a double.
     fn compared<'a>(values: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Met {
         let met = Met::given(values, schema);
-        Met { floating: met.floating.map(|_| DataType::Float64), ..met }
+        Met { floating: met.floating.map(|_| DataType::Float64), json: false, ..met }
     }
 
     /// Values of which one is given: a numeric is a real where only reals are, else a double.
     fn given<'a>(values: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Met {
         let instant = instant_among(values.clone(), schema);
         let written = values.clone().any(is_written);
+        let json = written && values.clone().any(|value| is_jsonb(value, schema));
         let types = values.filter_map(|value| value.get_type(schema).ok());
         let element = types.clone().find_map(|of| match of {
             DataType::List(element) if written => Some(element.data_type().clone()),
             _ => None,
         });
         let floating = types.filter(|of| of.is_floating()).max_by_key(|of| *of == DataType::Float64);
-        Met { instant, floating, element }
+        Met { instant, floating, element, json }
     }
 
     fn is_nothing(&self) -> bool {
-        self.instant.is_none() && self.floating.is_none() && self.element.is_none()
+        self.instant.is_none() && self.floating.is_none() && self.element.is_none() && !self.json
     }
 
     fn make(&self, value: &mut Expr, schema: &DFSchema) {
@@ -404,6 +473,10 @@ impl Met {
         let taken = std::mem::take(value);
         if let (Some(element), true) = (&self.element, is_written(&taken)) {
             *value = array_text::read(taken, element.clone());
+            return;
+        }
+        if let (true, true, Some(as_json)) = (self.json, is_written(&taken), named(json::CAST, Tz::UTC)) {
+            *value = Expr::ScalarFunction(ScalarFunction::new_udf(as_json, vec![taken]));
             return;
         }
         *value = match (of, &self.instant, &self.floating) {

@@ -17,7 +17,7 @@ mod made;
 mod meeting;
 pub mod moments;
 pub mod number_pattern;
-mod numbers;
+pub mod numbers;
 pub mod numeric;
 pub mod padded;
 mod pattern;

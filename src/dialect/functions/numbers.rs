@@ -1,10 +1,12 @@
-//! Functions of numbers that the engine does not have, or answers otherwise: `div`, `width_bucket`, `to_hex`, and how many
-//! of some values are NULL.
+//! Functions of numbers that the engine does not have, or answers otherwise: `div`, `width_bucket`, `to_hex`, shifts of
+//! bits, and how many of some values are NULL.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array, StringArray};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Int16Array, Int32Array, Int64Array, StringArray,
+};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int16Type, Int32Type, Int64Type};
 use datafusion::common::Result;
 
 use super::numeric::{PUBLISHED, digits_of};
@@ -42,9 +44,56 @@ pub fn all() -> Vec<Plain> {
             gives: |_, _| Ok(Given::Type(DataType::Utf8)),
             work: to_hex,
         },
+        shift(SHIFT_LEFT, |call| shifted(call, i32::wrapping_shl, i64::wrapping_shl)),
+        shift(SHIFT_RIGHT, |call| shifted(call, i32::wrapping_shr, i64::wrapping_shr)),
         nulls("num_nulls", |call| Ok(counted(call, |null| null))),
         nulls("num_nonnulls", |call| Ok(counted(call, |null| !null))),
     ]
+}
+
+pub const SHIFT_LEFT: &str = "starmill <<";
+pub const SHIFT_RIGHT: &str = "starmill >>";
+
+/// An integer's bits moved by a number of places, which counts within the integer's own number of bits.
+fn shift(name: &'static str, work: fn(&Call) -> Result<ArrayRef>) -> Plain {
+    Plain {
+        name,
+        takes: |types, _| match types {
+            [of @ (DataType::Int16 | DataType::Int32 | DataType::Int64), by] if by.is_integer() => {
+                Ok(vec![of.clone(), DataType::Int64])
+            }
+            _ => Err(wrong("an integer is shifted by an integer")),
+        },
+        gives: |types, _| Ok(Given::Type(types.first().cloned().unwrap_or(DataType::Int64))),
+        work,
+    }
+}
+
+fn shifted(call: &Call, narrow: fn(i32, u32) -> i32, wide: fn(i64, u32) -> i64) -> Result<ArrayRef> {
+    let by = as_type(call.arg(1)?, &DataType::Int64)?;
+    let by = by.as_primitive::<Int64Type>();
+    // Of more places than there are bits the lowest bits of their number count.
+    let places = |by: i64| (by & 63) as u32;
+    Ok(match call.arg(0)?.data_type() {
+        // In four bytes, of which two are kept.
+        DataType::Int16 => {
+            let values = call.arg(0)?.as_primitive::<Int16Type>();
+            let moved = |value: i16, by| narrow(i32::from(value), places(by)) as i16;
+            let each = values.iter().zip(by).map(|(value, by)| Some(moved(value?, by?)));
+            Arc::new(each.collect::<Int16Array>())
+        }
+        DataType::Int32 => {
+            let values = call.arg(0)?.as_primitive::<Int32Type>();
+            let each = values.iter().zip(by).map(|(value, by)| Some(narrow(value?, places(by?))));
+            Arc::new(each.collect::<Int32Array>())
+        }
+        _ => {
+            let values = as_type(call.arg(0)?, &DataType::Int64)?;
+            let values = values.as_primitive::<Int64Type>();
+            let each = values.iter().zip(by).map(|(value, by)| Some(wide(value?, places(by?))));
+            Arc::new(each.collect::<Int64Array>())
+        }
+    })
 }
 
 fn widened(of: &DataType) -> DataType {

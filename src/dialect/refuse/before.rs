@@ -215,7 +215,7 @@ const NOT_MOVING: [&str; 7] =
     ["bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "string_agg", "array_agg"];
 
 /// Windows that Postgres does not have, and frames that the engine counts otherwise.
-fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
+fn windowed(expr: &Expr) -> Option<Refusal> {
     let Expr::WindowFunction(window) = expr else { return None };
     let params = &window.params;
     if params.distinct {
@@ -238,7 +238,7 @@ fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             "join the rows of each frame in a subquery, or begin the frame with UNBOUNDED PRECEDING",
         ));
     }
-    // An offset that an order's type cannot hold any more, and an order of integers, which may end before the frame does.
+    // An offset that an order's type cannot hold any more.
     let offsets = [&frame.start_bound, &frame.end_bound].into_iter().filter_map(|bound| match bound {
         WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) => {
             Some(of).filter(|of| !of.is_null())
@@ -247,9 +247,7 @@ fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     });
     let offsets: Vec<_> = offsets.filter_map(|of| of.cast_to(&DataType::Float64).ok()).collect();
     let far = offsets.iter().any(|of| matches!(of, ScalarValue::Float64(Some(of)) if of.abs() > 1e15));
-    let narrow = |key: &Expr| matches!(key.get_type(schema), Ok(DataType::Int16 | DataType::Int32));
-    let ends = far || params.order_by.iter().any(|key| narrow(&key.expr));
-    if frame.units == WindowFrameUnits::Range && !offsets.is_empty() && ends {
+    if frame.units == WindowFrameUnits::Range && far {
         let message = "a RANGE by an integer counts otherwise where it ends beyond all integers".to_owned();
         return Some(Refusal::new(
             message,
@@ -278,7 +276,7 @@ fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
 
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
-    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr, schema)) {
+    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr)) {
         return Some(refusal);
     }
     if let Some(refusal) = inexact(expr, schema) {
