@@ -1,5 +1,6 @@
 //! `avg` of integers and numerics as Postgres has it: their sum divided by their count, a numeric quotient; and the
-//! variances and deviations of them, quotients of their sums and of those of their squares.
+//! variances and deviations of them, quotients of their sums and of those of their squares. So is the least of enums: the
+//! label at the least place.
 
 use std::sync::Arc;
 
@@ -15,8 +16,10 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition, binary_expr, cast, lit,
 };
 
+use super::enums;
 use super::functions::numeric::digits_of;
 use super::functions::{quotient, sum};
+use super::refuse::kinds::Enum;
 use super::rewrite::is_decimal;
 
 /// The step with each such average taken apart, and what puts it together above it.
@@ -124,7 +127,12 @@ impl Above {
 enum Part {
     Whole(Expr),
     Average(Expr, Expr),
-    Spread { sums: [Expr; 3], spread: Spread },
+    Spread {
+        sums: [Expr; 3],
+        spread: Spread,
+    },
+    /// The place of the least or largest label of an enum.
+    Place(Expr, Enum),
 }
 
 /// What of a variance is asked.
@@ -152,7 +160,7 @@ impl Spread {
 impl Part {
     fn calls(&self) -> Vec<Expr> {
         match self {
-            Part::Whole(call) => vec![call.clone()],
+            Part::Whole(call) | Part::Place(call, _) => vec![call.clone()],
             Part::Average(sum, count) => vec![sum.clone(), count.clone()],
             Part::Spread { sums, .. } => sums.to_vec(),
         }
@@ -168,6 +176,9 @@ fn apart(calls: &[Expr], input: &DFSchema) -> Result<Option<Vec<Part>>> {
 
 fn part(at: usize, call: &Expr, input: &DFSchema) -> Result<Part> {
     let bare = call.clone().unalias();
+    if let Some((place, of)) = enums::extreme(&bare, input) {
+        return Ok(Part::Place(place.alias(format!(" place {at}")), of));
+    }
     let of = match &bare {
         Expr::AggregateFunction(function) => (function.func.name(), function.params.args.as_slice()),
         Expr::WindowFunction(window) => (window.fun.name(), window.params.args.as_slice()),
@@ -262,6 +273,7 @@ fn together(
         let calls: Vec<Expr> = places.iter().map(|place| of(below + place)).collect();
         let value = match (part, calls.as_slice()) {
             (Part::Whole(_), [call]) => call.clone(),
+            (Part::Place(_, of), [place]) => enums::label(place.clone(), of),
             (Part::Average(..), [sum, count]) => match sum.get_type(made.schema())?.is_floating() {
                 true => binary_expr(sum.clone(), Operator::Divide, cast(count.clone(), DataType::Float64)),
                 false => quotient::binary(sum.clone(), Operator::Divide, count.clone(), &is_known),

@@ -19,7 +19,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::average::Above;
 use super::functions::{interval_sums, print};
-use super::{average, exactness, meaning, multisets, unions};
+use super::{average, enums, exactness, meaning, multisets, unions};
 
 /// What runs before the types are settled.
 #[derive(Debug)]
@@ -32,7 +32,8 @@ pub struct Exactness;
 impl AnalyzerRule for Meaning {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         over_expressions(plan, &average::as_one, &meaning::meaning, &|node| {
-            multisets::counted(unions::as_one_type(average::as_quotients(by_length(node)?)?)?)
+            let sorted = by_length(enums::sorted_node(node))?;
+            enums::kept(multisets::counted(unions::as_one_type(average::as_quotients(sorted)?)?)?)
         })
     }
 

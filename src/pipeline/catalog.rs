@@ -64,6 +64,8 @@ pub struct SourceColumn {
     /// Its place in the table, which a rename keeps.
     pub number: i32,
     pub type_name: String,
+    /// Of an enum, in the order in which they were declared.
+    pub labels: Vec<String>,
     pub mapping: Result<Mapping, Unmappable>,
     pub not_null: bool,
 }

@@ -30,7 +30,10 @@ SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8,
             WHERE chain.typtype = 'd'
         )
         SELECT format_type(chain.oid, chain.modifier) FROM chain WHERE chain.typtype <> 'd'),
-       a.attnotnull, a.attnum::int, coalesce(a.attnum = ANY (k.conkey), false)
+       a.attnotnull, a.attnum::int, coalesce(a.attnum = ANY (k.conkey), false),
+       -- Of an enum, or a domain over one.
+       array(SELECT e.enumlabel::text FROM pg_enum AS e JOIN pg_type AS t ON t.oid = a.atttypid
+             WHERE e.enumtypid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END ORDER BY e.enumsortorder)
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -92,7 +95,8 @@ pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Resu
             if row.get::<_, bool>(9) {
                 relation.primary_key.push(name.clone());
             }
-            relation.columns.push(SourceColumn { name, number, type_name, mapping, not_null });
+            let labels = row.get::<_, Vec<String>>(10);
+            relation.columns.push(SourceColumn { name, number, type_name, labels, mapping, not_null });
         }
     }
     let rows = client.query_typed(BENEATH, &[]).await;

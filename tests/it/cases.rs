@@ -133,6 +133,16 @@ fn family(name: &str) {
 }
 
 #[test]
+fn enums_are_answered_as_in_postgres_or_refused() {
+    family("enums");
+}
+
+#[test]
+fn remedies_are_answered_as_in_postgres() {
+    family("remedies");
+}
+
+#[test]
 fn arithmetic_is_answered_as_in_postgres_or_refused() {
     family("arithmetic");
 }
@@ -176,7 +186,10 @@ fn times_are_answered_as_in_postgres_or_refused() {
 fn no_file_of_cases_is_left_out() {
     let names: Vec<String> =
         files().iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-    assert_eq!(names, ["arithmetic", "arrays", "found", "json", "models", "queries", "text", "times"]);
+    assert_eq!(
+        names,
+        ["arithmetic", "arrays", "enums", "found", "json", "models", "queries", "remedies", "text", "times"]
+    );
     let all: usize = files().iter().map(|path| cases(path).iter().filter_map(answered).count()).sum();
     assert!(all >= 900, "{all} statements are answered");
 }
@@ -198,4 +211,49 @@ pub fn judged_by_other_servers() {
         }
         assert!(differing.is_empty(), "{}:\n{differing}", programs.display());
     }
+}
+
+/// A remedy that names columns, functions or labels of the statement, or only what the engine guesses.
+fn is_of_the_statement(help: &str) -> bool {
+    let begins =
+        ["Either add", "columns here", "did you mean", "possible column", "has type", "- can only be used"];
+    begins.iter().any(|begin| help.starts_with(begin))
+        || ["`allow = [", "the source has ", "tables of the source", "its labels: "]
+            .iter()
+            .any(|part| help.contains(part))
+}
+
+#[test]
+fn every_remedy_that_is_printed_was_followed_over_the_same_rows() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialect/remedies.slt"))
+            .unwrap();
+    // One after which nothing is asked was not followed.
+    let followed = text.split("\n# remedy: ").skip(1).map(|part| (part.lines().next().unwrap(), part));
+    for (remedy, part) in followed.clone() {
+        assert!(part.contains("\nquery T rowsort\n"), "nothing follows the remedy: {remedy}");
+    }
+    let known: Vec<&str> = followed
+        .map(|(remedy, _)| remedy)
+        .chain(text.lines().filter_map(|line| line.strip_prefix("# no SQL: ")))
+        .collect();
+    let database = judge(cluster());
+    let refusals: Vec<String> = files()
+        .iter()
+        .flat_map(|path| cases(path))
+        .filter_map(|case| refused(&case).map(|(sql, _)| sql.to_owned()))
+        .collect();
+    let statements: Vec<&str> = refusals.iter().map(String::as_str).collect();
+    let checked = project(&database, &statements, false);
+    let told = checked.starmill(&["check", "pipelines/p.toml", "--format", "json"]).exits(3).json();
+    let mut printed: Vec<&str> = told["error"]["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|found| found["help"].as_str())
+        .filter(|help| !is_of_the_statement(help) && !known.contains(help))
+        .collect();
+    printed.sort_unstable();
+    printed.dedup();
+    assert!(printed.is_empty(), "nobody followed these remedies:\n{}", printed.join("\n"));
 }

@@ -29,6 +29,9 @@ INSERT INTO v VALUES
 CREATE TABLE wide (id int PRIMARY KEY, big bigint, most numeric(38,2), huge double precision, small smallint);
 INSERT INTO wide VALUES (1, 9223372036854775807, 85000000000000000000000000000000000.00, 1e308, 32767),
   (2, 1, 850000000000000000000000000000000000.00, 1e308, 1);
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+CREATE TABLE felt (id int PRIMARY KEY, m mood, w mood NOT NULL);
+INSERT INTO felt VALUES (1, 'happy', 'ok'), (2, 'sad', 'happy'), (3, 'ok', 'sad'), (4, NULL, 'ok'), (5, 'sad', 'sad');
 ";
 
 pub const ZONE: &str = "Europe/Berlin";

@@ -369,7 +369,7 @@ mod tests {
         ] {
             assert_eq!(text(Narrow(value, scale).sqrt(Shown::Most).unwrap()), told, "{value}");
         }
-        assert!(Narrow(-1, 0).sqrt(true).is_err());
+        assert!(Narrow(-1, 0).sqrt(Shown::Most).is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Called {
 
 type Scale<'a> = &'a dyn Fn(i64) -> i64;
 
-const LOG10_E: f64 = 0.434_294_481_903_252;
+const LOG10_E: f64 = std::f64::consts::LOG10_E;
 /// Digits that are computed beyond those that stay.
 const GUARD: i64 = 20;
 
@@ -124,7 +124,7 @@ fn exp(of: &Real, digits: i64) -> Result<Real> {
         };
     }
     let whole = i64::try_from(&size).unwrap_or_default();
-    let halvings = u32::try_from(64 - whole.unsigned_abs().leading_zeros() + 6).unwrap_or_default();
+    let halvings = 64 - whole.unsigned_abs().leading_zeros() + 6;
     let work = digits + (whole.max(0) / 2) + i64::from(halvings) + GUARD;
     let one = power_of_ten(work);
     let part = of.to(work) >> halvings;

@@ -2,16 +2,22 @@
 //! casts to text, such as enums and intervals. Their comparisons and order are not those of text.
 
 use arrow::datatypes::Field;
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::{Found, Refusal, shown};
+use crate::dialect::enums::LABEL;
 use crate::dialect::functions::json;
 use crate::dialect::rewrite::is_comparison;
 
 /// How a column of the source travels, as its field's metadata says it to the planner alone.
 const TRAVELS: &str = "starmill: travels";
 const TYPE: &str = "starmill: type";
+/// The labels of an enum, in their order.
+const LABELS: &str = "starmill: labels";
+/// What stands between them, and in none of them.
+const BETWEEN: char = '\u{1}';
 pub(super) const PADDED: &str = "padded";
 pub(super) const VARYING: &str = "varying";
 const AS_TEXT: &str = "as text";
@@ -53,30 +59,86 @@ fn marked(field: Field, travels: &str, type_name: &str) -> Field {
     field.with_metadata(marks.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
 }
 
+/// An enum of the source's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Enum {
+    pub name: String,
+    pub labels: Vec<String>,
+}
+
+/// Marks a column of an enum.
+pub fn an_enum(field: Field, of: &Enum) -> Field {
+    let mut field = as_text(field, &of.name);
+    let mut metadata = field.metadata().clone();
+    metadata.insert(LABELS.to_owned(), of.labels.join(&BETWEEN.to_string()));
+    field.set_metadata(metadata);
+    field
+}
+
+/// The enum that a value is of.
+pub fn enum_of(expr: &Expr, schema: &DFSchema) -> Option<Enum> {
+    traced(expr, schema, &|field| {
+        let (name, labels) = (field.metadata().get(TYPE)?, field.metadata().get(LABELS)?);
+        Some(Enum { name: name.clone(), labels: labels.split(BETWEEN).map(str::to_owned).collect() })
+    })
+}
+
+/// What is known of a value that is no text in Postgres.
+pub fn said_of(expr: &Expr, schema: &DFSchema) -> Option<FieldMetadata> {
+    traced(expr, schema, &|field| {
+        let travels = field.metadata().get(TRAVELS)?;
+        [AS_TEXT, JSON].contains(&travels.as_str()).then(|| FieldMetadata::from(field.metadata()))
+    })
+}
+
+pub fn is_said(field: &Field, said: &FieldMetadata) -> bool {
+    let said = said.to_hashmap();
+    [TRAVELS, TYPE, LABELS].iter().all(|key| field.metadata().get(*key) == said.get(*key))
+}
+
+/// Functions that give one of their arguments.
+const CHOOSE: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
+/// Aggregates and windows that give one of the values.
+const GIVE_ONE: [&str; 8] =
+    ["first_value", "last_value", "nth_value", "any_value", "lag", "lead", "min", "max"];
+
+/// What is noted of the column that a value comes from, through whatever gives it as it is.
+fn traced<T>(expr: &Expr, schema: &DFSchema, pick: &dyn Fn(&Field) -> Option<T>) -> Option<T> {
+    match expr {
+        Expr::OuterReferenceColumn(field, _) => pick(field),
+        Expr::Column(column) => pick(schema.field_from_column(column).ok()?),
+        Expr::Alias(alias) => traced(&alias.expr, schema, pick),
+        Expr::ScalarSubquery(subquery) => pick(subquery.subquery.schema().fields().first()?),
+        Expr::ScalarFunction(function) if CHOOSE.contains(&function.func.name()) => {
+            function.args.iter().find_map(|arg| traced(arg, schema, pick))
+        }
+        Expr::Case(case) => {
+            let results =
+                case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
+            results.into_iter().find_map(|result| traced(result, schema, pick))
+        }
+        // Json that is taken out of json, and the label at a place.
+        Expr::ScalarFunction(function)
+            if json::gives_json(function.func.name()) || function.func.name() == LABEL =>
+        {
+            pick(expr.to_field(schema).ok()?.1.as_ref())
+        }
+        Expr::AggregateFunction(of) if GIVE_ONE.contains(&of.func.name()) => {
+            traced(of.params.args.first()?, schema, pick)
+        }
+        Expr::WindowFunction(of) if GIVE_ONE.contains(&of.fun.name()) => {
+            traced(of.params.args.first()?, schema, pick)
+        }
+        _ => None,
+    }
+}
+
 pub(super) fn mark(expr: &Expr, schema: &DFSchema, travels: &str) -> Option<String> {
     match expr {
+        _ if [AS_TEXT, JSON].contains(&travels) => traced(expr, schema, &|field| marked_as(field, travels)),
         Expr::OuterReferenceColumn(field, _) => marked_as(field, travels),
         Expr::Column(column) => marked_as(schema.field_from_column(column).ok()?, travels),
         Expr::Alias(alias) => mark(&alias.expr, schema, travels),
-        // Of json, what is chosen among several is json, too.
-        Expr::ScalarSubquery(subquery) if travels == JSON => {
-            marked_as(subquery.subquery.schema().fields().first()?, travels)
-        }
-        Expr::ScalarFunction(function)
-            if travels == JSON
-                && ["coalesce", "nullif", "greatest", "least"].contains(&function.func.name()) =>
-        {
-            function.args.iter().find_map(|arg| mark(arg, schema, travels))
-        }
-        Expr::Case(case) if travels == JSON => {
-            let results =
-                case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
-            results.into_iter().find_map(|result| mark(result, schema, travels))
-        }
-        // Json that is taken out of json.
-        Expr::ScalarFunction(function) if json::gives_json(function.func.name()) => {
-            marked_as(expr.to_field(schema).ok()?.1.as_ref(), travels)
-        }
         _ => None,
     }
 }
@@ -204,7 +266,7 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             args.find_map(|arg| mark(arg, schema, AS_TEXT).map(|type_name| order(arg, &type_name)))
         }
         Expr::AggregateFunction(function) => {
-            let ordered = ["min", "max"].contains(&function.func.name());
+            let ordered = ["min", "max", "mode", "percentile_disc"].contains(&function.func.name());
             let first = function.params.args.first()?;
             if mark(first, schema, JSON).is_some() && function.func.name() == "array_agg" {
                 return Some(in_array(first));

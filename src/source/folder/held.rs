@@ -86,7 +86,7 @@ impl Held {
             let column = relation.column(name)?;
             let mapping = *column.mapping.as_ref().unwrap_or(&Mapping::TextForm);
             let field = Field::new(name, mapping.arrow_type(zone), true);
-            Some(((name.clone(), mapping), told(field, mapping, &column.type_name)))
+            Some(((name.clone(), mapping), told(field, mapping, column)))
         };
         let (columns, fields): (Vec<(String, Mapping)>, Vec<Field>) = names.iter().filter_map(of).unzip();
         if keys.is_empty() && checks.is_empty() {

@@ -79,6 +79,7 @@ impl Folder {
                 name: column.name.clone(),
                 number,
                 type_name: column.type_name.to_lowercase(),
+                labels: column.rule.as_ref().map(Rule::labels).unwrap_or_default(),
                 mapping: Mapping::of(&column.type_name, &format!("{name}.{}", column.name), policy),
                 not_null: column.not_null,
             });

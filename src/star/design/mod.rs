@@ -280,7 +280,7 @@ impl Designer<'_> {
                 let field = Field::new(&column.name, mapping.arrow_type(zone), true);
                 let field = read::elements_told(field, *mapping, &column.type_name);
                 // What a column is in Postgres goes with it, so that the night answers as the check does.
-                Some(read::told(field, *mapping, &column.type_name))
+                Some(read::told(field, *mapping, column))
             })
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));

@@ -10,10 +10,10 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::{Designer, filter};
 use crate::dialect::functions::array_text::elements_of;
-use crate::dialect::refuse::kinds;
+use crate::dialect::refuse::kinds::{self, Enum};
 use crate::name::{ModelName, SourceTable};
 use crate::pgcopy::mapping::Mapping;
-use crate::pipeline::catalog::Relation;
+use crate::pipeline::catalog::{Relation, SourceColumn};
 use crate::pipeline::model::Model;
 use crate::pipeline::sql::SelectSql;
 use crate::star::session::{ARRAY_TYPE, SOURCE, plan_diagnostics};
@@ -114,7 +114,12 @@ pub fn elements_told(field: Field, mapping: Mapping, type_name: &str) -> Field {
 }
 
 /// A column as the planner hears of it: what it is in Postgres, where its Arrow type doesn't say so.
-pub fn told(field: Field, mapping: Mapping, type_name: &str) -> Field {
+pub fn told(field: Field, mapping: Mapping, column: &SourceColumn) -> Field {
+    let type_name = column.type_name.as_str();
+    if !column.labels.is_empty() {
+        let (name, labels) = (type_name.to_owned(), column.labels.clone());
+        return kinds::an_enum(field, &Enum { name, labels });
+    }
     let is_varying = ["character varying", "varchar"].iter().any(|name| type_name.starts_with(name));
     match mapping {
         Mapping::PaddedText => kinds::padded(field, type_name),

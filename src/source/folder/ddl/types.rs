@@ -128,6 +128,14 @@ impl Types {
 }
 
 impl Rule {
+    /// Those of an enum.
+    pub fn labels(&self) -> Vec<String> {
+        match self {
+            Rule::Labels(labels) => labels.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The value as Postgres takes it, or what is wrong with it and what helps.
     pub fn hold<'a>(&self, value: &'a str) -> Result<&'a str, (String, String)> {
         match self {
