@@ -63,7 +63,9 @@ pub fn case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
 
 /// Arguments that become one type.
 pub fn meeting(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
-    let met = Met::given(function.args.iter(), schema);
+    let mut met = Met::given(function.args.iter(), schema);
+    // Of json, nothing but a choice is known: what is compared is refused.
+    met.json &= function.func.name() == "coalesce";
     if met.is_nothing() {
         return Transformed::no(Expr::ScalarFunction(function));
     }

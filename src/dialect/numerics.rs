@@ -96,7 +96,9 @@ pub fn round(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
         let types: Option<Vec<DataType>> =
             function.args.iter().map(|arg| arg.get_type(schema).ok()).collect();
         let (precision, scale) = open.rounded_type(&types?, i64::from(digits)).ok()?;
-        return (scale == digits).then(|| quotient::rounded(value.clone(), precision, scale));
+        // Where it may have more digits than there is room for, one that has them is an error.
+        let (precision, scale) = if scale == digits { (precision, scale) } else { (PUBLISHED, digits) };
+        return Some(quotient::rounded(value.clone(), precision, scale));
     }
     // `round(x::numeric, 2)` of a double or a text: Postgres makes all of its digits a numeric first.
     if let Expr::ScalarFunction(function) = value

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
 use crate::diagnostic::{Diagnostic, Document};
+use crate::dialect::functions::run_at;
 use crate::dialect::{Finding, Purpose, reword, spelled, words};
 pub use words::folded;
 
@@ -102,6 +103,7 @@ impl SelectSql {
                 let mut said = query.clone();
                 reword::reworded(&mut said);
                 let refused = words::refusals(&query, &said, purpose);
+                run_at::for_postgres(&mut query);
                 let sql = SelectSql { document, query, said, offset };
                 let diagnostic = |(span, refused): (Span, words::Refusal)| {
                     Diagnostic::error(refused.message).at(&sql.document, sql.place(span)).help(refused.help)

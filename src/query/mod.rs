@@ -75,6 +75,8 @@ impl Reading {
         let published = store.snapshot(&id)?;
         let (scratch, runtime) = readers_engine(&deployment)?;
         let session = Session::new(deployment.timezone, &runtime, Effort::Full)?;
+        let manifest = &published.manifest;
+        session.runs_at(deployment.timezone, manifest.position.at().unwrap_or(manifest.created_at));
         for table in &published.star.tables {
             session.add(star_reference(&table.name), shelf::provider(table, deployment.timezone.name()))?;
         }

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::DateTime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::storage::{self, Storage};
 use super::{catalog, privilege};
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
+use crate::dialect::functions::run_at;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{SourceTable, list, quote_literal};
@@ -126,7 +128,10 @@ impl PostgresSource {
     async fn judge(&self, sql: &str) -> Result<usize, tokio_postgres::Error> {
         // A transaction of its own: one that failed refuses everything after.
         let _ = self.server.begin(&self.client, Isolation::Snapshot).await;
-        let judged = self.client.simple_query(&format!("SELECT * FROM ({sql}\n) AS judged LIMIT 0")).await;
+        let judged = self
+            .client
+            .simple_query(&format!("SELECT * FROM ({}\n) AS judged LIMIT 0", run_at::told(sql, clock::now())))
+            .await;
         let ended = self.client.batch_execute("ROLLBACK").await;
         let messages = judged.and_then(|messages| ended.map(|()| messages))?;
         let columns = messages.iter().find_map(|message| match message {
@@ -175,7 +180,7 @@ impl PostgresSource {
                  CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') \
                       THEN (SELECT system_identifier::text FROM pg_control_system()) END, \
                  CASE WHEN has_function_privilege('pg_control_checkpoint()', 'EXECUTE') \
-                      THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint()) END, current_database()::text",
+                      THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint()) END, current_database()::text, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
                 &[],
             )
             .await
@@ -188,6 +193,7 @@ impl PostgresSource {
             system_identifier: row.get(6),
             timeline: row.get(7),
             database: row.get(8),
+            at: DateTime::from_timestamp_micros(row.get(9)),
         };
         confirm(&client, &server, pipeline, design).await?;
         let tables: Vec<&SourceTable> = design.reads.keys().collect();

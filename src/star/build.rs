@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use chrono::{DateTime, Utc};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -55,9 +56,11 @@ pub async fn build(
     workshop: Workshop,
     done: impl Fn(&ModelName, u64),
 ) -> Result<BuiltStar> {
+    let at = extract.at;
     let builder = Arc::new(Builder {
         pipeline: Arc::clone(pipeline),
         design: Arc::clone(design),
+        at,
         source: extract.tables,
         workshop,
         alone: RwLock::new(()),
@@ -87,7 +90,7 @@ pub async fn build(
     let tables = pipeline.models.iter().filter_map(|model| finished.remove(&model.name)).collect();
     // The JoinSet is empty, so no task holds the builder any more.
     let source = Arc::into_inner(builder).map(|builder| builder.source).unwrap_or_default();
-    Ok(BuiltStar { tables, totals: extract.totals, registrations, models: reports, source })
+    Ok(BuiltStar { at, tables, totals: extract.totals, registrations, models: reports, source })
 }
 
 /// One model decodes and joins while another encodes; more would only share out the memory.
@@ -100,6 +103,7 @@ struct Built {
 }
 
 struct Builder {
+    at: DateTime<Utc>,
     pipeline: Arc<Pipeline>,
     design: Arc<Design>,
     source: SourceTables,
@@ -263,6 +267,7 @@ impl Builder {
 
     fn session(&self, star: &[StarTable], effort: Effort) -> Result<Session> {
         let session = Session::new(self.pipeline.deployment.timezone, &self.workshop.runtime, effort)?;
+        session.runs_at(self.pipeline.deployment.timezone, self.at);
         for (table, staged) in &self.source {
             session.add(source_reference(table), Arc::new(staged.clone()))?;
         }

@@ -24,6 +24,8 @@ pub mod table;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
+
 use crate::name::{ModelName, SnapshotId, SourceTable};
 use audit::ControlLine;
 use build::ModelReport;
@@ -34,6 +36,8 @@ use table::{DataFile, StarTable, TableShape};
 /// The source's tables as of one instant, and the source's numbers of that same instant.
 #[derive(Debug)]
 pub struct Extract {
+    /// The instant of all of it.
+    pub at: DateTime<Utc>,
     pub tables: SourceTables,
     pub totals: ControlTotals,
 }
@@ -47,6 +51,8 @@ pub struct ControlTotals(pub Vec<Number>);
 /// The star, built and not yet proven.
 #[derive(Debug)]
 pub struct BuiltStar {
+    /// The instant of the source that it was built of.
+    pub at: DateTime<Utc>,
     pub tables: StarTables,
     pub totals: ControlTotals,
     pub registrations: Vec<Registration>,

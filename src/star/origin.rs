@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{ModelName, SourceTable};
@@ -21,10 +22,25 @@ pub enum Position {
         database: Option<String>,
         server_version: String,
         standby: bool,
+        /// The server's clock when the snapshot was taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<DateTime<Utc>>,
     },
     Folder {
         files: Vec<FileState>,
     },
+}
+
+impl Position {
+    /// The instant of the source, where it is known.
+    pub fn at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Position::Postgres { at, .. } => *at,
+            Position::Folder { files } => {
+                files.iter().filter_map(|file| file.modified.as_ref()?.parse().ok()).max()
+            }
+        }
+    }
 }
 
 /// A file as it was read.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
 use datafusion::common::config::Dialect;
@@ -25,7 +26,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::string_agg::string_agg;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::distinct::TwoGroupings;
-use crate::dialect::functions::array_text;
+use crate::dialect::functions::{array_text, run_at};
 use crate::dialect::guards::RaisingLast;
 use crate::dialect::lateral::Laterals;
 use crate::dialect::planner::Operators;
@@ -128,6 +129,11 @@ impl Session {
             Some(_) => Ok(()),
             None => Err(Error::new(ErrorKind::Bug, format!("cannot register {at}"))),
         }
+    }
+
+    /// The instant that `run_at()` gives from now on.
+    pub fn runs_at(&self, zone: Tz, at: DateTime<Utc>) {
+        self.context.register_udf(run_at::run_at(zone, Some(at)));
     }
 
     pub fn state(&self) -> SessionState {

@@ -216,7 +216,6 @@ fn numbers_never_wrap_and_round_as_in_postgres() {
         ),
         ("SELECT x FROM (VALUES (CAST(1 AS double precision)), (0.3)) AS q (x)", "doubles and numerics"),
         ("SELECT id FROM v WHERE r IN (0.1, 0.3)", "compares a real"),
-        ("SELECT i << 31 AS x FROM v", "shifts a bigint"),
         ("SELECT lpad(t, i, 'x') AS x FROM v", "may be negative"),
     ]);
     assert_refused(&[
@@ -241,6 +240,8 @@ fn quotients_and_averages_have_postgres_digits() {
         "SELECT v.id FROM v JOIN visit AS w ON v.n / 3 > w.id",
         "SELECT id, n / 3 > 0.8333333333333333 AS x, n / 3 = 0.83333333333333333333 AS y FROM v",
         "SELECT ok, round(avg(n), 20) AS n, CAST(avg(m) AS numeric(38,20)) AS m, round(avg(i), 16) AS i, round(avg(b), 8) AS b, round(avg(DISTINCT i), 6) AS d, round(avg(n) FILTER (WHERE id > 1), 4) AS f FROM v GROUP BY ok",
+        "SELECT round(x / 2, 3) AS x FROM (SELECT avg(n) AS x FROM v) AS q",
+        "SELECT round(avg(n / 7), 3) AS x FROM v",
         "SELECT round(avg(n), 20) AS n, count(*) AS c, sum(i) AS s FROM v",
         "SELECT round(avg(x), 2) AS x FROM empty",
         "SELECT id, round(avg(n) OVER (PARTITION BY ok ORDER BY id), 16) AS x, CAST(avg(i) OVER (ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS numeric(38,16)) AS y, sum(i) OVER (PARTITION BY ok) AS z FROM v",
@@ -284,12 +285,7 @@ fn quotients_and_averages_have_postgres_digits() {
         ("SELECT avg(i) AS x FROM v", "cannot be published"),
         ("SELECT id, CAST(n / 3 AS text) AS x FROM v", "digits after the point"),
         ("SELECT id, 'x' || n / 3 AS x FROM v", "digits after the point"),
-        (
-            "SELECT round(x / 2, 3) AS x FROM (SELECT avg(n) AS x FROM v) AS q",
-            "how many digits Postgres gives it",
-        ),
         ("SELECT id FROM v WHERE n > (SELECT avg(n) FROM v) / 1000", "divides with (SELECT …)"),
-        ("SELECT round(avg(n / 7), 3) AS x FROM v", "how many digits Postgres gives it"),
         ("SELECT sum(b) / 2 AS x FROM v", "is a numeric in Postgres"),
         ("SELECT coalesce(sum(b), 0) / count(*) AS x FROM v", "is a numeric in Postgres"),
         (
@@ -605,15 +601,13 @@ fn times_are_printed_by_postgres_patterns() {
         "SELECT to_char(generate_series, 'IYYY IW ID IDDD DDD WW D Q J') AS x FROM generate_series(TIMESTAMP '2019-12-20', TIMESTAMP '2021-01-10', INTERVAL '1 day')",
     ]);
     assert_answered(&statements);
-    assert_refused(&[("SELECT id, to_char(until - at, 'HH24') AS x FROM v", "to_char of")]);
 }
 
 #[test]
 fn what_travels_as_text_and_is_none_is_not_compared_as_text() {
     let database = database();
     database.sql(
-        "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); \
-         CREATE TABLE k (id int PRIMARY KEY, c char(4), m mood, l interval, a inet, w varchar(9)); \
+        "CREATE TABLE k (id int PRIMARY KEY, c char(4), m mood, l interval, a inet, w varchar(9)); \
          INSERT INTO k VALUES (1, 'ab', 'happy', '24 hours', '10.0.0.9', 'ab  '), (2, 'abcd', 'ok', '1 day', '9.0.0.1', 'abcd'), (3, NULL, 'sad', NULL, NULL, '')",
     );
     for (sql, words) in [
@@ -621,10 +615,11 @@ fn what_travels_as_text_and_is_none_is_not_compared_as_text() {
         ("SELECT id FROM k WHERE c LIKE 'ab'", "is a char(n)"),
         ("SELECT id FROM k WHERE c IN ('ab ', 'x')", "is a char(n)"),
         ("SELECT id FROM (SELECT id, c AS d FROM k) AS s WHERE s.d > 'a '", "is a char(n)"),
-        ("SELECT id FROM k WHERE m > 'ok'", "ordered as text"),
-        ("SELECT max(m) AS x FROM k", "ordered as text"),
-        ("SELECT id FROM k ORDER BY m LIMIT 1", "ordered as text"),
-        ("SELECT id, row_number() OVER (ORDER BY m) AS x FROM k", "ordered as text"),
+        ("SELECT id FROM k WHERE a > '10.0.0.1'", "ordered as text"),
+        ("SELECT max(l) AS x FROM k", "ordered as text"),
+        ("SELECT id FROM k ORDER BY l LIMIT 1", "ordered as text"),
+        ("SELECT id FROM k WHERE coalesce(a, '10.0.0.1') > '10.0.0.1'", "ordered as text"),
+        ("SELECT id, row_number() OVER (ORDER BY a) AS x FROM k", "ordered as text"),
         ("SELECT id FROM k WHERE l = '1 day'", "ordered as text"),
         ("SELECT min(a) AS x FROM k", "ordered as text"),
         ("SELECT id FROM k WHERE w = c", "a char(n) and a varchar"),
@@ -749,7 +744,7 @@ fn text_json_and_arrays_answer_as_in_postgres() {
         ("SELECT id, nvl(t, 'a') AS x FROM v", "nvl is not known"),
         ("SELECT approx_distinct(t) AS x FROM v", "approx_distinct is not known"),
         ("SELECT id, sqrt(n) AS x FROM v", "cannot be published"),
-        ("SELECT id, power(i, 0.5) AS x FROM v", "gives a numeric in Postgres"),
+        ("SELECT id, power(i, 0.5) AS x FROM v", "cannot be published"),
         ("SELECT stddev(i) AS x FROM v", "cannot be published"),
         ("SELECT id, var_samp(n) OVER (ORDER BY id) AS x FROM v", "cannot be published"),
         ("SELECT id, '\\x6162'::bytea AS x FROM v", "bytea"),

@@ -623,3 +623,48 @@ fn a_server_that_does_not_tell_of_its_tables_is_waited_for_no_longer_than_a_snap
     let project = Project::of(&toml, &[("s", "SELECT id FROM t")], "", &[]);
     project.starmill(&["check", "pipelines/p.toml"]).exits(4).warns("within 2s").warns("`snapshot_max`");
 }
+
+#[test]
+fn run_at_is_the_instant_of_the_snapshot_in_models_and_controls_and_questions() {
+    let source = cluster().database();
+    source.sql("CREATE TABLE o (id int PRIMARY KEY, at timestamptz NOT NULL); INSERT INTO o VALUES (1, '2020-01-01'), (2, '2999-01-01')");
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{}\"\n[store]\nurl = \"out\"\n[summary.s]\nkey = [\"id\"]\n[[summary.s.control]]\n\
+         name = \"had\"\nsource = \"SELECT count(*) FROM o WHERE at <= run_at()\"\nstar = \"SELECT count(*) FROM s WHERE was_had\"\n",
+        source.url()
+    );
+    let model = "SELECT id, at <= run_at() AS was_had, at < run_at() - INTERVAL '1 year' AS old, run_at() AS seen FROM o";
+    let project = Project::of(&toml, &[("s", model)], "", &[]);
+    project.starmill(&["check", "pipelines/p.toml"]).exits(0);
+    let before: f64 = source.sql("SELECT extract(epoch FROM clock_timestamp())").trim().parse().unwrap();
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    let after: f64 = source.sql("SELECT extract(epoch FROM clock_timestamp())").trim().parse().unwrap();
+    let asked =
+        |sql: &str| project.starmill(&["query", "pipelines/p.toml", sql, "--format", "csv"]).exits(0).stdout;
+    assert_eq!(
+        asked("SELECT id, was_had, old FROM s ORDER BY id").replace("\r\n", "\n"),
+        "id,was_had,old\n1,true,true\n2,false,false\n"
+    );
+    // The same in every row, in the manifest, and in a question asked later.
+    assert_eq!(
+        asked("SELECT count(DISTINCT seen) AS n, bool_and(seen = run_at()) AS same FROM s")
+            .replace("\r\n", "\n"),
+        "n,same\n1,true\n"
+    );
+    let seen = asked("SELECT extract(epoch FROM min(seen)) AS e FROM s");
+    let seen: f64 = seen.lines().nth(1).unwrap().trim().parse().unwrap();
+    assert!((before..=after).contains(&seen), "{before} {seen} {after}");
+    // A condition with it is not handed to the source before the snapshot is taken.
+    project.write(
+        "sql/p/s.sql",
+        "SELECT id, true AS was_had, false AS old, at AS seen FROM o WHERE at <= run_at()",
+    );
+    let slow = project.path("slow");
+    let fault = format!("source.locked=pause:{}", slow.display());
+    let run = project.start(&["run", "pipelines/p.toml"], Some(&fault));
+    wait_until("the lock", || slow.exists());
+    source.sql("INSERT INTO o VALUES (3, clock_timestamp())");
+    std::fs::remove_file(&slow).unwrap();
+    Ran::of(run).exits(0);
+    assert_eq!(asked("SELECT id FROM s ORDER BY id").replace("\r\n", "\n"), "id\n1\n3\n");
+}

@@ -376,7 +376,7 @@ mod tests {
     fn of_a_scale_that_is_not_known_there_is_a_most_and_a_fewest() {
         let (large, seven) = (Narrow(10_i128.pow(22), 10), Narrow(70_000_000_000, 10));
         assert_eq!(large.over(seven, Shown::Most).unwrap().scale(), 10);
-        assert_eq!(large.over(seven, Shown::Fewest).unwrap().scale(), 4);
+        assert_eq!(large.over(seven, Shown::Fewest).unwrap().scale(), 8);
         assert_eq!(Narrow(20_000_000_000, 10).sqrt(Shown::Fewest).unwrap().scale(), 15);
     }
 

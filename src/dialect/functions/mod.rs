@@ -29,6 +29,7 @@ pub mod powers;
 pub mod print;
 pub mod quotient;
 pub mod readings;
+pub mod run_at;
 pub mod scaled;
 pub mod series;
 mod span_text;
@@ -60,6 +61,7 @@ pub fn register(context: &SessionContext, zone: Tz) {
     context.register_udf(cut::sign());
     context.register_udf(padded::bpchar());
     context.register_udf(numeric::numeric());
+    context.register_udf(run_at::run_at(zone, None));
     for plain in families() {
         context.register_udf(plain.udf(zone));
     }

@@ -15,6 +15,7 @@ use crate::dialect::exactness::is_regex;
 use crate::dialect::functions::format::unformatted;
 use crate::dialect::functions::number_pattern::unprintable;
 use crate::dialect::functions::numeric::NUMERIC;
+use crate::dialect::functions::run_at::RUN_AT;
 use crate::dialect::functions::{print, quotient, zone};
 use crate::dialect::gathered;
 use crate::dialect::rewrite::{is_comparison, is_decimal, is_interval};
@@ -127,12 +128,13 @@ const DEPEND_ON_ORDER: [&str; 9] =
 
 /// What is another value in every run.
 fn unsteady(expr: &Expr, volatility: Volatility, setting: Setting) -> Option<Refusal> {
-    if setting.purpose == Purpose::Question || volatility == Volatility::Immutable {
+    let is_run_at = matches!(expr, Expr::ScalarFunction(function) if function.func.name() == RUN_AT);
+    if setting.purpose == Purpose::Question || volatility == Volatility::Immutable || is_run_at {
         return None;
     }
     refusal(
         format!("{} gives another answer in every run", shown(expr)),
-        "the same source must give the same star: derive the value from a column, such as (SELECT max(ordered_at) FROM orders)",
+        "the same source must give the same star: for the time write run_at(), the instant of the source snapshot; else derive the value from a column, such as (SELECT max(ordered_at) FROM orders)",
     )
 }
 

@@ -262,6 +262,9 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
                 return Some(refusal);
             }
             let ordered = ["greatest", "least"].contains(&name);
+            if let Some(json) = json.filter(|_| ordered || name == "nullif") {
+                return Some(super::expressions::json(json));
+            }
             let mut args = function.args.iter().filter(|_| ordered);
             args.find_map(|arg| mark(arg, schema, AS_TEXT).map(|type_name| order(arg, &type_name)))
         }

@@ -9,6 +9,7 @@ mod numbers;
 mod text;
 mod times;
 
+use super::functions::run_at::RUN_AT;
 use std::fmt::Write as _;
 
 /// How a function is answered.
@@ -108,14 +109,18 @@ pub fn line(name: &str) -> Option<&'static Line> {
 }
 
 /// What the engine makes of syntax, not of a name: `(a, b)`, a field of a composite, a cast that is told from another.
-pub const SYNTAX: [&str; 4] = ["struct", "get_field", super::apart::NAME, super::independent::END_OF_KEYS];
+/// `run_at()` is no function of Postgres's.
+pub const SYNTAX: [&str; 5] =
+    ["struct", "get_field", super::apart::NAME, super::independent::END_OF_KEYS, RUN_AT];
 
 /// The page of the table.
 pub fn documentation() -> String {
     let mut page = "# Functions and operators\n\nWhich functions and operators of Postgres a model may call, and how each is answered: *same* by the engine's own, *ours* by one \
         with Postgres's meaning, *rewritten* to another, or *refused*. Every line is held against Postgres by its examples, \
         over awkward values (`tests/it/dialect.rs`). A function that has no line is refused by `check`, whatever the engine \
-        knows; `allow = [\"name\"]` in `[sql]` takes one as the engine answers it.\n\nThis page is printed from `src/dialect/table.rs`.\n"
+        knows; `allow = [\"name\"]` in `[sql]` takes one as the engine answers it.\n\n`run_at()` is starmill's own: the instant of the source snapshot, a \
+        `timestamp with time zone`, in models, in both sides of controls, and in questions. Of a folder it is when its newest \
+        file was changed.\n\nThis page is printed from `src/dialect/table.rs`.\n"
         .to_owned();
     let mut families: Vec<&str> = Vec::new();
     for line in lines() {

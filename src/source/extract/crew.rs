@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -13,6 +14,7 @@ use super::copy::TableCopy;
 use super::sink::{Destination, Sink};
 use super::task::Task;
 use crate::clock::Stopwatch;
+use crate::dialect::functions::run_at;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::SourceTable;
@@ -31,6 +33,8 @@ pub struct Crew<D: Destination> {
     pub progress: Progress,
     pub destination: D,
     pub held_since: Stopwatch,
+    /// The instant of the snapshot.
+    pub at: DateTime<Utc>,
     /// In which instants are shown.
     pub zone: &'static str,
     pub tasks: Mutex<VecDeque<Task>>,
@@ -146,7 +150,7 @@ impl<D: Destination> Crew<D> {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let messages = client.simple_query(sql).await.map_err(|error| {
+        let messages = client.simple_query(&run_at::told(sql, self.at)).await.map_err(|error| {
             self.server.error(error, format!("cannot measure the source's side of: {}", name()))
         })?;
         let mut rows = messages.iter().filter_map(|message| match message {

@@ -12,6 +12,7 @@ use super::folder::table_read;
 use super::snapshot::SourceSnapshot;
 use super::storage;
 use super::{Extracted, Order};
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::SourceTable;
@@ -34,6 +35,7 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
     let staging = Staging(Arc::clone(order.stage));
     let read = read(snapshot, order.pipeline, order.design, order.progress.clone(), staging, zone).await?;
     let Taken { tables: mut parts, mut altered, numbers, position, held_seconds } = read;
+    let at = position.at().unwrap_or_else(clock::now);
     let (mut tables, mut reads) = (BTreeMap::new(), Vec::new());
     for (table, read) in &order.design.reads {
         let parts = parts.remove(table).unwrap_or_default();
@@ -47,7 +49,7 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
     }
     fault::at(Point::ExtractDone).or_error(ErrorKind::Source, || "the extraction failed".to_owned())?;
     Ok(Extracted {
-        extract: Extract { tables, totals: ControlTotals(numbers) },
+        extract: Extract { at, tables, totals: ControlTotals(numbers) },
         reads,
         position,
         held_seconds,
@@ -105,6 +107,7 @@ async fn read<D: Destination>(
         progress,
         destination,
         held_since,
+        at: position.at().unwrap_or_else(clock::now),
         zone,
         tasks: Mutex::new(tasks),
     });

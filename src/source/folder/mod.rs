@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use datafusion::prelude::{cast, col};
 
 use super::{Extracted, Order};
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
 use crate::dialect::functions::array_text;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -171,6 +171,9 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
         order.design.reads.keys().map(|table| folder.state(table)).collect::<Result<Vec<_>>>()
     };
     let before = states(&folder)?;
+    let position = Position::Folder { files: before.clone() };
+    let at = position.at().unwrap_or_else(clock::now);
+    order.session.runs_at(order.pipeline.deployment.timezone, at);
     let (mut tables, mut reads) = (BTreeMap::new(), Vec::new());
     for (table, read) in &order.design.reads {
         fault::at(Point::ExtractTable).or_error(ErrorKind::Source, || format!("cannot read {table}"))?;
@@ -201,9 +204,9 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
     }
     fault::at(Point::ExtractDone).or_error(ErrorKind::Source, || "the extraction failed".to_owned())?;
     Ok(Extracted {
-        extract: Extract { tables, totals },
+        extract: Extract { at, tables, totals },
         reads,
-        position: Position::Folder { files: before },
+        position,
         held_seconds: watch.elapsed().as_secs_f64(),
     })
 }

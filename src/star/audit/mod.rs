@@ -141,6 +141,7 @@ pub async fn audit(
 
 fn session(pipeline: &Pipeline, runtime: &Arc<RuntimeEnv>, built: &BuiltStar) -> Result<Session> {
     let session = Session::new(pipeline.deployment.timezone, runtime, Effort::Full)?;
+    session.runs_at(pipeline.deployment.timezone, built.at);
     for table in &built.tables {
         session
             .add(star_reference(&table.name), shelf::provider(table, pipeline.deployment.timezone.name()))?;
