@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, ObjectNamePart, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectNamePart, OrderByKind, Query, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::grammar::is_end_of_keys;
@@ -69,6 +69,7 @@ fn in_select(select: &mut Select, sorted: &BTreeSet<Named>, keyed: &dyn Fn(&[Str
         .iter()
         .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
     let tables: Vec<Ranged> = factors.filter_map(|factor| ranged(factor, keyed)).collect();
+    let merged = merged(select);
     let grouped: BTreeSet<Named> =
         keys[..end].iter().filter_map(|key| column(position(key, &select.projection))).collect();
     let mut used = sorted.clone();
@@ -84,8 +85,12 @@ fn in_select(select: &mut Select, sorted: &BTreeSet<Named>, keyed: &dyn Fn(&[Str
     let mut added = Vec::new();
     for Ranged { name, path, table } in &tables {
         // A bare name is this table's when no other has it.
-        let alone =
-            |column: &String| tables.iter().filter(|other| other.table.columns.contains(column)).count() == 1;
+        // What two tables share by USING is the left one's.
+        let alone = |column: &String| {
+            let mut having = tables.iter().filter(|other| other.table.columns.contains(column));
+            let first = having.next().is_some_and(|first| first.name == *name);
+            first && (having.next().is_none() || merged.contains(column))
+        };
         let is_among = |named: &BTreeSet<Named>, column: &String| {
             named.contains(&(Some(name.clone()), column.clone()))
                 || (alone(column) && named.contains(&(None, column.clone())))
@@ -104,6 +109,19 @@ fn in_select(select: &mut Select, sorted: &BTreeSet<Named>, keyed: &dyn Fn(&[Str
     if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
         keys.splice(end..end, added);
     }
+}
+
+/// The columns that joins merge, of which the left side is whole.
+fn merged(select: &Select) -> BTreeSet<String> {
+    let joins = select.from.iter().flat_map(|from| &from.joins);
+    let using = joins.filter_map(|join| match &join.join_operator {
+        JoinOperator::Join(JoinConstraint::Using(names))
+        | JoinOperator::Inner(JoinConstraint::Using(names))
+        | JoinOperator::Left(JoinConstraint::Using(names))
+        | JoinOperator::LeftOuter(JoinConstraint::Using(names)) => Some(names),
+        _ => None,
+    });
+    using.flatten().filter_map(|name| name.0.last()?.as_ident().map(folded)).collect()
 }
 
 fn ranged(factor: &TableFactor, keyed: &dyn Fn(&[String]) -> Option<Keyed>) -> Option<Ranged> {

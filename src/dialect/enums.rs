@@ -64,12 +64,29 @@ pub fn by_place(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
 
 /// A text that is no label is an error where an enum is meant, and not another value.
 pub fn require_labels(expr: &Expr, schema: &DFSchema) -> Result<()> {
-    let values: Vec<&Expr> = match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => vec![left, right],
-        Expr::InList(InList { expr: value, list, .. }) => std::iter::once(&**value).chain(list).collect(),
-        Expr::Between(between) => vec![&between.expr, &between.low, &between.high],
-        _ => return Ok(()),
-    };
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+            meet(&[left, right], schema)
+        }
+        Expr::InList(InList { expr: value, list, .. }) => {
+            meet(&std::iter::once(&**value).chain(list).collect::<Vec<_>>(), schema)
+        }
+        Expr::Between(between) => meet(&[&between.expr, &between.low, &between.high], schema),
+        Expr::ScalarFunction(function) if kinds::CHOOSE.contains(&function.func.name()) => {
+            meet(&function.args.iter().collect::<Vec<_>>(), schema)
+        }
+        Expr::Case(case) => {
+            let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
+            meet(&case.expr.as_deref().into_iter().chain(whens).collect::<Vec<_>>(), schema)?;
+            let results = case.when_then_expr.iter().map(|(_, then)| &**then);
+            meet(&results.chain(case.else_expr.as_deref()).collect::<Vec<_>>(), schema)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Texts that are written out beside an enum are labels of it.
+fn meet(values: &[&Expr], schema: &DFSchema) -> Result<()> {
     let Some(of) = values.iter().find_map(|value| kinds::enum_of(value, schema)) else { return Ok(()) };
     for value in values {
         if let Expr::Literal(value, _) = value
@@ -152,6 +169,13 @@ pub fn sorted_node(node: LogicalPlan) -> LogicalPlan {
             let schema = Arc::clone(on.input.schema());
             if let Some(keys) = &mut on.sort_expr {
                 sorted(keys, &schema);
+            }
+            for key in &mut on.on_expr {
+                if let Some(of) = kinds::enum_of(key, &schema)
+                    && let Some(placed) = placed(key, &of, &schema)
+                {
+                    *key = placed;
+                }
             }
             LogicalPlan::Distinct(Distinct::On(on))
         }

@@ -109,6 +109,13 @@ fn by_written_keys(node: LogicalPlan) -> Result<LogicalPlan> {
         Some(end) => {
             let mut written = aggregate.group_expr;
             written.truncate(end);
+            // One that is written twice is one: its columns would stand beside those of another place.
+            let mut seen: Vec<Expr> = Vec::new();
+            written.retain(|key| {
+                let is_new = !seen.contains(key);
+                seen.push(key.clone());
+                is_new
+            });
             Aggregate::try_new(aggregate.input, written, aggregate.aggr_expr).map(LogicalPlan::Aggregate)
         }
         None => Ok(LogicalPlan::Aggregate(aggregate)),

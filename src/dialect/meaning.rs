@@ -7,20 +7,20 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
-use datafusion::functions_nested::remove::array_remove_all_udf;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, ExprSchemable, Operator, WindowFrameBound, WindowFrameUnits, cast, lit,
 };
 
-use super::functions::json::build;
+use super::functions::arrays::REMOVE;
+use super::functions::json::{self, build};
 use super::functions::named;
 use super::functions::numbers::{SHIFT_LEFT, SHIFT_RIGHT};
 use super::functions::padded::is_bpchar;
 use super::functions::{interval, interval_sums, numeric, quotient};
-use super::met::{as_instant, between, case, in_list, instant_among, meeting, without_blanks};
+use super::met::{as_instant, between, case, in_list, instant_among, is_written, meeting, without_blanks};
 use super::refuse::is_one;
-use super::refuse::kinds::is_json;
+use super::refuse::kinds::{enum_of, is_json};
 use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
 use super::{apart, enums, exactness, numerics, printed};
 
@@ -51,6 +51,12 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         // Its text is json no more.
         Expr::Cast(Cast { expr, field })
             if *field.data_type() == DataType::Utf8 && is_json(&expr, schema) =>
+        {
+            Ok(Transformed::yes(build::as_text(*expr)))
+        }
+        // Nor is the text of an enum one.
+        Expr::Cast(Cast { expr, field })
+            if *field.data_type() == DataType::Utf8 && enum_of(&expr, schema).is_some() =>
         {
             Ok(Transformed::yes(build::as_text(*expr)))
         }
@@ -293,6 +299,28 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
             let value = function.args.first();
             value.and_then(|value| numeric::exact(value, &value.get_type(schema).ok()?))
         }
+        // A text that is written out is json there, in its own form.
+        (name, 1..)
+            if name.starts_with("jsonb_")
+                && function.args.first().is_some_and(is_written)
+                && name != "jsonb_build_object"
+                && name != "jsonb_build_array" =>
+        {
+            if let Some(as_json) = named(json::CAST, Tz::UTC) {
+                let text = std::mem::take(&mut function.args[0]);
+                function.args[0] = Expr::ScalarFunction(ScalarFunction::new_udf(as_json, vec![text]));
+            }
+            return Transformed::yes(Expr::ScalarFunction(function));
+        }
+        // Postgres has them of doubles only.
+        (name, _) if OF_DOUBLES.contains(&name) && has_reals(&function.args, schema) => {
+            let double = |arg: Expr| match arg.get_type(schema) {
+                Ok(DataType::Float32) => cast(arg, DataType::Float64),
+                _ => arg,
+            };
+            function.args = function.args.into_iter().map(double).collect();
+            return Transformed::yes(Expr::ScalarFunction(function));
+        }
         ("exp" | "ln" | "log" | "log10" | "power" | "pow", _)
             if let Some(called) = numerics::called(&name, &function.args, schema) =>
         {
@@ -300,7 +328,8 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
         }
         // The engine divides two natural logarithms.
         ("log", 1) => return call(log10(), function.args),
-        ("array_remove", _) => return call(array_remove_all_udf(), function.args),
+        ("array_remove", _) => named(REMOVE, Tz::UTC)
+            .map(|remove| Expr::ScalarFunction(ScalarFunction::new_udf(remove, function.args.clone()))),
         // Of no elements there is no length.
         ("array_length", _) if is_one(function.args.get(1)) => {
             let length = cast(Expr::ScalarFunction(function), DataType::Int64);
@@ -323,6 +352,16 @@ fn function(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr
         Some(said) => Transformed::yes(said),
         None => Transformed::no(Expr::ScalarFunction(function)),
     }
+}
+
+/// Functions that a real has none of its own of.
+const OF_DOUBLES: [&str; 21] = [
+    "sqrt", "cbrt", "ln", "log", "log10", "exp", "sin", "cos", "tan", "cot", "asin", "acos", "atan", "atan2",
+    "degrees", "radians", "round", "ceil", "floor", "trunc", "sign",
+];
+
+fn has_reals(args: &[Expr], schema: &DFSchema) -> bool {
+    args.iter().any(|arg| matches!(arg.get_type(schema), Ok(DataType::Float32)))
 }
 
 fn is_zero(value: &Expr) -> bool {

@@ -88,7 +88,7 @@ pub fn instant_among<'a>(
 }
 
 /// A text that is written out, which is of the type of what it meets.
-fn is_written(value: &Expr) -> bool {
+pub fn is_written(value: &Expr) -> bool {
     matches!(value, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }
 

@@ -23,6 +23,7 @@ pub struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let expr = with_arrays(expr, schema);
         if let Some(changed) = changed(&expr, schema) {
             return Ok(PlannerResult::Planned(changed));
         }
@@ -92,6 +93,23 @@ impl ExprPlanner for Operators {
             }
         }
     }
+}
+
+/// A text that is written out beside an array is one of its kind.
+fn with_arrays(mut expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    use BinaryOperator::{ArrowAt, AtArrow, PGOverlap, StringConcat};
+    let meets = matches!(expr.op, AtArrow | ArrowAt | PGOverlap | StringConcat);
+    let is_array = |side: &Expr| matches!(side, Expr::Literal(ScalarValue::Utf8(Some(text)), _) if text.starts_with('{'));
+    let (left, right) = (is_array(&expr.left), is_array(&expr.right));
+    if !meets || left == right {
+        return expr;
+    }
+    let other = if left { &expr.right } else { &expr.left };
+    if let Ok(DataType::List(element)) = other.get_type(schema) {
+        let side = if left { &mut expr.left } else { &mut expr.right };
+        *side = array_text::read(std::mem::take(side), element.data_type().clone());
+    }
+    expr
 }
 
 /// Arithmetic with an average or another quotient, whose digits the engine's own types have no room for.

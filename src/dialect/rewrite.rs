@@ -18,7 +18,9 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::average::Above;
+use super::functions::json::build;
 use super::functions::{interval_sums, print};
+use super::refuse::kinds;
 use super::{average, enums, exactness, meaning, multisets, unions};
 
 /// What runs before the types are settled.
@@ -70,6 +72,10 @@ pub fn publishable(plan: LogicalPlan) -> Result<LogicalPlan> {
     let columns = fields.map(|(qualifier, field)| {
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
         match field.data_type() {
+            // What is published is a text, in the star's own order.
+            _ if kinds::enum_of(&column, plan.schema()).is_some() => {
+                build::as_text(column).alias_qualified(qualifier.cloned(), field.name())
+            }
             of if is_interval(of) => print::text(column).alias_qualified(qualifier.cloned(), field.name()),
             DataType::Null => cast(column, DataType::Utf8).alias_qualified(qualifier.cloned(), field.name()),
             _ => column,

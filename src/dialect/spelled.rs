@@ -22,6 +22,26 @@ pub fn of_tokens(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(tokens)
 }
 
+/// Levels of parentheses: the parser's time doubles with a few of them.
+pub const DEEPEST: usize = 20;
+
+/// Where the parentheses of a text go deeper than that; what the tokenizer does not take is the parser's to say.
+pub fn too_deep(text: &str) -> Option<Span> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
+    let mut depth: usize = 0;
+    for token in tokens {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Some(token.span);
+        }
+    }
+    None
+}
+
 pub fn is_word(token: Option<&TokenWithSpan>, wanted: &str) -> bool {
     match token.map(|token| &token.token) {
         Some(Token::Word(word)) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),

@@ -48,6 +48,9 @@ pub fn told(engine: &str) -> Told {
             let known = table::lines().filter(|line| !matches!(line.answer, table::Answer::Refused(_)));
             nearest(name, known.map(|line| line.written)).map(|near| format!("did you mean `{near}`?"))
         };
+        if table::line(name).is_some() {
+            return plain(format!("{name} is not called in this way here"));
+        }
         return Told { message: format!("there is no function `{name}` here"), help: known.or_else(near) };
     }
     // What a function of ours says of its arguments.
@@ -94,6 +97,12 @@ fn in_part(engine: &str) -> Option<Told> {
         return told(
             format!("there is no {name}({}) here", in_sql(given)),
             "cast the arguments to the types that are meant",
+        );
+    }
+    if engine.starts_with("Inconsistent metadata across values list") {
+        return told(
+            "a column of this VALUES mixes json, enums and texts".to_owned(),
+            "cast every value: ('{\"a\": 1}'::jsonb), (NULL::jsonb)",
         );
     }
     if let Some(rest) = engine.strip_prefix("Inconsistent data type across values list at row ") {

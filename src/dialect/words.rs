@@ -169,6 +169,20 @@ impl Refusals {
     fn check_function(&mut self, function: &Function, span: Span) {
         let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
         let Some(name) = name else { return };
+        let whole = match &function.args {
+            FunctionArguments::List(list) => list
+                .args
+                .iter()
+                .any(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)))),
+            _ => false,
+        };
+        if whole {
+            self.refuse(
+                span,
+                "a whole row, t.*, is not read within a call",
+                "count(*) counts rows; of an outer join, count its key: count(t.id)",
+            );
+        }
         let ordered_inside = match &function.args {
             FunctionArguments::List(list) => {
                 list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
@@ -324,6 +338,11 @@ impl Visitor for Refusals {
                 expr.span(),
                 "a cast to a text of limited length does not cut it here",
                 "use left(x, n)",
+            ),
+            Expr::BinaryOp { op: BinaryOperator::AtAt | BinaryOperator::AtQuestion, .. } => self.refuse(
+                expr.span(),
+                "json paths are not asked by @? and @@ here",
+                "ask jsonb_path_exists(x, '$.a'), or compare what x #>> '{a}' gives",
             ),
             Expr::Function(function) => self.check_function(function, expr.span()),
             _ => {}

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use crate::diagnostic::{Diagnostic, Document};
 use crate::dialect::functions::run_at;
@@ -80,9 +80,9 @@ impl SelectSql {
             ),
         };
         let whole = offset..offset + text.len();
-        if let Some(too_deep) = too_deep(text) {
+        if let Some(too_deep) = spelled::too_deep(text) {
             let span = span_of(&document, text, offset, too_deep);
-            let message = format!("this SQL nests more than {DEEPEST} levels of parentheses");
+            let message = format!("this SQL nests more than {} levels of parentheses", spelled::DEEPEST);
             let help = "give inner parts a name of their own: WITH part AS (SELECT …)";
             return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
         }
@@ -248,26 +248,6 @@ impl SelectSql {
     fn text(&self) -> &str {
         &self.document.text[self.offset.min(self.document.text.len())..]
     }
-}
-
-/// Levels of parentheses: the parser's time doubles with a few of them.
-const DEEPEST: usize = 20;
-
-/// Where the parentheses of a text go deeper than that; what the tokenizer does not take is the parser's to say.
-fn too_deep(text: &str) -> Option<Span> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    let mut depth: usize = 0;
-    for token in tokens {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEEPEST {
-            return Some(token.span);
-        }
-    }
-    None
 }
 
 const PLAIN_AGGREGATES: [&str; 5] = ["count", "sum", "min", "max", "avg"];

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, UInt32Array, UInt64Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, Scalar, UInt32Array, UInt64Array,
+    new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::kernels::cmp;
-use arrow::compute::take;
+use arrow::compute::{concat, filter, take};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 use chrono_tz::Tz;
@@ -42,6 +43,7 @@ pub const CONTAINS: &str = "starmill contains";
 pub const OVERLAPS: &str = "starmill overlaps";
 pub const SLICE: &str = "starmill slice";
 pub const ELEMENT_AT: &str = "starmill element";
+pub const REMOVE: &str = "starmill array remove";
 
 pub fn all() -> Vec<Plain> {
     let compared = ANY.iter().chain(&ALL).map(|(_, name)| Plain {
@@ -57,6 +59,17 @@ pub fn all() -> Vec<Plain> {
         gives: |_, _| Ok(Given::Type(DataType::Boolean)),
         work,
     });
+    let remove = Plain {
+        name: REMOVE,
+        takes: |types, _| match types {
+            [DataType::List(element), _] => {
+                Ok(vec![list(element.data_type().clone()), element.data_type().clone()])
+            }
+            _ => Err(wrong("array_remove takes an array and an element")),
+        },
+        gives: |types, _| Ok(Given::Type(types.first().cloned().unwrap_or(DataType::Null))),
+        work: removed,
+    };
     let ends = [("array_upper", upper as fn(&Call) -> Result<ArrayRef>), ("array_lower", lower)];
     let ends = ends.map(|(name, work)| Plain {
         name,
@@ -89,7 +102,33 @@ pub fn all() -> Vec<Plain> {
         },
         work: element_at,
     };
-    compared.chain(both).chain(ends).chain([slice, element_at, NON_EMPTY, or_empty]).collect()
+    compared.chain(both).chain(ends).chain([slice, element_at, remove, NON_EMPTY, or_empty]).collect()
+}
+
+/// An array without the elements that are a value; NULL is one like others here.
+fn removed(call: &Call) -> Result<ArrayRef> {
+    let (lists, values) = (call.arg(0)?.as_list::<i32>(), call.arg(1)?);
+    let mut kept: Vec<Option<ArrayRef>> = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        if lists.is_null(row) {
+            kept.push(None);
+            continue;
+        }
+        let (elements, value) = (lists.value(row), Scalar::new(values.slice(row, 1)));
+        kept.push(Some(filter(&elements, &cmp::distinct(&elements, &value)?)?));
+    }
+    let parts: Vec<&dyn Array> = kept.iter().flatten().map(|part| part.as_ref() as &dyn Array).collect();
+    let field = match lists.data_type() {
+        DataType::List(field) => Arc::clone(field),
+        _ => return Err(not_arrays()),
+    };
+    let elements = match parts.is_empty() {
+        true => arrow::array::new_empty_array(field.data_type()),
+        false => concat(&parts)?,
+    };
+    let lengths = kept.iter().map(|part| part.as_ref().map_or(0, |part| part.len()));
+    let nulls = NullBuffer::from_iter(kept.iter().map(Option::is_some));
+    Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), elements, Some(nulls))?))
 }
 
 const NON_EMPTY: Plain = Plain {

@@ -129,6 +129,15 @@ impl Digits {
         (weight, first, Some(i64::try_from(second).unwrap_or_default()))
     }
 
+    /// The same value without zeros at its end.
+    fn trimmed(self) -> Digits {
+        let (mut value, mut scale, ten) = (self.wide(), self.scale(), i256::from_i128(10));
+        while scale > 0 && value.wrapping_rem(ten) == i256::ZERO {
+            (value, scale) = (value.wrapping_div(ten), scale - 1);
+        }
+        Wide(value, scale)
+    }
+
     /// The same value with so many digits after the point, which are no fewer.
     fn extended(self, scale: u32) -> Option<Digits> {
         let by = scale.checked_sub(self.scale())?;
@@ -171,8 +180,13 @@ impl Digits {
         {
             return Ok(Narrow(product, scale));
         }
-        let product = self.wide().checked_mul(other.wide()).ok_or_else(too_long)?;
-        Ok(Wide(product, scale))
+        if let Some(product) = self.wide().checked_mul(other.wide()) {
+            return Ok(Wide(product, scale));
+        }
+        // Of an average that was kept with more digits than it has, the last are zeros.
+        let (left, right) = (self.trimmed(), other.trimmed());
+        let product = left.wide().checked_mul(right.wide()).ok_or_else(too_long)?;
+        Ok(Wide(product, left.scale() + right.scale()))
     }
 
     /// The quotient, with the digits that Postgres chooses.

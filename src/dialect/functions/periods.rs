@@ -11,7 +11,7 @@ use super::convert::micros;
 use super::plain::{Call, Given, LOCAL, Plain, as_type, in_zone, is_text};
 use super::wrong;
 
-pub const OVERLAPS: &str = "starmill overlaps";
+pub const OVERLAPS: &str = "starmill periods overlap";
 
 const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
 

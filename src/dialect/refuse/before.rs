@@ -9,7 +9,7 @@ use datafusion::logical_expr::{
 };
 
 use super::expressions::json;
-use super::{Found, Refusal, shown};
+use super::{Found, Refusal, kinds, shown};
 use crate::dialect::rewrite::{is_comparison, is_decimal};
 use crate::dialect::{numerics, table};
 use crate::name::nearest;
@@ -113,6 +113,25 @@ pub fn node(node: &LogicalPlan, found: &mut Found) {
     let LogicalPlan::Union(union) = node else { return };
     let Some(first) = union.inputs.first() else { return };
     for (column, field) in first.schema().fields().iter().enumerate() {
+        let json = |input: &LogicalPlan| {
+            let field = input.schema().fields().get(column)?;
+            // Its text is json no more.
+            if let LogicalPlan::Projection(of) = input
+                && matches!(of.expr.get(column).cloned().map(Expr::unalias), Some(Expr::Cast(_)))
+            {
+                return Some(false);
+            }
+            (!field.data_type().is_null()).then(|| kinds::marked_as(field, kinds::JSON).is_some())
+        };
+        let mut json = union.inputs.iter().filter_map(|input| json(input));
+        if let Some(first) = json.next()
+            && json.any(|other| other != first)
+        {
+            let message =
+                format!("the UNION's column {} is json in one branch and text in another", field.name());
+            let help = "say which is meant: '{\"a\": 1}'::jsonb, or CAST(x AS text)".to_owned();
+            found.add(&Expr::Column(field.name().as_str().into()), Refusal::new(message, help));
+        }
         let kinds =
             union.inputs.iter().filter_map(|input| kind(input.schema().fields().get(column)?.data_type()));
         if let Some((one, other)) = differing(kinds) {

@@ -85,7 +85,10 @@ pub fn refused(expr: &Expr, schema: &DFSchema, setting: Setting) -> Vec<Refusal>
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
     let found = match expr {
         Expr::BinaryExpr(binary) => of_binary(expr, binary, &type_of),
-        Expr::Between(between) => type_of(&between.expr).and_then(|of| compared(expr, &of)),
+        Expr::Between(between) => type_of(&between.expr).and_then(|of| match of {
+            DataType::List(_) => arrays_ordered(expr),
+            of => compared(expr, &of),
+        }),
         Expr::InList(list) => type_of(&list.expr).and_then(|of| compared(expr, &of)),
         Expr::InSubquery(list) => {
             type_of(&list.expr).filter(holds_interval).and_then(|of| compared(expr, &of))
@@ -138,6 +141,14 @@ fn unsteady(expr: &Expr, volatility: Volatility, setting: Setting) -> Option<Ref
     )
 }
 
+/// A NULL among the elements is the least here, and the largest in Postgres.
+fn arrays_ordered(expr: &Expr) -> Option<Refusal> {
+    refusal(
+        format!("{} orders arrays otherwise than Postgres", shown(expr)),
+        "compare their elements: a[1] < b[1] OR (a[1] = b[1] AND a[2] < b[2])",
+    )
+}
+
 fn of_binary(
     expr: &Expr,
     binary: &BinaryExpr,
@@ -145,6 +156,11 @@ fn of_binary(
 ) -> Option<Refusal> {
     let (left, right) = (type_of(&binary.left)?, type_of(&binary.right)?);
     match binary.op {
+        Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq
+            if [&left, &right].iter().any(|side| matches!(side, DataType::List(_))) =>
+        {
+            arrays_ordered(expr)
+        }
         op if is_comparison(op) => compared(expr, &left).or_else(|| compared(expr, &right)),
         Operator::Plus | Operator::Minus => {
             let (day, length) = match (&left, &right) {

@@ -10,6 +10,7 @@ use super::{Found, Refusal, shown};
 use crate::dialect::enums::LABEL;
 use crate::dialect::functions::json;
 use crate::dialect::rewrite::is_comparison;
+use crate::dialect::single::ONE;
 
 /// How a column of the source travels, as its field's metadata says it to the planner alone.
 const TRAVELS: &str = "starmill: travels";
@@ -21,7 +22,7 @@ const BETWEEN: char = '\u{1}';
 pub(super) const PADDED: &str = "padded";
 pub(super) const VARYING: &str = "varying";
 const AS_TEXT: &str = "as text";
-const JSON: &str = "json";
+pub(super) const JSON: &str = "json";
 const UNDECLARED: &str = "undeclared";
 
 /// Marks a column of type char(n), which comes without its padding.
@@ -97,7 +98,7 @@ pub fn is_said(field: &Field, said: &FieldMetadata) -> bool {
 }
 
 /// Functions that give one of their arguments.
-const CHOOSE: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
+pub const CHOOSE: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
 /// Aggregates and windows that give one of the values.
 const GIVE_ONE: [&str; 8] =
     ["first_value", "last_value", "nth_value", "any_value", "lag", "lead", "min", "max"];
@@ -116,6 +117,9 @@ fn traced<T>(expr: &Expr, schema: &DFSchema, pick: &dyn Fn(&Field) -> Option<T>)
             let results =
                 case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
             results.into_iter().find_map(|result| traced(result, schema, pick))
+        }
+        Expr::ScalarFunction(function) if function.func.name() == ONE.name => {
+            traced(function.args.first()?, schema, pick)
         }
         // Json that is taken out of json, and the label at a place.
         Expr::ScalarFunction(function)
@@ -250,6 +254,16 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::ScalarFunction(function) => {
             let name = function.func.name();
             let json = function.args.iter().find(|arg| mark(arg, schema, JSON).is_some());
+            let one = function.args.iter().find_map(|arg| Some((arg, mark(arg, schema, AS_TEXT)?)));
+            if let (Some((one, of)), "make_array" | "array_append" | "array_prepend") = (&one, name) {
+                return Some(of_texts(one, of));
+            }
+            let by_order = name.starts_with("starmill any") || name.starts_with("starmill all");
+            if let (Some((one, of)), true) =
+                (&one, by_order && name.contains(['<', '>']) && !name.ends_with("<>"))
+            {
+                return Some(order(one, of));
+            }
             if let (Some(json), "make_array" | "array_append" | "array_prepend") = (json, name) {
                 return Some(in_array(json));
             }
@@ -278,6 +292,7 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
                 return Some(super::expressions::json(first));
             }
             match mark(first, schema, AS_TEXT) {
+                Some(type_name) if function.func.name() == "array_agg" => Some(of_texts(first, &type_name)),
                 Some(type_name) if ordered => Some(order(first, &type_name)),
                 _ => sorted(function.params.order_by.iter().map(|sort| &sort.expr), schema),
             }
@@ -285,6 +300,12 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
         Expr::WindowFunction(window) => sorted(window.params.order_by.iter().map(|sort| &sort.expr), schema),
         _ => None,
     }
+}
+
+/// Of what is in an array nobody knows any more what it was.
+fn of_texts(value: &Expr, type_name: &str) -> Refusal {
+    let message = format!("{} is a {type_name}, and an array of it would be one of texts here", shown(value));
+    Refusal::new(message, "say so: array_agg(CAST(x AS text) ORDER BY y), ARRAY[CAST(x AS text)]")
 }
 
 fn in_array(json: &Expr) -> Refusal {

@@ -6,9 +6,11 @@ mod aggregates;
 mod json;
 mod nested;
 mod numbers;
+mod operators;
 mod text;
 mod times;
 
+use super::functions::json::build::AS_TEXT;
 use super::functions::run_at::RUN_AT;
 use std::fmt::Write as _;
 
@@ -98,9 +100,17 @@ const BYTES: &str = "bytes";
 
 /// Every line, by family.
 pub fn lines() -> impl Iterator<Item = &'static Line> {
-    [numbers::LINES, text::LINES, times::LINES, nested::LINES, json::LINES, aggregates::LINES]
-        .into_iter()
-        .flatten()
+    [
+        operators::LINES,
+        numbers::LINES,
+        text::LINES,
+        times::LINES,
+        nested::LINES,
+        json::LINES,
+        aggregates::LINES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// A function's line, by the engine's name.
@@ -110,8 +120,8 @@ pub fn line(name: &str) -> Option<&'static Line> {
 
 /// What the engine makes of syntax, not of a name: `(a, b)`, a field of a composite, a cast that is told from another.
 /// `run_at()` is no function of Postgres's.
-pub const SYNTAX: [&str; 5] =
-    ["struct", "get_field", super::apart::NAME, super::independent::END_OF_KEYS, RUN_AT];
+pub const SYNTAX: [&str; 6] =
+    ["struct", "get_field", super::apart::NAME, super::independent::END_OF_KEYS, RUN_AT, AS_TEXT];
 
 /// The page of the table.
 pub fn documentation() -> String {

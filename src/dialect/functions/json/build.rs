@@ -28,7 +28,7 @@ pub const OBJECT_B: &str = "starmill jsonb object";
 pub const OBJECT_ONCE: &str = "starmill jsonb object of keys";
 
 const STRING: &str = "starmill json string";
-const AS_TEXT: &str = "starmill text of json";
+pub const AS_TEXT: &str = "starmill text of json";
 const TIME: &str = "starmill json time";
 const NUMBER: &str = "starmill json number";
 const LIST: &str = "starmill json list";
