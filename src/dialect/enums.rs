@@ -143,16 +143,21 @@ pub fn extreme(call: &Expr, schema: &DFSchema) -> Option<(Expr, Enum)> {
     }
 }
 
+/// Puts the place of its label where an enum is sorted by.
+fn by_its_place(key: &mut Expr, schema: &DFSchema) -> bool {
+    let place = kinds::enum_of(key, schema).and_then(|of| placed(key, &of, schema));
+    let is_one = place.is_some();
+    if let Some(place) = place {
+        *key = place;
+    }
+    is_one
+}
+
 /// Sorts by places what is sorted by enums.
 fn sorted(keys: &mut [Sort], schema: &DFSchema) -> bool {
     let mut any = false;
     for key in keys {
-        if let Some(of) = kinds::enum_of(&key.expr, schema)
-            && let Some(placed) = placed(&key.expr, &of, schema)
-        {
-            key.expr = placed;
-            any = true;
-        }
+        any |= by_its_place(&mut key.expr, schema);
     }
     any
 }
@@ -171,11 +176,7 @@ pub fn sorted_node(node: LogicalPlan) -> LogicalPlan {
                 sorted(keys, &schema);
             }
             for key in &mut on.on_expr {
-                if let Some(of) = kinds::enum_of(key, &schema)
-                    && let Some(placed) = placed(key, &of, &schema)
-                {
-                    *key = placed;
-                }
+                by_its_place(key, &schema);
             }
             LogicalPlan::Distinct(Distinct::On(on))
         }

@@ -272,6 +272,12 @@ fn a_table_that_somebody_made_in_place_of_ours_is_not_written() {
     project.starmill(&["deliver", "pipelines/p.toml"]).exits(0);
     assert_eq!(database.sql("SELECT id, n, name FROM mart.s ORDER BY 1"), "10|5|Ann\n20|2|Ben");
     assert_eq!(database.sql("SELECT id, n, name FROM mart.kept"), "7|1|theirs");
+    // The other one: it is taken over when somebody says so.
+    database.sql("DROP TABLE mart.s; CREATE TABLE mart.s AS SELECT * FROM mart.kept");
+    project.write("data/a.csv", "id,name,n\n10,Ann,7\n20,Ben,2\n");
+    project.starmill(&RUN).exits(11);
+    project.starmill(&["deliver", "pipelines/p.toml", "--adopt", "--yes"]).exits(0);
+    assert_eq!(database.sql("SELECT id, n, name FROM mart.s ORDER BY 1"), "10|7|Ann\n20|2|Ben");
     // A database that was restored gives our table another number, and leaves its keys.
     database.sql("CREATE TABLE mart.again (LIKE mart.s); INSERT INTO mart.again SELECT * FROM mart.s; DROP TABLE mart.s; \
                   ALTER TABLE mart.again RENAME TO s; ALTER TABLE mart.s ADD CONSTRAINT s_pkey PRIMARY KEY (id)");
