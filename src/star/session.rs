@@ -157,9 +157,19 @@ impl Session {
 
     /// What of a planned query would be answered otherwise than by Postgres, or from run to run.
     pub fn refused(&self, plan: &LogicalPlan, setting: Setting<'_>) -> Result<Vec<Finding>, DataFusionError> {
+        Ok(refuse::findings(plan, &self.analyzed(plan)?, setting))
+    }
+
+    /// The plan in Postgres's meaning, its types settled.
+    pub fn analyzed(&self, plan: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
         let state = self.context.state();
-        let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
-        Ok(refuse::findings(plan, &analyzed, setting))
+        state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})
+    }
+
+    /// An analyzed plan as it will run.
+    pub fn optimized(&self, analyzed: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let state = self.context.state();
+        state.optimizer().optimize(analyzed, &state, |_, _| {})
     }
 
     /// Plans SQL that starmill composed.

@@ -50,8 +50,19 @@ fn ten(power: u32) -> Option<i256> {
     TENS.get(power as usize).copied()
 }
 
+/// As many as fit.
+const NARROW_TENS: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 fn narrow_ten(power: u32) -> Option<i128> {
-    10_i128.checked_pow(power)
+    NARROW_TENS.get(power as usize).copied()
 }
 
 pub fn too_long() -> datafusion::common::DataFusionError {
@@ -62,13 +73,6 @@ impl Digits {
     pub fn scale(self) -> u32 {
         match self {
             Narrow(_, scale) | Wide(_, scale) => scale,
-        }
-    }
-
-    fn wide(self) -> i256 {
-        match self {
-            Narrow(value, _) => i256::from_i128(value),
-            Wide(value, _) => value,
         }
     }
 
@@ -269,13 +273,48 @@ impl Digits {
         let weight = exponent.div_euclid(GROUP);
         let wanted = exponent - GROUP * weight + 1;
         let has = i64::from(digits.ilog10()) + 1;
-        let power = |by: i64| 10_u128.pow(u32::try_from(by).unwrap_or(0));
-        let first = if has >= wanted { digits / power(has - wanted) } else { digits * power(wanted - has) };
+        let power = |by: i64| narrow_ten(u32::try_from(by).unwrap_or(0)).unwrap_or(1).unsigned_abs();
+        let first = match (has >= wanted, u64::try_from(digits)) {
+            (false, _) => digits * power(wanted - has),
+            // Far quicker, and what most values are.
+            (true, Ok(digits)) => u128::from(digits / u64::try_from(power(has - wanted)).unwrap_or(u64::MAX)),
+            (true, Err(_)) => digits / power(has - wanted),
+        };
         (weight, first)
     }
 
+    /// The same where it is short and fits, as most do.
+    fn fitted_narrow(self, precision: u8, scale: u32, rounds: bool) -> Option<i128> {
+        let Narrow(value, has) = self else { return None };
+        let moved = match scale.checked_sub(has) {
+            Some(by) => value.checked_mul(narrow_ten(by)?)?,
+            None => rounded(value, narrow_ten(has - scale)?).filter(|_| rounds)?,
+        };
+        let bound = narrow_ten(u32::from(precision));
+        bound.is_none_or(|bound| moved.unsigned_abs() < bound.unsigned_abs()).then_some(moved)
+    }
+
+    /// As an Arrow decimal of 256 bits.
+    pub fn wide(self) -> i256 {
+        match self {
+            Narrow(value, _) => i256::from_i128(value),
+            Wide(value, _) => value,
+        }
+    }
+
+    /// As one of 128 bits, if it has so few.
+    pub fn narrow(self) -> Option<i128> {
+        match self {
+            Narrow(value, _) => Some(value),
+            Wide(value, _) => value.to_i128(),
+        }
+    }
+
     /// Its digits in a numeric of a scale and at most so many digits. `rounds` says whether digits may go.
-    pub fn fitted(self, precision: u8, scale: u32, rounds: bool) -> Result<i256> {
+    pub fn fitted(self, precision: u8, scale: u32, rounds: bool) -> Result<Digits> {
+        if let Some(value) = self.fitted_narrow(precision, scale, rounds) {
+            return Ok(Narrow(value, scale));
+        }
         let value = match scale >= self.scale() {
             true => self.extended(scale).ok_or_else(too_long)?.wide(),
             false => {
@@ -296,7 +335,7 @@ impl Digits {
         };
         let bound = ten(u32::from(precision)).unwrap_or(i256::MAX);
         match value < bound && value > bound.wrapping_neg() {
-            true => Ok(value),
+            true => Ok(Wide(value, scale)),
             false => Err(wrong(format!(
                 "numeric field overflow: numeric({precision},{scale}) holds no value of more than {} digits before the point",
                 i64::from(precision) - i64::from(scale)
@@ -396,8 +435,8 @@ mod tests {
 
     #[test]
     fn a_value_is_rounded_away_from_zero_or_refused() {
-        assert_eq!(Narrow(-25, 1).fitted(5, 0, true).unwrap(), i256::from_i128(-3));
-        assert_eq!(Narrow(24, 1).fitted(5, 0, true).unwrap(), i256::from_i128(2));
+        assert_eq!(Narrow(-25, 1).fitted(5, 0, true).unwrap().narrow(), Some(-3));
+        assert_eq!(Narrow(24, 1).fitted(5, 0, true).unwrap().narrow(), Some(2));
         assert!(Narrow(24, 1).fitted(5, 0, false).is_err());
         assert!(Narrow(99_999, 1).fitted(4, 0, true).is_err());
     }

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Array, Decimal256Array};
-use arrow::datatypes::{DataType, i256};
+use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     cast as cast_to,
 };
 
-use super::digits::{Shown, too_long};
+use super::digits::{Digits, Shown, too_long};
 use super::formula::{Formula, Reading, Room, Side};
 use super::numeric::PUBLISHED;
 use super::powers::{Called, Servers};
@@ -229,7 +229,7 @@ impl ScalarUDFImpl for Quotient {
         };
         let after = u32::try_from(scale).unwrap_or_default();
         let others = self.other_readings();
-        let fitted = |row: usize| -> Result<Option<i256>> {
+        let fitted = |row: usize| -> Result<Option<Digits>> {
             if sides.iter().any(|side| side.is_null(row)) {
                 return Ok(None);
             }
@@ -238,7 +238,10 @@ impl ScalarUDFImpl for Quotient {
                 value.map(|value| value.fitted(precision, after, self.is_rounded())).transpose()
             };
             let value = by(Reading::USUAL)?;
-            let otherwise = others.iter().find(|(reading, _)| by(*reading).ok() != Some(value));
+            let same = |other: Result<Option<Digits>>| {
+                other.is_ok_and(|other| other.map(Digits::wide) == value.map(Digits::wide))
+            };
+            let otherwise = others.iter().find(|(reading, _)| !same(by(*reading)));
             match otherwise {
                 Some((_, why)) => Err(wrong(why)),
                 None => Ok(value),
@@ -247,14 +250,16 @@ impl ScalarUDFImpl for Quotient {
         let values = (0..rows.unwrap_or(1)).map(fitted);
         let result: ArrayRef = match args.return_type() {
             DataType::Decimal128(..) => {
-                let narrow =
-                    |value: Option<i256>| value.map(|value| value.to_i128().ok_or_else(too_long)).transpose();
+                let narrow = |value: Option<Digits>| {
+                    value.map(|value| value.narrow().ok_or_else(too_long)).transpose()
+                };
                 let values =
                     values.map(|value| value.and_then(narrow)).collect::<Result<Decimal128Array>>()?;
                 Arc::new(values.with_precision_and_scale(precision, scale)?)
             }
             _ => {
-                let values: Vec<Option<i256>> = values.collect::<Result<_>>()?;
+                let wide = |value: Result<Option<Digits>>| Ok(value?.map(Digits::wide));
+                let values = values.map(wide).collect::<Result<Vec<_>>>()?;
                 Arc::new(Decimal256Array::from(values).with_precision_and_scale(precision, scale)?)
             }
         };

@@ -1,13 +1,12 @@
 //! `to_char` of dates, local times and instants, by Postgres's patterns.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeZone, Timelike};
-use chrono_tz::{OffsetName, Tz};
+use chrono_tz::{OffsetName, Tz, TzOffset};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -101,6 +100,7 @@ impl ToChar {
         let is_day = *values.data_type() == DataType::Date32;
         let times = micros(values)?;
         let mut texts = StringBuilder::with_capacity(times.len(), times.len() * 12);
+        let mut text = String::new();
         for row in 0..times.len() {
             let Some(pieces) = pieces(row).filter(|_| times.is_valid(row)) else {
                 texts.append_null();
@@ -111,13 +111,14 @@ impl ToChar {
                 at = zone::instant(at, own).ok_or_else(out_of_range)?;
             }
             let moment = Moment::of(at, shown_in).ok_or_else(out_of_range)?;
+            text.clear();
             for piece in pieces {
                 match piece {
-                    Piece::Text(letter, _) => texts.write_char(*letter)?,
-                    Piece::Field(field) => moment.print(*field, &mut texts)?,
+                    Piece::Text(letter, _) => text.push(*letter),
+                    Piece::Field(field) => moment.print(*field, &mut text),
                 }
             }
-            texts.append_value("");
+            texts.append_value(&text);
         }
         Ok(texts.finish())
     }
@@ -135,8 +136,8 @@ fn out_of_range() -> datafusion::common::DataFusionError {
 /// What the clocks of a zone show.
 struct Moment {
     local: NaiveDateTime,
-    /// Seconds before UTC, and what the zone calls itself then. None of a local time.
-    zone: Option<(i32, Option<String>)>,
+    /// How far the zone is from UTC then, and what it calls itself. None of a local time.
+    zone: Option<TzOffset>,
 }
 
 const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
@@ -151,7 +152,7 @@ impl Moment {
         let offset = zone.offset_from_utc_datetime(&utc);
         let seconds = offset.fix().local_minus_utc();
         let local = utc.checked_add_signed(chrono::TimeDelta::seconds(i64::from(seconds)))?;
-        Some(Moment { local, zone: Some((seconds, offset.abbreviation().map(str::to_owned))) })
+        Some(Moment { local, zone: Some(offset) })
     }
 
     /// The year without its era.
@@ -159,16 +160,13 @@ impl Moment {
         years(i64::from(self.local.year()))
     }
 
-    fn print(&self, field: Field, out: &mut StringBuilder) -> Result<()> {
-        let text = match self.number(field) {
-            Some((number, width)) => {
-                let width = if field.bare { 0 } else { width };
-                ordinal(format!("{number:0width$}"), field.ordinal)
-            }
-            None => self.word(field),
-        };
-        out.write_str(&text)?;
-        Ok(())
+    fn print(&self, field: Field, out: &mut String) {
+        let Some((number, width)) = self.number(field) else { return out.push_str(&self.word(field)) };
+        let width = if field.bare { 0 } else { width };
+        match (field.ordinal, u64::try_from(number)) {
+            (None, Ok(number)) => write_number(number, width, out),
+            _ => out.push_str(&ordinal(format!("{number:0width$}"), field.ordinal)),
+        }
     }
 
     /// A number, and how many digits it is filled up to.
@@ -245,11 +243,13 @@ impl Moment {
     }
 
     fn zone(&self, field: Field) -> String {
-        let (offset, name) = self.zone.clone().unwrap_or((0, Some(String::new())));
+        let offset = self.zone.map_or(0, |zone| zone.fix().local_minus_utc());
         let (sign, hours, minutes) =
             (if offset < 0 { '-' } else { '+' }, offset.abs() / 3_600, offset.abs() / 60 % 60);
         match field.key {
-            Key::Zone(case) => cased(&name.unwrap_or_default(), case),
+            Key::Zone(case) => {
+                cased(self.zone.as_ref().and_then(OffsetName::abbreviation).unwrap_or_default(), case)
+            }
             Key::ZoneHours => format!("{sign}{hours:02}"),
             Key::ZoneMinutes => format!("{minutes:02}"),
             _ => {
@@ -259,6 +259,18 @@ impl Moment {
             }
         }
     }
+}
+
+/// A number filled up with zeros. Every row has several, and the machinery of formatting costs more than all else.
+fn write_number(number: u64, width: usize, out: &mut String) {
+    let mut digits = [b'0'; 20];
+    let (mut first, mut rest) = (digits.len(), number);
+    while first > 0 && (rest > 0 || digits.len() - first < width.max(1)) {
+        first -= 1;
+        digits[first] += (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend(digits[first..].iter().copied().map(char::from));
 }
 
 /// A year of an era: there is no year 0.

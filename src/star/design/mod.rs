@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::Purpose;
 use crate::dialect::dependent::{self, Keyed};
-use crate::dialect::refuse::Setting;
+use crate::dialect::refuse::{self, Setting};
 use crate::dialect::told::in_sql;
 use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
@@ -147,9 +147,9 @@ impl Designer<'_> {
             }
         };
         let before = self.found.len();
-        self.refuse(&plan, sql);
+        let Some(analyzed) = self.refuse(&plan, sql) else { return Ok(None) };
         let told = self.found.len();
-        if !self.note_usage(&plan, model, sql).await {
+        if !self.note_usage(analyzed, model, sql).await {
             // What is refused for its answer may be what cannot be planned, and is told in better words.
             if told > before {
                 self.found.truncate(told);
@@ -179,14 +179,22 @@ impl Designer<'_> {
             || model.lookups().iter().any(|lookup| unread(lookup.dimension.as_str()))
     }
 
-    /// Notes what of a query is not answered as by Postgres.
-    fn refuse(&mut self, plan: &LogicalPlan, sql: &SelectSql) {
+    /// Notes what of a query is not answered as by Postgres. Gives the analyzed plan, if there is one.
+    fn refuse(&mut self, plan: &LogicalPlan, sql: &SelectSql) -> Option<LogicalPlan> {
         let numeric = self.pipeline.source.types.numeric;
         let numeric = (numeric.precision, numeric.scale);
         let allow = &self.pipeline.deployment.allow;
-        match self.session.refused(plan, Setting { purpose: Purpose::Model, numeric, allow }) {
-            Ok(refused) => self.found.extend(refused.into_iter().map(|finding| sql.refused(finding))),
-            Err(error) => self.found.extend(plan_diagnostics(&error, sql)),
+        match self.session.analyzed(plan) {
+            Ok(analyzed) => {
+                let setting = Setting { purpose: Purpose::Model, numeric, allow };
+                let refused = refuse::findings(plan, &analyzed, setting);
+                self.found.extend(refused.into_iter().map(|finding| sql.refused(finding)));
+                Some(analyzed)
+            }
+            Err(error) => {
+                self.found.extend(plan_diagnostics(&error, sql));
+                None
+            }
         }
     }
 
@@ -290,20 +298,6 @@ impl Designer<'_> {
         Ok(())
     }
 
-    /// A column that exists but cannot be read is missing from the planner's schema: say why.
-    fn explain_unmappable(&self, diagnostic: &mut Diagnostic) {
-        for table in self.schemas.keys() {
-            for column in &self.catalog.relations[table].columns {
-                if let Err(unmappable) = &column.mapping
-                    && diagnostic.message.contains(&column.name)
-                {
-                    diagnostic.message = format!("{table}.{}: {}", column.name, unmappable.reason);
-                    diagnostic.help = Some(unmappable.remedy.clone());
-                }
-            }
-        }
-    }
-
     /// Every column that the pipeline names of a model is one that its SELECT gives.
     fn check_names(&mut self, model: &Model, raw: &Schema, sql: &SelectSql) {
         let mut seen = BTreeSet::new();
@@ -380,7 +374,7 @@ impl Designer<'_> {
         }
         let text = compose::published_sql(self.pipeline, model, raw, &self.published);
         let planned = self.session.plan_text(&text).await;
-        let planned = planned.and_then(|plan| self.session.state().optimize(&plan));
+        let planned = planned.and_then(|plan| self.session.analyzed(&plan));
         let composed = match planned {
             Ok(plan) => Arc::clone(plan.schema()),
             Err(error) => {

@@ -9,6 +9,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::{Designer, filter};
+use crate::diagnostic::Diagnostic;
 use crate::dialect::functions::array_text::elements_of;
 use crate::dialect::refuse::kinds::{self, Enum};
 use crate::name::{ModelName, SourceTable};
@@ -68,10 +69,24 @@ impl Designer<'_> {
         reads
     }
 
+    /// A column that exists but cannot be read is missing from the planner's schema: say why.
+    pub(super) fn explain_unmappable(&self, diagnostic: &mut Diagnostic) {
+        for table in self.schemas.keys() {
+            for column in &self.catalog.relations[table].columns {
+                if let Err(unmappable) = &column.mapping
+                    && diagnostic.message.contains(&column.name)
+                {
+                    diagnostic.message = format!("{table}.{}: {}", column.name, unmappable.reason);
+                    diagnostic.help = Some(unmappable.remedy.clone());
+                }
+            }
+        }
+    }
+
     /// Notes what a model reads; false when the engine cannot run it, which is told then.
-    pub(super) async fn note_usage(&mut self, plan: &LogicalPlan, model: &Model, sql: &SelectSql) -> bool {
+    pub(super) async fn note_usage(&mut self, analyzed: LogicalPlan, model: &Model, sql: &SelectSql) -> bool {
         let state = self.session.state();
-        let optimized = match state.optimize(plan) {
+        let optimized = match self.session.optimized(analyzed) {
             Ok(optimized) => optimized,
             Err(error) => {
                 self.found.extend(plan_diagnostics(&error, sql));
