@@ -75,6 +75,7 @@ pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting<
     let _ = written.apply_with_subqueries(|node| {
         before::node(node, &mut found);
         whole::node(node, &mut found);
+        subqueries::of_outer_rows(node, &mut found);
         scales::node(node, &mut found);
         let mut refused = |expr: &Expr, schema: &DFSchema| {
             before::expression(expr, schema).into_iter().chain(before::unknown(expr, setting.allow)).collect()

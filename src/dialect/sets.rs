@@ -63,6 +63,33 @@ fn set(name: &str) -> Option<&'static Set> {
     SETS.iter().find(|(known, _)| *known == name)
 }
 
+/// Whether an expression makes rows of one, outside of its subqueries.
+pub fn makes_rows(expr: &Expr) -> bool {
+    struct Sets(usize);
+    impl Visitor for Sets {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let called = match expr {
+                Expr::Function(function) => function.name.0.last().and_then(ObjectNamePart::as_ident),
+                _ => None,
+            };
+            match called.is_some_and(|name| self.0 == 0 && set(&folded(name)).is_some()) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Sets(0)).is_break()
+}
+
 /// Names that stand alone in a query: `elem` of `jsonb_array_elements(x) AS elem` is its only column there.
 pub fn bare_names(query: &Query) -> BTreeSet<String> {
     struct Names(BTreeSet<String>);

@@ -14,6 +14,7 @@ use super::functions::from_text::unreadable;
 use super::functions::json::path;
 use super::refuse::Purpose;
 use super::reword::is_by_bytes;
+use super::sets::makes_rows;
 use super::shape::is_plain;
 
 /// An unquoted identifier folds to lower case, as in Postgres.
@@ -344,11 +345,30 @@ impl Visitor for Refusals {
                 "json paths are not asked by @? and @@ here",
                 "ask jsonb_path_exists(x, '$.a'), or compare what x #>> '{a}' gives",
             ),
-            Expr::Function(function) => self.check_function(function, expr.span()),
+            Expr::Case { .. } if makes_rows(expr) => {
+                self.refuse(expr.span(), "a CASE makes rows of one, which Postgres refuses", ROWS_FIRST)
+            }
+            Expr::Function(function) => {
+                if is_coalesce(function) && makes_rows(expr) {
+                    self.refuse(
+                        expr.span(),
+                        "coalesce makes rows of one, which Postgres refuses",
+                        ROWS_FIRST,
+                    );
+                }
+                self.check_function(function, expr.span());
+            }
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+const ROWS_FIRST: &str = "make the rows in FROM, and choose among them: FROM t, unnest(t.tags) AS x";
+
+fn is_coalesce(function: &Function) -> bool {
+    let name = function.name.0.last().and_then(ObjectNamePart::as_ident);
+    name.is_some_and(|name| folded(name) == "coalesce")
 }
 
 /// Whether a pattern is written for C's function of that name.

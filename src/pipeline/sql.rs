@@ -276,9 +276,14 @@ fn syntax_error(document: &Document, text: &str, offset: usize, error: &str) -> 
         }
         _ => offset + text.trim_end().len()..offset + text.len(),
     };
-    Diagnostic::error(format!("this SQL does not parse: {message}"))
-        .at(document, span)
-        .help("write one SELECT in Postgres's dialect")
+    let (message, help) = match message.ends_with("found: EXCLUDE") {
+        true => (
+            "frames with EXCLUDE are not read here".to_owned(),
+            "ask for the rows of each frame in a subquery: (SELECT sum(o.x) FROM t AS o WHERE o.y BETWEEN t.y - 1 AND t.y + 1 AND o.id <> t.id)",
+        ),
+        false => (format!("this SQL does not parse: {message}"), "write one SELECT in Postgres's dialect"),
+    };
+    Diagnostic::error(message).at(document, span).help(help)
 }
 
 /// Puts a SELECT of what is seen of a table where it is named.

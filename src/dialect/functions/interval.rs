@@ -160,6 +160,9 @@ fn field_of(value: Option<&ScalarValue>) -> Result<String> {
     })
 }
 
+/// What clocks show, and a day does not.
+const OF_CLOCKS: [&str; 5] = ["hour", "minute", "second", "milliseconds", "microseconds"];
+
 impl ScalarUDFImpl for DatePart {
     fn name(&self) -> &str {
         "starmill extract"
@@ -180,6 +183,11 @@ impl ScalarUDFImpl for DatePart {
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let field = field_of(args.scalar_arguments.first().copied().flatten())?;
         let of = args.arg_fields.get(1).map(|field| field.data_type().clone()).unwrap_or(DataType::Null);
+        if of == DataType::Date32 && OF_CLOCKS.contains(&field.as_str()) {
+            return Err(wrong(format!(
+                "a date has no {field}: ask a timestamp, extract({field} FROM CAST(x AS timestamp))"
+            )));
+        }
         let data_type = match field.as_str() {
             // A day's is whole.
             "epoch" if of == DataType::Date32 => DataType::Decimal128(38, 0),

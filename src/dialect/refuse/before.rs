@@ -329,6 +329,13 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     }
     let kind_of = |expr: &Expr| expr.get_type(schema).ok().and_then(|data_type| kind(&data_type));
     match expr {
+        Expr::BinaryExpr(binary) if binary.op == Operator::Modulo => {
+            let floats = |side: &Expr| side.get_type(schema).is_ok_and(|of| of.is_floating());
+            (floats(&binary.left) || floats(&binary.right)).then(|| {
+                let message = format!("{} divides doubles, of which Postgres has no remainder", shown(expr));
+                Refusal::new(message, "say in which numerics: CAST(x AS numeric(20,6)) % y")
+            })
+        }
         Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
             let literal = is_literal(&binary.left) || is_literal(&binary.right);
             meeting(expr, kind_of(&binary.left)?, kind_of(&binary.right)?, literal)

@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::{Found, Refusal, shown};
 use crate::dialect::enums::LABEL;
+use crate::dialect::exactness::is_regex;
 use crate::dialect::functions::json;
 use crate::dialect::rewrite::is_comparison;
 use crate::dialect::single::ONE;
@@ -192,9 +193,35 @@ fn misread(name: &str, args: &[Expr], schema: &DFSchema) -> Option<Refusal> {
     {
         return None;
     }
-    let (arg, type_name) =
-        args.iter().find_map(|arg| no_text(arg, schema).filter(|of| of != "citext").map(|of| (arg, of)))?;
-    let message = format!("{name} is given {}, which is a {type_name} and no text in Postgres", shown(arg));
+    taken_as_text(name, args.iter(), schema)
+}
+
+/// What takes texts, given what is none in Postgres.
+fn taken_as_text<'a>(
+    what: &str,
+    mut values: impl Iterator<Item = &'a Expr>,
+    schema: &DFSchema,
+) -> Option<Refusal> {
+    let is_none = |value: &Expr| no_text(value, schema).filter(|of| of != "citext");
+    let (value, type_name) = values.find_map(|value| Some((value, is_none(value)?)))?;
+    let message = format!("{what} is given {}, which is a {type_name} and no text in Postgres", shown(value));
+    Some(Refusal::new(message, "say which text is meant: CAST(x AS text)"))
+}
+
+/// What is a text here alone, beside a text that is one in Postgres, too, and beside which it has no operator there.
+fn beside_text(sides: [&Expr; 2], schema: &DFSchema) -> Option<Refusal> {
+    let is_text = |side: &Expr| {
+        let written = matches!(side, Expr::Literal(..) | Expr::Placeholder(_));
+        !written && side.get_type(schema).is_ok_and(|of| of.is_string()) && no_text(side, schema).is_none()
+    };
+    let of = |side: &Expr| mark(side, schema, AS_TEXT).filter(|of| of != "citext");
+    let [left, right] = sides;
+    let (value, type_name) = match (of(left), of(right)) {
+        (Some(type_name), None) if is_text(right) => (left, type_name),
+        (None, Some(type_name)) if is_text(left) => (right, type_name),
+        _ => return None,
+    };
+    let message = format!("{} is a {type_name}, which Postgres compares with no text", shown(value));
     Some(Refusal::new(message, "say which text is meant: CAST(x AS text)"))
 }
 
@@ -223,6 +250,9 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             if let Some(side) = sides.iter().find(|side| mark(side, schema, JSON).is_some()) {
                 return Some(super::expressions::json(side));
             }
+            if let Some(refusal) = beside_text(sides, schema) {
+                return Some(refusal);
+            }
             let literal = sides.iter().any(|side| matches!(side, Expr::Literal(..)));
             sides.iter().find_map(|side| {
                 let type_name = mark(side, schema, AS_TEXT)?;
@@ -230,6 +260,12 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
                     || (literal && is_spelled_freely(&type_name));
                 (!equal || texts_differ).then(|| order(side, &type_name))
             })
+        }
+        Expr::BinaryExpr(binary) if is_regex(binary.op) => {
+            taken_as_text("a pattern", [&*binary.left, &*binary.right].into_iter(), schema)
+        }
+        Expr::Like(like) | Expr::SimilarTo(like) => {
+            taken_as_text("LIKE", [&*like.expr, &*like.pattern].into_iter(), schema)
         }
         Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => {
             let sides = [&*binary.left, &*binary.right];
@@ -290,6 +326,11 @@ pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             }
             if mark(first, schema, JSON).is_some() && (ordered || function.params.distinct) {
                 return Some(super::expressions::json(first));
+            }
+            if function.func.name() == "string_agg"
+                && let Some(refusal) = taken_as_text("string_agg", std::iter::once(first), schema)
+            {
+                return Some(refusal);
             }
             match mark(first, schema, AS_TEXT) {
                 Some(type_name) if function.func.name() == "array_agg" => Some(of_texts(first, &type_name)),

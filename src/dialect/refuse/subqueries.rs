@@ -17,6 +17,30 @@ enum Place {
     Value,
 }
 
+/// An aggregate within a subquery of nothing but the row around it, which Postgres computes in the query around.
+pub fn of_outer_rows(node: &LogicalPlan, found: &mut Found) {
+    let LogicalPlan::Aggregate(aggregate) = node else { return };
+    for expr in &aggregate.aggr_expr {
+        let (mut outer, mut own) = (false, false);
+        let _ = expr.apply(|part| {
+            outer |= matches!(part, Expr::OuterReferenceColumn(..));
+            own |= matches!(part, Expr::Column(_));
+            Ok(TreeNodeRecursion::Continue)
+        });
+        if outer && !own {
+            let message =
+                format!("{} is an aggregate of the query around the subquery in Postgres", shown(expr));
+            found.add(
+                expr,
+                Refusal::new(
+                    message,
+                    "aggregate in the query around it, or join the rows that are meant, and aggregate them",
+                ),
+            );
+        }
+    }
+}
+
 pub fn node(node: &LogicalPlan, found: &mut Found) {
     let place = if matches!(node, LogicalPlan::Filter(_)) { Place::Conjunct } else { Place::Value };
     let _ = node.apply_expressions(|expr| {
