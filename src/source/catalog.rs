@@ -12,7 +12,8 @@ use crate::pipeline::catalog::{Beneath, Catalog, Relation, RelationKind, SourceC
 use crate::postgres::Server;
 
 /// All relations outside the system's schemas, with their columns. A domain is told by the type
-/// below it, which is how its values travel.
+/// below it, which is how its values travel. A primary key does not hold over the rows that are inherited, but over those of
+/// partitions.
 const RELATIONS: &str = "
 SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8,
        -- Asking for the real size takes a lock, and may wait for whoever holds another.
@@ -38,6 +39,7 @@ FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable
+  AND (c.relkind = 'p' OR NOT c.relhassubclass)
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND n.nspname <> 'information_schema'
   AND n.nspname !~ '^pg_'
