@@ -74,21 +74,29 @@ pub async fn plan(pipeline: Pipeline, known: &[TableRead]) -> Result<Plan> {
         let catalog = source.catalog(&pipeline).await?;
         Ok((source, catalog))
     };
-    let (source, catalog) = in_time(most, told).await?;
+    let silent = |most| {
+        Error::new(ErrorKind::Source, format!("the source did not tell of its tables within {most}"))
+            .hint("see whether the server answers: psql; `snapshot_max` in [source] bounds the wait")
+    };
+    let (source, catalog) = in_time(most, told, silent).await?;
     // What is planned here is not the server's time.
-    in_time(most.saturating_add(PLANNING), held(pipeline, known, source, catalog)).await
+    let slow = |most| {
+        Error::new(ErrorKind::Source, format!("the models were not planned and held against the source within {most}"))
+            .hint("a model that nests deeply or is very long takes long to plan, and is named in the log then; else see whether the server answers; `snapshot_max` in [source] bounds the wait")
+    };
+    in_time(most.saturating_add(PLANNING), held(pipeline, known, source, catalog), slow).await
 }
 
 /// How long the models of a pipeline may be planned at most, besides what the server takes.
 const PLANNING: Duration = Duration::from_secs(60);
 
-async fn in_time<T>(most: Duration, told: impl Future<Output = Result<T>>) -> Result<T> {
+async fn in_time<T>(
+    most: Duration,
+    told: impl Future<Output = Result<T>>,
+    late: impl Fn(humantime::FormattedDuration) -> Error,
+) -> Result<T> {
     let told = tokio::time::timeout(most, told).await;
-    told.map_err(|_| {
-        let most = humantime::format_duration(most);
-        Error::new(ErrorKind::Source, format!("the source did not tell of its tables within {most}"))
-            .hint("see whether the server answers: psql; `snapshot_max` in [source] bounds the wait")
-    })?
+    told.map_err(|_| late(humantime::format_duration(most)))?
 }
 
 /// A pipeline held against what its source has.

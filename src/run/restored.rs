@@ -12,7 +12,7 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load;
-use crate::name::ModelName;
+use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::model::Model;
 use crate::pipeline::{Encodings, Pipeline, TargetSettings};
 use crate::star::design::{Design, ModelDesign};
@@ -33,7 +33,7 @@ pub async fn complete(
 ) -> Result<Vec<Registration>> {
     let mut snapshots = Vec::new();
     for id in store.unnamed()? {
-        snapshots.push(store.snapshot(&id)?.star);
+        snapshots.push(store.snapshot(&id).map_err(|error| unreadable(store, &id, error))?.star);
     }
     let mut added = Vec::new();
     for (model, design) in pipeline.models.iter().zip(&design.models).filter(|(model, _)| model.registered())
@@ -41,11 +41,12 @@ pub async fn complete(
         let known = registry.entry(model.name.clone()).or_default();
         let schema = registry_schema(model, design);
         let tables =
-            snapshots.iter().flat_map(|star| star.tables.iter().filter(|table| table.name == model.name));
+            snapshots.iter().flat_map(|star| star.tables.iter().map(|table| (&star.snapshot, table)));
         let mut given = Vec::new();
-        for table in tables {
+        for (id, table) in tables.filter(|(_, table)| table.name == model.name) {
             for batch in shelf::batches(table, None, 8_192) {
-                given.extend(of_star(&batch?, &schema, model.surrogate())?);
+                let batch = batch.map_err(|error| unreadable(store, id, error))?;
+                given.extend(of_star(&batch, &schema, model.surrogate())?);
             }
         }
         if let Some(target) = &pipeline.deployment.target {
@@ -54,6 +55,15 @@ pub async fn complete(
         added.extend(registered(&given, model, design, &schema, folder, known)?);
     }
     Ok(added)
+}
+
+/// A snapshot that tells of keys that were given, and cannot be read: which it is, and how to go on without it.
+fn unreadable(store: &Store, id: &SnapshotId, error: Error) -> Error {
+    let message = format!("the snapshot {id}, which may tell of keys that were given, cannot be read");
+    Error::new(ErrorKind::Store, message).caused_by(error).hint(format!(
+        "restore it from a backup; or move {} out of the store and run again: what it gave is then known from the target alone",
+        store.snapshot_folder(id).display()
+    ))
 }
 
 /// The registry's columns in the types that are published.

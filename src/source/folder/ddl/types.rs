@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, UserDefinedTypeRepresentation, VisitMut, VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, Ident, UserDefinedTypeRepresentation, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Check, qualified};
+use crate::dialect::functions::array_text::elements;
 use crate::dialect::spelled;
 use crate::name::{SourceTable, list, nearest};
 use crate::pipeline::sql::folded;
@@ -28,6 +29,8 @@ pub enum Rule {
         most: Option<usize>,
         varying: bool,
     },
+    /// An array, each of whose elements is held.
+    Elements(Box<Rule>),
 }
 
 /// A type as a column has it.
@@ -110,12 +113,14 @@ impl Types {
             return Known { type_name: format!("{}{arguments}", name.table), ..Known::default() };
         }
         let type_name = data_type.to_string().to_lowercase();
+        if let DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)) = data_type {
+            let rule = self.known(of, search).rule.map(|rule| Rule::Elements(Box::new(rule)));
+            return Known { type_name, rule, ..Known::default() };
+        }
         let (base, length) = type_name.split_once('(').map_or((type_name.as_str(), None), |(base, rest)| {
             (base.trim_end(), rest.split([')', ' ']).next().and_then(|length| length.parse().ok()))
         });
-        let is_list = type_name.ends_with(']');
         let rule = match base {
-            _ if is_list => None,
             "character varying" | "varchar" | "char varying" => length.map(Rule::Length),
             "character" | "char" | "bpchar" => Some(Rule::Length(length.unwrap_or(1))),
             "json" | "jsonb" => Some(Rule::Json),
@@ -167,6 +172,23 @@ impl Rule {
                     (false, _) => Err(("is no bits".to_owned(), "write zeros and ones: 0101".to_owned())),
                 }
             }
+            Rule::Elements(of) => {
+                let one = "write arrays of one dimension, {a,b}; others are taken of a column declared text";
+                let elements = elements(value)
+                    .map_err(|_| ("is no array of one dimension".to_owned(), one.to_owned()))?;
+                for element in elements.iter().flatten() {
+                    let held = of.hold(element);
+                    let held = held.map_err(|(wrong, help)| {
+                        (format!("has the element `{element}`, which {wrong}"), help)
+                    })?;
+                    if held != element {
+                        let wrong =
+                            format!("has the element `{element}`, whose last blanks its type does not hold");
+                        return Err((wrong, "leave them out".to_owned()));
+                    }
+                }
+                Ok(value)
+            }
             Rule::Json => match serde_json::from_str::<serde::de::IgnoredAny>(value) {
                 Ok(_) => Ok(value),
                 Err(error) => Err((format!("is not JSON: {error}"), "correct the value".to_owned())),
@@ -212,6 +234,10 @@ mod tests {
         assert!(four.hold("01x1").is_err());
         let up_to = Rule::Bits { most: Some(4), varying: true };
         assert!(up_to.hold("01").is_ok() && up_to.hold("").is_ok() && up_to.hold("01010").is_err());
+        let short = Rule::Elements(Box::new(Rule::Length(3)));
+        assert_eq!(short.hold("{abc,\"d,e\",NULL}"), Ok("{abc,\"d,e\",NULL}"));
+        assert!(short.hold("{abc,defg}").unwrap_err().0.contains("`defg`, which has 4 characters"));
+        assert!(short.hold("abc").is_err() && short.hold("{\"abc \"}").is_err());
         assert!(Rule::Json.hold("{\"a\": 1}").is_ok() && Rule::Json.hold("{a: 1}").is_err());
     }
 }
