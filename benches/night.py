@@ -211,9 +211,32 @@ def main():
                 subprocess.run(["psql", "-X", "-q", "-d", cluster.url, "-c", statement], check=True)
             rounds["later"].append(night(cluster.url, store, fresh=False))
         report(rounds, options)
+        growth(cluster.url, store, options)
     finally:
         cluster.close()
         shutil.rmtree(work, ignore_errors=True)
+
+
+NIGHTS = 14
+
+
+def growth(url, store, options):
+    """What the store keeps of nights that each change 1 % at the newest end: bytes of data files."""
+    kept = lambda: {path: os.path.getsize(path) for path in glob.glob(f"{store}/tables/*/*.parquet")}
+    night(url, store, fresh=True)
+    before = first = kept()
+    shares = []
+    newest = options.orders - options.orders // 100
+    for number in range(NIGHTS - 1):
+        change = f"UPDATE orders SET carrier_id = (carrier_id + {number}) % 8 + 1 WHERE order_id > {newest}"
+        subprocess.run(["psql", "-X", "-q", "-d", url, "-c", change, "-c", "VACUUM orders"], check=True)
+        night(url, store, fresh=False)
+        after = kept()
+        shares.append(sum(size for path, size in after.items() if path not in before) / sum(first.values()))
+        before = after
+    whole = sum(first.values())
+    print(f"\nfirst night's data files: {len(first)}, {whole / 1e6:.1f} MB; a night with 1 % changed at the newest end adds "
+          f"{statistics.median(shares):.3f} of that (at most {max(shares):.3f}); {NIGHTS} snapshots take {sum(before.values()) / whole:.2f} of one")
 
 
 def report(rounds, options):

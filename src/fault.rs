@@ -31,6 +31,7 @@ points! {
     WriteBatch = "write.batch",
     AuditDone = "audit.done",
     PublishStart = "publish.start",
+    PublishTables = "publish.tables",
     PublishKeys = "publish.keys",
     PublishManifest = "publish.manifest",
     PublishSynced = "publish.synced",

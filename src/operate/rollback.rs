@@ -75,10 +75,9 @@ pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
         return Err(Error::new(ErrorKind::Store, format!("{} was published meanwhile", latest.snapshot))
             .hint("nothing was done; look again at what would change"));
     }
-    let verified = writer.store().verify(&latest, std::slice::from_ref(&plan.to))?;
     // The registry is not touched by a rollback.
-    let folder = writer.store().snapshot_folder(&plan.to);
-    if let Some(damage) = verified.damaged.iter().find(|damage| damage.path.starts_with(&folder)) {
+    let verified = writer.store().verify_snapshots(&latest, std::slice::from_ref(&plan.to));
+    if let Some(damage) = verified.damaged.first() {
         let message = format!("{} is damaged: {}", damage.path.display(), damage.problem);
         return Err(Error::new(ErrorKind::Store, message).hint("nothing was done; choose another snapshot"));
     }

@@ -127,7 +127,7 @@ pub fn verify(path: &Path, references: &[String]) -> Result<Verified> {
     // A night may have pruned meanwhile; what is no longer kept is not damaged.
     let kept = store.commit_point()?.snapshots;
     let gone: Vec<SnapshotId> = ids.into_iter().filter(|id| !kept.contains(id)).collect();
-    found.damaged.retain(|damage| gone.iter().all(|id| !damage.path.starts_with(store.snapshot_folder(id))));
+    found.damaged.retain(|damage| damage.of.as_ref().is_none_or(|of| !gone.contains(of)));
     found.snapshots.retain(|id| !gone.contains(id));
     Ok(found)
 }

@@ -1,6 +1,7 @@
 //! The deployment resolved: the store, the budget, the target, the schedule, who is told.
 
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -20,11 +21,20 @@ const LEAST_MEMORY: usize = 32_000_000;
 /// How long reports of runs are kept unless the pipeline says otherwise.
 const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
 
+/// Bytes of a data file, unless the pipeline says otherwise, and how many there may be.
+const FILE_SIZE: u64 = 64_000_000;
+const FILE_SIZES: RangeInclusive<u64> = 64_000..=4_000_000_000;
+
+fn bytes(text: &Text) -> Option<u64> {
+    text.value.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
+}
+
 impl Resolver<'_> {
     pub(super) fn deployment(&self, file: &PipelineFile, path: &Path) -> Option<Deployment> {
         let stem = stem(path);
         let timezone = file.timezone.as_ref().map_or(Some(Tz::UTC), |zone| self.zone(zone));
-        let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.bytes(text));
+        let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.memory(text));
+        let file_size = file.store.file_size.as_ref().map_or(Some(FILE_SIZE), |text| self.file_size(text));
         let grace = self.length(&file.store.grace, Duration::from_secs(3_600));
         let keep_runs = self.length(&file.store.keep_runs, A_YEAR);
         let encodings = [("delta", Encodings::Delta), ("plain", Encodings::Plain)];
@@ -45,6 +55,17 @@ impl Resolver<'_> {
         }
         if let Some(url) = file.store.url.as_ref().filter(|url| !url.value.contains("://")) {
             self.plain_folder(url);
+            let mut parts = Path::new(&url.value).components();
+            if !url.value.trim().is_empty()
+                && parts.all(|part| matches!(part, Component::CurDir | Component::ParentDir))
+            {
+                let message = "a store needs a folder of its own, and this is the project's, or one above it";
+                self.notes.error(
+                    url.span.clone(),
+                    message,
+                    format!("write a folder, such as \"out/{stem}\""),
+                );
+            }
         }
         if let Some(scratch) = &file.run.scratch {
             self.plain_folder(scratch);
@@ -66,6 +87,7 @@ impl Resolver<'_> {
                 grace: grace?,
                 keep_runs: keep_runs?,
                 encodings: encodings?,
+                file_size: file_size?,
             },
             run: RunSettings { memory: memory?, scratch: scratch.map(|text| self.project.join(&text.value)) },
             allow: self.allowed(&file.sql.allow),
@@ -221,12 +243,19 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn bytes(&self, text: &Text) -> Option<usize> {
-        let parsed = text.value.parse::<bytesize::ByteSize>().ok();
-        let bytes = parsed.and_then(|size| usize::try_from(size.as_u64()).ok());
+    fn memory(&self, text: &Text) -> Option<usize> {
+        let bytes = bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
         bytes.filter(|bytes| *bytes >= LEAST_MEMORY).or_else(|| {
             let message = format!("`{}` is not an amount of memory", text.value);
             self.notes.error(text.span.clone(), message, "write 400MB or 2GB; at least 32MB");
+            None
+        })
+    }
+
+    fn file_size(&self, text: &Text) -> Option<u64> {
+        bytes(text).filter(|bytes| FILE_SIZES.contains(bytes)).or_else(|| {
+            let message = format!("`{}` is not a size of files", text.value);
+            self.notes.error(text.span.clone(), message, "write 64MB; at least 64kB, at most 4GB");
             None
         })
     }

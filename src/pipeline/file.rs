@@ -50,6 +50,7 @@ pub struct StoreFile {
     pub grace: Option<Text>,
     pub keep_runs: Option<Text>,
     pub encodings: Option<Text>,
+    pub file_size: Option<Text>,
 }
 
 #[derive(Debug, Default)]
@@ -220,6 +221,7 @@ fn store(section: Section) -> StoreFile {
         grace: section.string("grace"),
         keep_runs: section.string("keep_runs"),
         encodings: section.string("encodings"),
+        file_size: section.string("file_size"),
     };
     section.finish();
     file

@@ -104,6 +104,8 @@ pub struct StoreSettings {
     /// How long the reports of runs are kept.
     pub keep_runs: Duration,
     pub encodings: Encodings,
+    /// Bytes after which a table goes on in another file, about.
+    pub file_size: u64,
 }
 
 /// Which of Parquet's encodings files are written in.

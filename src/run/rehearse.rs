@@ -115,7 +115,9 @@ pub async fn rehearse(
     progress.tell(Event::Step("build"));
     let watch = Stopwatch::start();
     require_folder(&stand.star)?;
-    let workshop = Workshop { runtime: Arc::clone(&runtime), stage, folder: stand.star.clone(), registry };
+    let columns = stand.store.latest()?.map(|latest| latest.columns).unwrap_or_default();
+    let workshop =
+        Workshop { runtime: Arc::clone(&runtime), stage, folder: stand.star.clone(), columns, registry };
     let done = |model: &ModelName, rows| progress.tell(Event::Table { table: model.to_string(), rows });
     let mut built = build(&pipeline, &design, extract, workshop, done).await?;
     built.registrations.splice(0..0, restored);

@@ -16,13 +16,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
+use super::columns::ColumnIds;
 use super::compose;
 use super::design::{Design, ModelDesign};
+use super::parts::{Layout, PartsWriter};
 use super::register::Registrar;
 use super::schema::publish_batch;
 use super::session::{Effort, Session, is_exhausted, model_error, source_reference, star_reference};
 use super::staged::{Stage, StageFailure, require_folder, stage_stream};
-use super::table::{Provenance, StarTable, TableWriter};
+use super::table::{Provenance, StarTable};
 use super::{BuiltStar, Extract, Registration, Registry, SourceTables, calendar, shelf};
 use crate::clock::{Cost, Stopwatch};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -35,8 +37,10 @@ use crate::pipeline::model::{Body, Model};
 pub struct Workshop {
     pub runtime: Arc<RuntimeEnv>,
     pub stage: Arc<Stage>,
-    /// Where the star's tables are written: `<folder>/<model>/part-0.parquet`.
+    /// Where the star's tables are written: `<folder>/<model>/part-0.parquet` and so on.
     pub folder: PathBuf,
+    /// The numbers that columns were given before.
+    pub columns: BTreeMap<ModelName, ColumnIds>,
     pub registry: BTreeMap<ModelName, Registry>,
 }
 
@@ -277,23 +281,28 @@ impl Builder {
         Ok(session)
     }
 
-    fn writer(&self, model: &Model, design: &ModelDesign) -> Result<TableWriter> {
+    fn writer(&self, model: &Model, design: &ModelDesign) -> Result<PartsWriter> {
         let folder = self.workshop.folder.join(model.name.as_str());
+        // What an attempt before this one has left is no part of the table.
+        let _ = std::fs::remove_dir_all(&folder);
         require_folder(&folder)?;
-        let encodings = self.pipeline.deployment.store.encodings;
-        TableWriter::create(
-            &folder.join("part-0.parquet"),
-            &design.published,
-            &sort_of(model, design),
-            encodings,
-        )
+        let store = &self.pipeline.deployment.store;
+        let ids = self.workshop.columns.get(&model.name).cloned().unwrap_or_default();
+        let layout = Layout {
+            schema: &ids.of(&design.published).told(&design.published),
+            sort: &sort_of(model, design),
+            key: &model.key_columns(),
+            encodings: store.encodings,
+            file_size: store.file_size,
+        };
+        PartsWriter::create(&folder, &layout)
     }
 
-    fn table(&self, model: &Model, design: &ModelDesign, writer: TableWriter) -> Result<StarTable> {
+    fn table(&self, model: &Model, design: &ModelDesign, writer: PartsWriter) -> Result<StarTable> {
         Ok(StarTable {
             name: model.name.clone(),
             folder: self.workshop.folder.join(model.name.as_str()),
-            files: vec![writer.finish()?],
+            files: writer.finish()?,
             provenance: Provenance::Written,
             schema: Arc::clone(&design.published),
             sort: sort_of(model, design),

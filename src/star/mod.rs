@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod build;
 pub mod calendar;
+pub mod columns;
 pub mod compose;
 mod cut;
 pub mod design;
@@ -12,6 +13,7 @@ pub mod drift;
 mod encoding;
 pub mod number;
 pub mod origin;
+mod parts;
 mod register;
 mod scan;
 pub mod schema;

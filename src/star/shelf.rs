@@ -325,6 +325,11 @@ fn require_whole(path: &Path, file: &DataFile) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file is there as it was written down.
+pub fn is_whole(path: &Path, file: &DataFile) -> bool {
+    require_whole(path, file).is_ok()
+}
+
 /// Reads a file whole, and says how many bytes it has, or what is wrong with it.
 pub fn whole(path: &Path, file: &DataFile) -> Result<u64, String> {
     match hash_file(path) {

@@ -193,6 +193,18 @@ impl TableWriter {
         }
     }
 
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Bytes that the file has so far, about: what is not written yet is counted as it will be.
+    pub fn size(&self) -> u64 {
+        match &self.stage {
+            Stage::Writing(writer) => (writer.bytes_written() + writer.in_progress_size()) as u64,
+            Stage::Waiting(_) | Stage::Failed => 0,
+        }
+    }
+
     pub fn finish(mut self) -> Result<DataFile> {
         self.encode_rest()?;
         let writer = self.writer(&RecordBatch::new_empty(Arc::clone(&self.schema)))?;

@@ -131,9 +131,17 @@ impl StoreWriter {
             }
         }
         self.sweep_keys(latest.as_ref())?;
+        let told = if beginning == Beginning::Restored { self.store.unnamed()? } else { Vec::new() };
+        self.sweep_tables(latest.iter().flat_map(|latest| &latest.snapshots).chain(&told))?;
         let _ = std::fs::remove_file(self.store.folder.join("latest.json.new"));
         scratch::sweep(&self.store.folder.join(scratch::FOLDER), "");
         if let Some(latest) = &latest {
+            if let Ok(manifest) = self.store.manifest(&latest.snapshot)
+                && manifest.shares_files()
+            {
+                let tables = manifest.tables.iter().map(|table| (&table.name, table.files.as_slice()));
+                self.show(&self.store.snapshot_folder(&latest.snapshot), tables);
+            }
             self.link(&latest.snapshot);
         }
         Ok(())

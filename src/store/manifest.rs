@@ -9,13 +9,14 @@ use crate::clock::Cost;
 use crate::name::{ModelName, RunId, SnapshotId};
 use crate::pipeline::model::Model;
 use crate::star::audit::{ControlLine, Coverage, Sums};
+use crate::star::columns::ColumnIds;
 use crate::star::diff::TableDiff;
 use crate::star::origin::{Position, TableRead};
 use crate::star::session::Effort;
 use crate::star::table::{DataFile, TableShape};
 
 /// Raised when an older starmill could no longer read a store.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// `latest.json`: the published snapshot, every snapshot that is kept, the registry's files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct Latest {
     /// SHA-256 of each kept snapshot's `manifest.json`, which has those of all its files.
     #[serde(default)]
     pub manifests: BTreeMap<SnapshotId, String>,
+    /// The numbers that columns were ever given. A model may be away for a night.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<ModelName, ColumnIds>,
 }
 
 impl Latest {
@@ -112,6 +116,13 @@ pub struct Manifest {
     pub steps: Vec<StepRecord>,
 }
 
+impl Manifest {
+    /// Whether its data files are the tables', and not its own.
+    pub fn shares_files(&self) -> bool {
+        self.format >= 2
+    }
+}
+
 /// The pipeline as it was resolved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PipelineRecord {
@@ -144,6 +155,9 @@ pub struct ColumnRecord {
     pub name: String,
     #[serde(rename = "type")]
     pub data_type: String,
+    /// Its number in the files, for the table's whole life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i32>,
 }
 
 /// What one step of the run cost.

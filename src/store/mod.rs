@@ -12,6 +12,7 @@ mod publish;
 mod reference;
 mod remembered;
 mod scratch;
+mod tables;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, RunId, SnapshotId};
 use crate::pipeline::Deployment;
 use crate::star::PublishedStar;
+use crate::star::columns::untold;
 use crate::star::table::{DataFile, Provenance, StarTable};
 use crate::star::{Registry, shelf};
 
@@ -144,11 +146,10 @@ impl Store {
     }
 
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Published> {
-        let folder = self.snapshot_folder(id);
         let manifest = self.manifest(id)?;
         let mut tables = Vec::new();
         for table in &manifest.tables {
-            let place = folder.join(table.name.as_str());
+            let place = self.files_folder(&manifest, &table.name);
             let whole = star_table(&place, &table.name, &table.files, &table.sort)?;
             let columns = whole.schema.fields().iter().map(|field| field.name());
             if !columns.eq(table.columns.iter().map(|column| &column.name)) {
@@ -215,7 +216,7 @@ fn star_table(folder: &Path, name: &ModelName, files: &[DataFile], sort: &[Strin
         folder: folder.to_owned(),
         files: files.to_vec(),
         provenance: Provenance::Kept,
-        schema: builder.schema().clone(),
+        schema: untold(builder.schema()),
         sort: sort.to_vec(),
     })
 }

@@ -83,7 +83,7 @@ impl StoreWriter {
             fault::at(Point::PruneSnapshot).map_err(|error| store_error("cannot remove", &folder, error))?;
             remove(&folder)?;
         }
-        Ok(())
+        self.sweep_tables(&latest.snapshots)
     }
 }
 
@@ -120,6 +120,7 @@ mod tests {
             keys: BTreeMap::new(),
             newest: None,
             manifests: BTreeMap::new(),
+            columns: BTreeMap::new(),
         }
     }
 

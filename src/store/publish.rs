@@ -15,6 +15,7 @@ use crate::fault::{self, Point};
 use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Pipeline;
 use crate::pipeline::model::Body;
+use crate::star::columns::ColumnIds;
 use crate::star::diff::StarDiff;
 use crate::star::origin::{Position, TableRead};
 use crate::star::shelf::hash;
@@ -40,13 +41,21 @@ impl StoreWriter {
         at(Point::PublishStart, self.store().folder())?;
         let latest = self.store().latest()?;
         let new = self.new_snapshot_folder();
-        let manifest = manifest(pipeline, &star, proof, &id, self, latest.as_ref());
+        create_folder(&new)?;
+        let mut star = star;
+        let placed = self.place(std::mem::take(&mut star.tables), latest.as_ref())?;
+        let columns = numbered(&placed.tables, latest.as_ref());
+        let manifest = self.manifest(pipeline, &star, &placed.tables, &columns, proof, latest.as_ref());
         let text =
             serde_json::to_string_pretty(&manifest).or_error(ErrorKind::Bug, || "the manifest".to_owned())?;
         let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id)?;
         at(Point::PublishManifest, &new)?;
         replace_file(&new.join("manifest.json"), &text, Readers::All)?;
-        sync_star(&new, &star.tables)?;
+        self.show(&new, placed.tables.iter().map(|table| (&table.name, table.files.as_slice())));
+        for table in &placed.tables {
+            sync_folder(&new.join(table.name.as_str()))?;
+        }
+        sync_folder(&new)?;
         at(Point::PublishSynced, &new)?;
         let snapshots = self.store().folder().join("snapshots");
         let folder = self.store().snapshot_folder(&id);
@@ -64,15 +73,16 @@ impl StoreWriter {
             Some(latest) => latest.moved_to(id.clone(), now),
             None => first_commit(&id, now),
         };
+        latest.format = FORMAT;
         latest.keys = keys;
+        latest.columns = columns;
         latest.manifests.insert(id.clone(), hash(text.as_bytes()));
         latest.snapshots.push(id.clone());
         latest.newest = latest.newest().cloned();
         self.commit(&latest)?;
-        let tables = star.tables.into_iter();
-        let tables = tables.map(|table| StarTable { folder: folder.join(table.name.as_str()), ..table });
+        let tables = placed.committed();
         let shapes = manifest.tables.into_iter().map(|table| table.shape).collect();
-        Ok(PublishedStar { snapshot: id, tables: tables.collect(), shapes, sums: star.sums })
+        Ok(PublishedStar { snapshot: id, tables, shapes, sums: star.sums })
     }
 
     /// Makes another kept snapshot the published one. Nothing else moves: the registry keeps what it
@@ -153,14 +163,14 @@ fn at(point: Point, path: &Path) -> Result<()> {
     fault::at(point).map_err(|error| store_error("cannot publish into", path, error))
 }
 
-fn sync_star(folder: &Path, tables: &[StarTable]) -> Result<()> {
+/// The numbers of all columns, those of models that are away tonight with them.
+fn numbered(tables: &[StarTable], latest: Option<&Latest>) -> BTreeMap<ModelName, ColumnIds> {
+    let mut columns = latest.map(|latest| latest.columns.clone()).unwrap_or_default();
     for table in tables {
-        for path in table.paths() {
-            sync_file(&path)?;
-        }
-        sync_folder(&table.folder)?;
+        let before = columns.entry(table.name.clone()).or_default();
+        *before = before.of(&table.schema);
     }
-    sync_folder(folder)
+    columns
 }
 
 fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
@@ -174,70 +184,76 @@ fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
         newest: None,
         superseded: BTreeMap::new(),
         manifests: BTreeMap::new(),
+        columns: BTreeMap::new(),
     }
 }
 
-fn manifest(
-    pipeline: &Pipeline,
-    star: &AuditedStar,
-    proof: Proof,
-    id: &SnapshotId,
-    writer: &StoreWriter,
-    latest: Option<&Latest>,
-) -> Manifest {
-    let mut tables = Vec::new();
-    for (table, model) in star.tables.iter().zip(&pipeline.models) {
-        let Some(report) = star.models.iter().find(|report| report.model == model.name) else { continue };
-        let columns = table.schema.fields().iter().map(|field| ColumnRecord {
-            name: field.name().clone(),
-            data_type: field.data_type().to_string(),
-        });
-        tables.push(TableRecord {
-            name: model.name.clone(),
-            shape: TableShape {
-                role: model.role.word().to_owned(),
-                key: model.key_columns(),
-                surrogate: model.surrogate().map(str::to_owned),
-                first_seen: model.first_seen.iter().map(|column| column.value.clone()).collect(),
-                indexes: model
-                    .indexes
-                    .iter()
-                    .map(|index| index.iter().map(|c| c.value.clone()).collect())
-                    .collect(),
+impl StoreWriter {
+    fn manifest(
+        &self,
+        pipeline: &Pipeline,
+        star: &AuditedStar,
+        placed: &[StarTable],
+        numbers: &BTreeMap<ModelName, ColumnIds>,
+        proof: Proof,
+        latest: Option<&Latest>,
+    ) -> Manifest {
+        let mut tables = Vec::new();
+        for (table, model) in placed.iter().zip(&pipeline.models) {
+            let Some(report) = star.models.iter().find(|report| report.model == model.name) else { continue };
+            let ids = numbers.get(&model.name);
+            let columns = table.schema.fields().iter().map(|field| ColumnRecord {
+                id: ids.and_then(|of| of.ids.get(field.name()).copied()),
+                name: field.name().clone(),
+                data_type: field.data_type().to_string(),
+            });
+            tables.push(TableRecord {
+                name: model.name.clone(),
+                shape: TableShape {
+                    role: model.role.word().to_owned(),
+                    key: model.key_columns(),
+                    surrogate: model.surrogate().map(str::to_owned),
+                    first_seen: model.first_seen.iter().map(|column| column.value.clone()).collect(),
+                    indexes: model
+                        .indexes
+                        .iter()
+                        .map(|index| index.iter().map(|c| c.value.clone()).collect())
+                        .collect(),
+                },
+                sort: table.sort.clone(),
+                columns: columns.collect(),
+                sql: match &model.body {
+                    Body::Sql(sql) => Some(sql.document.text.to_string()),
+                    Body::Calendar { .. } => None,
+                },
+                rows: table.rows(),
+                bytes: table.bytes(),
+                files: table.files.clone(),
+                effort: report.effort,
+                cost: report.cost,
+            });
+        }
+        Manifest {
+            format: FORMAT,
+            starmill: env!("CARGO_PKG_VERSION").to_owned(),
+            snapshot: SnapshotId::of(self.run()),
+            run: self.run().clone(),
+            previous: latest.map(|latest| latest.snapshot.clone()),
+            created_at: proof.created_at,
+            pipeline: PipelineRecord {
+                name: pipeline.deployment.name.clone(),
+                description: pipeline.deployment.description.clone(),
+                timezone: pipeline.deployment.timezone.name().to_owned(),
+                source: pipeline.source.url.to_string(),
             },
-            sort: table.sort.clone(),
-            columns: columns.collect(),
-            sql: match &model.body {
-                Body::Sql(sql) => Some(sql.document.text.to_string()),
-                Body::Calendar { .. } => None,
-            },
-            rows: table.rows(),
-            bytes: table.bytes(),
-            files: table.files.clone(),
-            effort: report.effort,
-            cost: report.cost,
-        });
-    }
-    Manifest {
-        format: FORMAT,
-        starmill: env!("CARGO_PKG_VERSION").to_owned(),
-        snapshot: id.clone(),
-        run: writer.run().clone(),
-        previous: latest.map(|latest| latest.snapshot.clone()),
-        created_at: proof.created_at,
-        pipeline: PipelineRecord {
-            name: pipeline.deployment.name.clone(),
-            description: pipeline.deployment.description.clone(),
-            timezone: pipeline.deployment.timezone.name().to_owned(),
-            source: pipeline.source.url.to_string(),
-        },
-        position: proof.position,
-        source: proof.reads,
-        tables,
-        controls: star.lines.clone(),
-        coverage: star.coverage.clone(),
-        sums: star.sums.clone(),
-        changes: proof.diff.tables,
-        steps: proof.steps,
+            position: proof.position,
+            source: proof.reads,
+            tables,
+            controls: star.lines.clone(),
+            coverage: star.coverage.clone(),
+            sums: star.sums.clone(),
+            changes: proof.diff.tables,
+            steps: proof.steps,
+        }
     }
 }

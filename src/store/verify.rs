@@ -1,12 +1,14 @@
 //! Holds what lies in a store against the hashes that were taken when it was written.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::Store;
 use super::lock::{are_keys_of_a_run, entries};
-use super::manifest::{Latest, Manifest};
+use super::manifest::{Latest, Manifest, TableRecord};
+use super::tables::{is_data_of_a_run, link_target, part_name};
 use crate::error::Result;
 use crate::name::SnapshotId;
 use crate::star::shelf::{self, hash};
@@ -19,6 +21,9 @@ pub struct Verified {
     pub files: u64,
     pub bytes: u64,
     pub damaged: Vec<Damage>,
+    /// Files that were read: one that several snapshots name is read once.
+    #[serde(skip)]
+    seen: BTreeSet<PathBuf>,
 }
 
 /// One file that is not what was published.
@@ -26,6 +31,9 @@ pub struct Verified {
 pub struct Damage {
     pub path: PathBuf,
     pub problem: String,
+    /// The snapshot that it was found in.
+    #[serde(skip)]
+    pub of: Option<SnapshotId>,
 }
 
 const STRANGE: &str = "nobody published it";
@@ -33,24 +41,31 @@ const STRANGE: &str = "nobody published it";
 impl Store {
     /// Reads every file of some snapshots, and of the registry, once.
     pub fn verify(&self, latest: &Latest, snapshots: &[SnapshotId]) -> Result<Verified> {
-        let mut found = Verified { snapshots: snapshots.to_vec(), ..Verified::default() };
-        for id in snapshots {
-            self.verify_snapshot(latest, id, &mut found);
-        }
+        let mut found = self.verify_snapshots(latest, snapshots);
+        self.verify_tables(latest, &mut found);
         for (model, entry) in &latest.keys {
             let folder = self.folder().join("keys").join(model.as_str());
             for file in &entry.files {
-                found.file(&folder, file);
+                found.file(&folder, file, None);
             }
             for (path, name) in entries(&folder) {
                 // What a dead run left is swept by the next.
                 let left = are_keys_of_a_run(&path, &name);
                 if !left && !entry.files.iter().any(|file| file.name == name) {
-                    found.damage(path, STRANGE.to_owned());
+                    found.damage(path, STRANGE.to_owned(), None);
                 }
             }
         }
         Ok(found)
+    }
+
+    /// The same without what is no snapshot's own.
+    pub fn verify_snapshots(&self, latest: &Latest, snapshots: &[SnapshotId]) -> Verified {
+        let mut found = Verified { snapshots: snapshots.to_vec(), ..Verified::default() };
+        for id in snapshots {
+            self.verify_snapshot(latest, id, &mut found);
+        }
+        found
     }
 
     fn verify_snapshot(&self, latest: &Latest, id: &SnapshotId, found: &mut Verified) {
@@ -58,54 +73,84 @@ impl Store {
         let path = folder.join("manifest.json");
         let text = match std::fs::read(&path) {
             Ok(text) => text,
-            Err(error) => return found.damage(path, error.to_string()),
+            Err(error) => return found.damage(path, error.to_string(), Some(id)),
         };
         found.files += 1;
         found.bytes += text.len() as u64;
         // Snapshots of an older starmill have no hash of their manifest.
         if latest.manifests.get(id).is_some_and(|known| *known != hash(&text)) {
-            found.damage(path.clone(), "its bytes are not those that were published".to_owned());
+            let problem = "its bytes are not those that were published".to_owned();
+            found.damage(path.clone(), problem, Some(id));
         }
-        match serde_json::from_slice::<Manifest>(&text) {
-            Ok(manifest) => {
-                let named = |name: &str| {
-                    name == "manifest.json" || manifest.tables.iter().any(|table| table.name.as_str() == name)
+        let manifest = match serde_json::from_slice::<Manifest>(&text) {
+            Ok(manifest) => manifest,
+            Err(error) => return found.damage(path, format!("it cannot be read: {error}"), Some(id)),
+        };
+        let named = |name: &str| {
+            name == "manifest.json" || manifest.tables.iter().any(|table| table.name.as_str() == name)
+        };
+        for (path, _) in entries(&folder).into_iter().filter(|(_, name)| !named(name)) {
+            found.damage(path, STRANGE.to_owned(), Some(id));
+        }
+        for table in &manifest.tables {
+            let files = self.files_folder(&manifest, &table.name);
+            for file in &table.files {
+                found.file(&files, file, Some(id));
+            }
+            // A reader of the folder would take its rows for ours.
+            for (path, name) in entries(&folder.join(table.name.as_str())) {
+                let wanted = match manifest.shares_files() {
+                    true => is_shown(&path, &name, table),
+                    false => table.files.iter().any(|file| file.name == name),
                 };
-                for (path, _) in entries(&folder).into_iter().filter(|(_, name)| !named(name)) {
-                    found.damage(path, STRANGE.to_owned());
-                }
-                for table in &manifest.tables {
-                    let folder = folder.join(table.name.as_str());
-                    for file in &table.files {
-                        found.file(&folder, file);
-                    }
-                    // A reader of the folder would take its rows for ours.
-                    for (path, name) in entries(&folder) {
-                        if !table.files.iter().any(|file| file.name == name) {
-                            found.damage(path, STRANGE.to_owned());
-                        }
-                    }
+                if !wanted {
+                    found.damage(path, STRANGE.to_owned(), Some(id));
                 }
             }
-            Err(error) => found.damage(path, format!("it cannot be read: {error}")),
+        }
+    }
+
+    /// What lies among the data files, and is none of any snapshot's or run's.
+    fn verify_tables(&self, latest: &Latest, found: &mut Verified) {
+        let Ok(named) = self.named(&latest.snapshots) else { return };
+        for (folder, table) in self.table_folders() {
+            for (path, name) in entries(&folder) {
+                // What a dead run left is swept by the next.
+                if !named.has(&table, &name) && !is_data_of_a_run(&path, &name) {
+                    found.damage(path, STRANGE.to_owned(), None);
+                }
+            }
         }
     }
 }
 
+/// Whether a person who opens this gets one of a table's files: by the link to it, or of a copy of the store.
+fn is_shown(path: &Path, name: &str, table: &TableRecord) -> bool {
+    let place = (0..table.files.len()).find(|number| part_name(*number) == name);
+    let Some(file) = place.and_then(|number| table.files.get(number)) else { return false };
+    match std::fs::read_link(path) {
+        Ok(target) => target == link_target(&table.name, file),
+        Err(_) => shelf::whole(path, file).is_ok(),
+    }
+}
+
 impl Verified {
-    fn file(&mut self, folder: &Path, file: &DataFile) {
-        self.files += 1;
+    fn file(&mut self, folder: &Path, file: &DataFile, of: Option<&SnapshotId>) {
         let path = folder.join(&file.name);
+        if !self.seen.insert(path.clone()) {
+            return;
+        }
+        self.files += 1;
         if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
-            return self.damage(path, "a link stands in its place".to_owned());
+            return self.damage(path, "a link stands in its place".to_owned(), of);
         }
         match shelf::whole(&path, file) {
             Ok(bytes) => self.bytes += bytes,
-            Err(problem) => self.damage(path, problem),
+            Err(problem) => self.damage(path, problem, of),
         }
     }
 
-    fn damage(&mut self, path: PathBuf, problem: String) {
-        self.damaged.push(Damage { path, problem });
+    fn damage(&mut self, path: PathBuf, problem: String, of: Option<&SnapshotId>) {
+        self.damaged.push(Damage { path, problem, of: of.cloned() });
     }
 }

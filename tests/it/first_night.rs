@@ -31,7 +31,7 @@ fn the_first_night_publishes_every_table_and_says_so() {
     project.assert_store_is_whole();
     assert_eq!(
         project.entries("out/shop"),
-        [".lock", ".reserve", "keys", "latest", "latest.json", "runs", "snapshots"]
+        [".lock", ".reserve", "keys", "latest", "latest.json", "runs", "snapshots", "tables"]
     );
     assert_eq!(
         std::fs::read_link(project.path("out/shop/latest")).unwrap().file_name().unwrap().to_str(),

@@ -169,7 +169,7 @@ fn damage(project: &Project, pattern: &str) -> String {
     let id: serde_json::Value = serde_json::from_str(&project.read("out/latest.json")).unwrap();
     let file = match pattern {
         "keys" => format!("out/keys/dim_a/{}", project.entries("out/keys/dim_a")[0]),
-        table => format!("out/snapshots/{}/{table}/part-0.parquet", id["snapshot"].as_str().unwrap()),
+        table => project.data_file("out", id["snapshot"].as_str().unwrap(), table),
     };
     let mut bytes = std::fs::read(project.path(&file)).unwrap();
     let at = 8;
@@ -228,7 +228,8 @@ fn an_id_that_leads_elsewhere_is_never_followed() {
     assert!(project.path("precious/manifest.json").exists());
     project.write("out/latest.json", &latest);
     let manifest = format!("out/snapshots/{id}/manifest.json");
-    project.edit(&manifest, "\"part-0.parquet\"", "\"../../../../precious/manifest.json\"");
+    let named = format!("\"{id}-0.parquet\"");
+    project.edit(&manifest, &named, "\"../../../../precious/manifest.json\"");
     project.starmill(&["query", "pipelines/p.toml", "SELECT 1 AS one"]).exits(8);
 }
 
@@ -400,7 +401,8 @@ fn a_file_that_nobody_published_is_found_and_a_store_without_a_folder_is_none() 
     assert_eq!(mode(&format!("out/shop/runs/{id}.json")), 0);
     assert_ne!(mode("out/shop/latest.json"), 0);
     // A file that was put aside for a link is not the one that was published.
-    let part = project.path("out/shop/latest/dim_customer/part-0.parquet");
+    let id = project.latest().unwrap();
+    let part = project.path(&project.data_file("out/shop", &id, "dim_customer"));
     std::fs::rename(&part, project.path("elsewhere.parquet")).unwrap();
     std::os::unix::fs::symlink(project.path("elsewhere.parquet"), &part).unwrap();
     project

@@ -5,7 +5,7 @@ use crate::support::{Database, Project, Ran, cluster, rounds, wait_until};
 const SIGKILL: Option<i32> = None;
 
 /// Every point that a run passes, in order, as `fault.rs` names them.
-const RUN_POINTS: [&str; 16] = [
+const RUN_POINTS: [&str; 17] = [
     "source.resolved",
     "source.locked",
     "extract.table",
@@ -14,6 +14,7 @@ const RUN_POINTS: [&str; 16] = [
     "write.batch",
     "audit.done",
     "publish.start",
+    "publish.tables",
     "publish.keys",
     "publish.manifest",
     "publish.synced",
@@ -58,13 +59,14 @@ fn a_run_killed_at_any_point_leaves_a_whole_star_and_the_next_one_succeeds() {
         assert_eq!(killed.code, SIGKILL, "{point} was not passed");
         project.assert_store_is_whole();
         assert_target_is_whole(&source);
-        let committed = RUN_POINTS.iter().position(|known| known == point).is_none_or(|at| at >= 13);
+        let committed = RUN_POINTS.iter().position(|known| known == point).is_none_or(|at| at >= 14);
         assert_eq!(project.latest() != before, committed, "{point}");
         let next = project.night();
         assert_eq!(next["outcome"], "published", "after {point}");
         project.assert_store_is_whole();
         assert_target_is_whole(&source);
         assert_eq!(project.entries("out/shop/snapshots").len(), 1, "swept after {point}");
+        assert_eq!(project.data_files("out/shop"), project.named_files("out/shop"), "swept after {point}");
         assert_eq!(project.entries("out/shop/.scratch"), [""; 0], "swept after {point}");
         let orders: usize = source.sql("SELECT count(*) FROM mart.order_summary").parse().unwrap();
         assert_eq!(orders, 5_001 + round, "after {point}");

@@ -25,6 +25,7 @@ mod robust;
 mod schedule;
 mod secrets;
 mod servers;
+mod shared;
 mod support;
 mod surface;
 mod telling;

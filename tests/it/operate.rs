@@ -163,12 +163,12 @@ fn a_rollback_is_all_or_nothing_and_its_delivery_may_be_pending() {
     let night = project.starmill(&["run", SHOP]).exits(0);
     night.says("Before this night, what was pending:");
     // A damaged snapshot is not published again.
-    let file = project.path(&format!("out/shop/snapshots/{second}/dim_carrier/part-0.parquet"));
-    let mut bytes = std::fs::read(&file).unwrap();
+    let file = project.data_file("out/shop", &second, "dim_carrier");
+    let mut bytes = std::fs::read(project.path(&file)).unwrap();
     bytes[100] ^= 1;
-    std::fs::write(&file, bytes).unwrap();
+    std::fs::write(project.path(&file), bytes).unwrap();
     let refused = project.starmill(&["snapshots", "rollback", SHOP, &second, "--yes"]).exits(8);
-    refused.warns("dim_carrier/part-0.parquet is damaged").warns("choose another snapshot");
+    refused.warns(&format!("{file} is damaged")).warns("choose another snapshot");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_flipped_bit_is_named() {
         bytes[middle] ^= 4;
         std::fs::write(project.path(relative), bytes).unwrap();
     };
-    let file = format!("out/shop/snapshots/{}/order_summary/part-0.parquet", ids[1]);
+    let file = project.data_file("out/shop", &ids[1], "order_summary");
     flip(&file);
     let found = project.starmill(&["snapshots", "verify", SHOP]).exits(8);
     found.says("1 damaged").says(&file).warns("the store is damaged");
@@ -191,9 +191,8 @@ fn a_flipped_bit_is_named() {
     // A digit of the proof itself, a file that is gone, one that is cut, one of the registry.
     let manifest = format!("out/shop/snapshots/{}/manifest.json", ids[2]);
     project.edit(&manifest, "2580", "2581");
-    std::fs::remove_file(project.path(&format!("out/shop/snapshots/{}/dim_date/part-0.parquet", ids[0])))
-        .unwrap();
-    let cut = format!("out/shop/snapshots/{}/dim_product/part-0.parquet", ids[0]);
+    std::fs::remove_file(project.path(&project.data_file("out/shop", &ids[0], "dim_date"))).unwrap();
+    let cut = project.data_file("out/shop", &ids[0], "dim_product");
     let bytes = std::fs::read(project.path(&cut)).unwrap();
     std::fs::write(project.path(&cut), &bytes[..bytes.len() - 1]).unwrap();
     flip(&format!("out/shop/keys/dim_customer/{}.parquet", ids[0]));
@@ -397,8 +396,7 @@ fn a_damaged_snapshot_is_seen_left_and_pruned() {
     let project = Project::shop();
     let ids = three_nights(&project);
     // The published one is damaged: no night can compare with it, but a rollback leaves it.
-    let file = project.path(&format!("out/shop/snapshots/{}/fact_order_items/part-0.parquet", ids[2]));
-    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_file(project.path(&project.data_file("out/shop", &ids[2], "fact_order_items"))).unwrap();
     project.starmill(&["run", SHOP]).exits(8).warns("starmill snapshots rollback");
     // A damaged registry forbids nothing that doesn't touch it.
     let registry = project.path(&format!("out/shop/keys/dim_customer/{}.parquet", ids[0]));

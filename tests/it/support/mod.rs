@@ -7,6 +7,7 @@ mod receiver;
 pub mod scheduler;
 mod terminal;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -189,6 +190,39 @@ impl Project {
         names
     }
 
+    /// The file that the first part of a table of a snapshot is.
+    pub fn data_file(&self, store: &str, snapshot: &str, table: &str) -> String {
+        let link = self.path(&format!("{store}/snapshots/{snapshot}/{table}/part-0.parquet"));
+        let target = std::fs::read_link(&link).unwrap_or_else(|error| panic!("{}: {error}", link.display()));
+        format!("{store}/tables/{table}/{}", target.file_name().unwrap().to_str().unwrap())
+    }
+
+    /// Every data file that lies in a store.
+    pub fn data_files(&self, store: &str) -> Vec<String> {
+        let tables = self.entries(&format!("{store}/tables"));
+        let files = tables.iter().flat_map(|table| {
+            let files = self.entries(&format!("{store}/tables/{table}"));
+            files.into_iter().map(move |file| format!("{table}/{file}"))
+        });
+        files.collect()
+    }
+
+    /// Every data file that some snapshot names.
+    pub fn named_files(&self, store: &str) -> Vec<String> {
+        let mut named = BTreeSet::new();
+        for id in self.entries(&format!("{store}/snapshots")) {
+            let manifest = self.read(&format!("{store}/snapshots/{id}/manifest.json"));
+            let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+            for table in manifest["tables"].as_array().unwrap() {
+                for file in table["files"].as_array().unwrap() {
+                    let (table, file) = (table["name"].as_str().unwrap(), file["name"].as_str().unwrap());
+                    named.insert(format!("{table}/{file}"));
+                }
+            }
+        }
+        named.into_iter().collect()
+    }
+
     /// Every published file is there, whole, and has the hash that its manifest says.
     pub fn assert_store_is_whole(&self) {
         use sha2::Digest;
@@ -199,11 +233,15 @@ impl Project {
         let tables = manifest["tables"].as_array().unwrap();
         assert!(!tables.is_empty());
         for table in tables {
-            for file in table["files"].as_array().unwrap() {
-                let path = format!(
-                    "{folder}/{}/{}",
-                    table["name"].as_str().unwrap(),
-                    file["name"].as_str().unwrap()
+            let name = table["name"].as_str().unwrap();
+            for (number, file) in table["files"].as_array().unwrap().iter().enumerate() {
+                let path = format!("out/shop/tables/{name}/{}", file["name"].as_str().unwrap());
+                let shown = self.path(&format!("{folder}/{name}/part-{number}.parquet"));
+                assert_eq!(
+                    shown.canonicalize().ok(),
+                    self.path(&path).canonicalize().ok(),
+                    "what a person opens: {}",
+                    shown.display()
                 );
                 let bytes = std::fs::read(self.path(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));
                 let hash: String =

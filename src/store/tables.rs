@@ -1,0 +1,222 @@
+//! The data files of a store. They belong to their tables and are never changed: a night names again those of the nights
+//! before it whose rows did not change, and a file goes when no snapshot that is kept names it any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::lock::{StoreWriter, entries, remove};
+use super::manifest::{Latest, Manifest};
+use super::{Store, create_folder, store_error, sync_file, sync_folder};
+use crate::error::Result;
+use crate::fault::{self, Point};
+use crate::name::{ModelName, RunId, SnapshotId};
+use crate::star::shelf;
+use crate::star::table::{DataFile, StarTable};
+
+const FOLDER: &str = "tables";
+
+/// The data files that some snapshots name, by their tables and names.
+#[derive(Default)]
+pub(super) struct Named(BTreeMap<String, BTreeMap<String, DataFile>>);
+
+impl Named {
+    pub(super) fn has(&self, table: &str, file: &str) -> bool {
+        self.0.get(table).is_some_and(|files| files.contains_key(file))
+    }
+
+    fn extend(&mut self, other: Named) {
+        for (table, files) in other.0 {
+            self.0.entry(table).or_default().extend(files);
+        }
+    }
+
+    /// One of these very bytes.
+    fn same(&self, table: &ModelName, as_this: &DataFile) -> Option<&DataFile> {
+        let same = |file: &&DataFile| file.sha256 == as_this.sha256 && file.bytes == as_this.bytes;
+        self.0.get(table.as_str())?.values().find(same)
+    }
+}
+
+impl Store {
+    /// Where a table's files lie.
+    pub(super) fn table_folder(&self, table: &str) -> PathBuf {
+        self.folder.join(FOLDER).join(table)
+    }
+
+    /// Where those of one of a snapshot's tables lie. Older snapshots have folders of their own.
+    pub(super) fn files_folder(&self, manifest: &Manifest, table: &ModelName) -> PathBuf {
+        match manifest.shares_files() {
+            true => self.table_folder(table.as_str()),
+            false => self.snapshot_folder(&manifest.snapshot).join(table.as_str()),
+        }
+    }
+
+    /// Every table that has had files here, with its folder.
+    pub(super) fn table_folders(&self) -> Vec<(PathBuf, String)> {
+        entries(&self.folder.join(FOLDER))
+    }
+
+    /// What some snapshots name together; an error when one of them cannot be asked.
+    pub(super) fn named<'a>(&self, ids: impl IntoIterator<Item = &'a SnapshotId>) -> Result<Named> {
+        let mut named = Named::default();
+        for id in ids {
+            let manifest = self.manifest(id)?;
+            if !manifest.shares_files() {
+                continue;
+            }
+            for table in manifest.tables {
+                let files = table.files.into_iter().map(|file| (file.name.clone(), file));
+                named.0.entry(table.name.to_string()).or_default().extend(files);
+            }
+        }
+        Ok(named)
+    }
+}
+
+/// A data file that some run wrote: it bears the run's id and a number.
+pub(super) fn is_data_of_a_run(path: &Path, name: &str) -> bool {
+    let is_file = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+    let numbered = name.strip_suffix(".parquet").and_then(|name| name.rsplit_once('-'));
+    is_file
+        && numbered.is_some_and(|(run, number)| {
+            RunId::is_one(run) && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+        })
+}
+
+/// Files that were put to their places for a commit. Without one they go again.
+pub(super) struct Placed {
+    pub(super) tables: Vec<StarTable>,
+    new: Vec<PathBuf>,
+}
+
+impl Placed {
+    pub(super) fn committed(mut self) -> Vec<StarTable> {
+        self.new.clear();
+        std::mem::take(&mut self.tables)
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        for path in &self.new {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl StoreWriter {
+    /// Puts a star's files to their tables, each on disk; one that a kept snapshot has already is named again, when it
+    /// is still what was published.
+    pub(super) fn place(&self, tables: Vec<StarTable>, latest: Option<&Latest>) -> Result<Placed> {
+        let mut named = Named::default();
+        if let Some(latest) = latest {
+            // Of a snapshot that cannot be read nothing is shared.
+            let published = std::iter::once(&latest.snapshot).chain(latest.newest());
+            for id in published.collect::<BTreeSet<_>>() {
+                named.extend(self.store().named([id]).unwrap_or_default());
+            }
+        }
+        let mut placed = Placed { tables: Vec::new(), new: Vec::new() };
+        for table in tables {
+            let folder = self.store().table_folder(table.name.as_str());
+            create_folder(&folder)?;
+            let mut files = Vec::new();
+            for (number, file) in table.files.iter().enumerate() {
+                let from = table.folder.join(&file.name);
+                let there = named.same(&table.name, file);
+                if let Some(there) = there.filter(|there| shelf::is_whole(&folder.join(&there.name), there)) {
+                    std::fs::remove_file(&from)
+                        .map_err(|error| store_error("cannot remove", &from, error))?;
+                    files.push(there.clone());
+                    continue;
+                }
+                sync_file(&from)?;
+                let name = format!("{}-{number}.parquet", self.run());
+                let to = folder.join(&name);
+                std::fs::rename(&from, &to).map_err(|error| store_error("cannot move", &from, error))?;
+                placed.new.push(to);
+                files.push(DataFile { name, ..file.clone() });
+            }
+            sync_folder(&folder)?;
+            placed.tables.push(StarTable { folder, files, ..table });
+        }
+        let above = self.store().folder().join(FOLDER);
+        sync_folder(&above)?;
+        sync_folder(self.store().folder())?;
+        fault::at(Point::PublishTables).map_err(|error| store_error("cannot publish into", &above, error))?;
+        Ok(placed)
+    }
+
+    /// Shows a snapshot's tables where a person looks for them: `snapshots/<id>/<table>/part-0.parquet` and so on, links
+    /// to the files. Nothing of ours reads them, so where none can be made the night goes on.
+    pub(super) fn show<'a>(
+        &self,
+        folder: &Path,
+        tables: impl IntoIterator<Item = (&'a ModelName, &'a [DataFile])>,
+    ) {
+        for (table, files) in tables {
+            if let Err(error) = show_table(&folder.join(table.as_str()), table, files) {
+                tracing::warn!(%table, folder = %folder.display(), %error, "the links to a table's files were not made");
+            }
+        }
+    }
+
+    /// Removes the data files that no kept snapshot names. Where one of those cannot be read nobody knows what it
+    /// names, and all stay.
+    pub(super) fn sweep_tables<'a>(&self, kept: impl IntoIterator<Item = &'a SnapshotId>) -> Result<()> {
+        let folders = self.store().table_folders();
+        if folders.is_empty() {
+            return Ok(());
+        }
+        let named = match self.store().named(kept) {
+            Ok(named) => named,
+            Err(error) => {
+                tracing::warn!(%error, "data files that no snapshot names stay until every kept snapshot can be read");
+                return Ok(());
+            }
+        };
+        for (folder, table) in folders {
+            if folder.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+                continue;
+            }
+            for (path, name) in entries(&folder) {
+                if is_data_of_a_run(&path, &name) && !named.has(&table, &name) {
+                    remove(&path)?;
+                }
+            }
+            // What is somebody else's keeps it.
+            let _ = std::fs::remove_dir(&folder);
+        }
+        Ok(())
+    }
+}
+
+/// Where a snapshot's link leads, as it is written.
+pub(super) fn link_target(table: &ModelName, file: &DataFile) -> PathBuf {
+    Path::new("../../..").join(FOLDER).join(table.as_str()).join(&file.name)
+}
+
+/// What a snapshot calls its table's files.
+pub(super) fn part_name(number: usize) -> String {
+    format!("part-{number}.parquet")
+}
+
+fn show_table(folder: &Path, table: &ModelName, files: &[DataFile]) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (number, file) in files.iter().enumerate() {
+        let (link, target) = (folder.join(part_name(number)), link_target(table, file));
+        if std::fs::read_link(&link).is_ok_and(|now| now == target) {
+            continue;
+        }
+        if link.exists() {
+            // A copy that somebody made of the store has files where links were.
+            continue;
+        }
+        match std::fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => std::os::unix::fs::symlink(&target, &link)?,
+        }
+    }
+    Ok(())
+}
