@@ -249,7 +249,8 @@ fn shifted(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option
         _ => return None,
     };
     let integer = |side: &Expr| side.get_type(schema).is_ok_and(|of| of.is_integer());
-    if !integer(left) || !integer(right) {
+    let nothing = |side: &Expr| side.get_type(schema).is_ok_and(|of| of.is_null());
+    if !integer(left) || !(integer(right) || nothing(right)) {
         return None;
     }
     let args = vec![cast(left.clone(), integer_type(left, schema)), cast(right.clone(), DataType::Int64)];

@@ -38,6 +38,7 @@ pub fn reworded(query: &mut Query) {
 
         fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
             shape::limited(query);
+            shape::distinct_as_sorted(query);
             apart::in_query(query);
             ControlFlow::Continue(())
         }

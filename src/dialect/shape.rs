@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectNamePart, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    BinaryOperator, CaseWhen, Distinct, Expr, Fetch, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
+    ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -40,6 +41,18 @@ pub fn limited(query: &mut Query) {
         *limit = Some(number(ALL_ROWS));
     }
     with_ties(query);
+}
+
+/// `DISTINCT ON (b, a) … ORDER BY a, b`: the same groups, named in the order in which they are sorted.
+pub fn distinct_as_sorted(query: &mut Query) {
+    let (Some(order_by), SetExpr::Select(select)) = (&query.order_by, query.body.as_mut()) else { return };
+    let OrderByKind::Expressions(keys) = &order_by.kind else { return };
+    if let Some(Distinct::On(on)) = &mut select.distinct {
+        let place = |expr: &Expr| keys.iter().position(|key| key.expr == *expr);
+        if on.iter().all(|expr| place(expr).is_some_and(|at| at < on.len())) {
+            on.sort_by_key(place);
+        }
+    }
 }
 
 pub fn is_plain(fetch: &Fetch) -> bool {

@@ -99,6 +99,29 @@ fn in_part(engine: &str) -> Option<Told> {
             "cast the arguments to the types that are meant",
         );
     }
+    if let Some(name) = engine.strip_prefix("No field named ")
+        && (name.starts_with("__correlated_sq")
+            || name.split('.').filter(|part| !part.is_empty()).count() > 3)
+    {
+        return told(
+            "this subquery reads the rows around it in a way that cannot be planned here".to_owned(),
+            READS_AROUND,
+        );
+    }
+    if let Some((_, rest)) = engine.split_once("Function '")
+        && let Some((name, _)) = rest.split_once("' failed to match any signature")
+    {
+        return told(
+            format!("{name} does not take these arguments here"),
+            "cast the arguments to the types that are meant",
+        );
+    }
+    if let Some(of) = engine.strip_prefix("- cannot be used with ") {
+        return told(
+            format!("the sign of a difference of times, {}, is not turned here", in_sql(of)),
+            "turn the difference: b - a",
+        );
+    }
     if engine.starts_with("Inconsistent metadata across values list") {
         return told(
             "a column of this VALUES mixes json, enums and texts".to_owned(),
@@ -115,7 +138,14 @@ fn in_part(engine: &str) -> Option<Told> {
     None
 }
 
-const UNPLANNED: [(&str, &str, &str); 14] = [
+const READS_AROUND: &str = "compare by =, or join: number the rows with row_number() OVER (PARTITION BY … ORDER BY …) in a subquery of FROM, and join those that are wanted";
+
+const UNPLANNED: [(&str, &str, &str); 15] = [
+    (
+        "frame offsets for ROWS / GROUPS must be",
+        "the offset of a frame is a number that is written out here",
+        "write it: ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
+    ),
     (
         "Cannot get result type for decimal operation",
         "this product of numerics has more digits than are held here",
@@ -164,7 +194,7 @@ const UNPLANNED: [(&str, &str, &str); 14] = [
     (
         "OuterReferenceColumn",
         "this subquery reads the row around it in a way that cannot be planned here",
-        "compare by =, or join: number the rows with row_number() OVER (PARTITION BY … ORDER BY …) in a subquery of FROM, and join those that are wanted",
+        READS_AROUND,
     ),
     (
         "logical expression InSubquery",

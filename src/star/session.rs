@@ -350,7 +350,11 @@ pub fn plan_diagnostics(error: &DataFusionError, sql: &SelectSql) -> Vec<Diagnos
         let notes = diagnostic.notes.iter().map(|note| note.message.as_str());
         let helps = notes.chain(diagnostic.helps.iter().map(|help| help.message.as_str()));
         // The engine's guesses at functions change from run to run.
-        let steady = helps.filter(|help| !help.starts_with("Possible function"));
+        let steady = helps.filter(|help| {
+            !["Possible function", "- can only be used with", "perhaps you need to cast "]
+                .iter()
+                .any(|begin| help.starts_with(begin))
+        });
         let mut help: Vec<String> = steady.map(in_sql).chain(told.help).collect();
         if let DataFusionError::SchemaError(schema, _) = error.find_root()
             && let datafusion::common::SchemaError::FieldNotFound { valid_fields, .. } = schema.as_ref()

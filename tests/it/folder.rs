@@ -115,6 +115,18 @@ fn what_postgres_would_not_take_is_refused_with_its_line() {
         ("v numeric(5,2) UNIQUE", &["1.5", "2"], "1.50", &["stands in line 2"]),
         ("v int, UNIQUE NULLS NOT DISTINCT (v)", &["1", ""], "", &["stands in line 3"]),
         ("v json", &["{}", "[1]"], "{a}", &["is not JSON"]),
+        (
+            "v varchar(3)[]",
+            &["{abc,NULL}", "{}", ""],
+            "{abc,defg}",
+            &["has the element `defg`, which has 4 characters"],
+        ),
+        (
+            "v mood[]",
+            &["{sad,happy}"],
+            "{sad,hapy}",
+            &["`hapy`, which is no label of its type", "did you mean `happy`?"],
+        ),
     ];
     for (declared, good, bad, told) in cases {
         let table = format!("CREATE TABLE t (id int PRIMARY KEY, {declared})");

@@ -157,6 +157,16 @@ fn a_restored_commit_point_learns_the_keys_of_the_snapshots_that_are_still_there
     project.write("data/a.csv", "id,name\n10,Ann\n20,Ben\n25,Dan\n30,Cem\n");
     project.starmill(&RUN).exits(8).warns("is older than it was");
     let again = ["run", "--accept-restored", "pipelines/p.toml"];
+    // One of them that is damaged is named, with how to go on without it.
+    let newer = project.entries("out/snapshots").pop().unwrap();
+    let file = project.path(&project.data_file("out", &newer, "dim_a"));
+    let good = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "half").unwrap();
+    let refused = project.starmill(&again).exits(8);
+    refused
+        .warns(&format!("the snapshot {newer}, which may tell of keys"))
+        .warns(&format!("out/snapshots/{newer} out"));
+    std::fs::write(&file, good).unwrap();
     project.starmill(&again).exits(0).says("1 keys that the restored store did not know were taken");
     let asked = "SELECT id, a_key FROM dim_a WHERE id IS NOT NULL ORDER BY id";
     let keys = project.starmill(&["query", "pipelines/p.toml", asked, "--format", "csv"]).exits(0);

@@ -193,7 +193,7 @@ fn misread(name: &str, args: &[Expr], schema: &DFSchema) -> Option<Refusal> {
     {
         return None;
     }
-    taken_as_text(name, args.iter(), schema)
+    taken_as_text(if name == "struct" { "a row" } else { name }, args.iter(), schema)
 }
 
 /// What takes texts, given what is none in Postgres.

@@ -23,7 +23,8 @@ use crate::dialect::refuse::{self, Setting};
 use crate::dialect::told::in_sql;
 use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
-use crate::pipeline::catalog::Catalog;
+use crate::pgcopy::mapping::Mapping;
+use crate::pipeline::catalog::{Catalog, SourceColumn};
 use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
@@ -250,7 +251,10 @@ impl Designer<'_> {
     fn keyed(&self, name: &[String]) -> Option<Keyed> {
         let [catalog, schema, table] = name else { return None };
         let relation = self.catalog.relations.get(&SourceTable::new(schema.as_str(), table.as_str()))?;
-        let columns = relation.columns.iter().filter(|column| column.mapping.is_ok());
+        // Among the keys of a GROUP BY some types are not told apart as in Postgres.
+        let is_one =
+            |column: &&SourceColumn| matches!(column.mapping, Ok(mapping) if mapping != Mapping::Jsonb);
+        let columns = relation.columns.iter().filter(is_one);
         (catalog == SOURCE && !relation.primary_key.is_empty()).then(|| Keyed {
             key: relation.primary_key.clone(),
             columns: columns.map(|column| column.name.clone()).collect(),
