@@ -1,10 +1,20 @@
 //! Data files belong to their tables: nights share those whose rows did not change, and every engine reads them.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow::array::AsArray;
+use arrow::datatypes::Int32Type;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::reader::{ChunkReader, Length};
 use serde_json::Value;
 
 use crate::support::Project;
@@ -273,4 +283,88 @@ fn other_engines_read_every_snapshot_by_its_path() {
             String::from_utf8_lossy(&asked.stderr)
         );
     }
+}
+
+/// A file that counts what is read of it.
+struct Counted {
+    file: File,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Length for Counted {
+    fn len(&self) -> u64 {
+        self.file.metadata().unwrap().len()
+    }
+}
+
+impl ChunkReader for Counted {
+    type T = CountedRead;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<CountedRead> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(CountedRead { file, bytes: Arc::clone(&self.bytes) })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.get_read(start)?.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+struct CountedRead {
+    file: File,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for CountedRead {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[test]
+fn a_row_is_found_by_its_key_in_a_few_pages() {
+    let project = large();
+    project.edit("pipelines/p.toml", "file_size = \"64kB\"\n", "");
+    project.write("data/t.csv", &rows(0..300_000));
+    project.starmill(&RUN).exits(0);
+    let path = project.path("out/latest/f/part-0.parquet");
+    let bytes = Arc::new(AtomicU64::new(0));
+    let counted = Counted { file: File::open(&path).unwrap(), bytes: Arc::clone(&bytes) };
+    let whole = counted.len();
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(counted, options).unwrap();
+    let metadata = Arc::clone(builder.metadata());
+    // As engines do it: the pages of the key's column whose extremes leave room for it say which rows are read.
+    let wanted = 217_345;
+    let (mut groups, mut ranges) = (Vec::new(), Vec::new());
+    for group in 0..metadata.num_row_groups() {
+        let ColumnIndexMetaData::INT32(index) = &metadata.column_index().unwrap()[group][0] else {
+            panic!("no extremes of pages")
+        };
+        let pages = metadata.offset_index().unwrap()[group][0].page_locations();
+        let begins = pages.iter().map(|page| page.first_row_index as usize);
+        let ends = begins.clone().skip(1).chain([metadata.row_group(group).num_rows() as usize]);
+        for ((page, begin), end) in begins.enumerate().zip(ends) {
+            if (index.min_values()[page]..=index.max_values()[page]).contains(&wanted) {
+                groups.push(group);
+                ranges.push(begin..end);
+            }
+        }
+    }
+    assert_eq!((groups.len(), ranges.len()), (1, 1), "the rows are sorted by their key");
+    let rows = metadata.row_group(groups[0]).num_rows() as usize;
+    let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), rows);
+    let reader = builder.with_row_groups(groups).with_row_selection(selection).build().unwrap();
+    let found = reader.map(Result::unwrap).any(|batch| {
+        let ids = batch.column(0).as_primitive::<Int32Type>();
+        ids.values().contains(&wanted)
+    });
+    assert!(found);
+    let read = bytes.load(Ordering::Relaxed);
+    assert!(read * 8 < whole, "{read} of {whole} bytes");
 }
