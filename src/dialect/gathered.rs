@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::first_rows::bounds;
-use super::lateral::{Rows, beside_its_rows, columns_of, moved, named_as};
+use super::lateral::{Rows, beside_its_rows, columns_of, moved, named_as, of_found};
 use super::single;
 
 /// A projection or a filter whose subqueries are gathered beside its rows.
@@ -99,6 +99,7 @@ pub fn joined(join: &Join, subquery: &LogicalPlan) -> Result<Option<LogicalPlan>
     if outer && (condition.is_some() || gathered.drops) {
         return Ok(None);
     }
+    let columns = if outer { of_found(columns, gathered.markers.clone())? } else { columns };
     let mut whole = columns_of(&join.left);
     whole.extend(named_as(&join.right, columns));
     let mut plan = LogicalPlanBuilder::from(plan);
@@ -154,7 +155,7 @@ fn takes_apart(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// `inner = outer`, which the engine plans.
-fn is_equal_key(part: &Expr) -> bool {
+pub fn is_equal_key(part: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return false };
     let (outer, inner) = if left.contains_outer() { (left, right) } else { (right, left) };
     !inner.contains_outer() && outer.column_refs().is_empty()
@@ -166,7 +167,7 @@ fn is_single(subquery: &Subquery) -> bool {
 }
 
 /// Whether a subquery has one row, whatever it finds.
-fn is_one_row(plan: &LogicalPlan) -> bool {
+pub fn is_one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
         LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_) => {

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, ExactNumberInfo, Expr, Function, GroupByExpr, Ident, NamedWindowDefinition,
-    NamedWindowExpr, ObjectNamePart, Select, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
-    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    NamedWindowExpr, ObjectNamePart, Query, Select, SelectItem, SetExpr, UnaryOperator, Value, Visit,
+    VisitMut, Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use super::independent::END_OF_KEYS;
@@ -185,6 +185,25 @@ pub fn is_end_of_keys(key: &Expr) -> bool {
 }
 
 /// Windows that extend another, each with what it takes from it.
+/// A cast among what the step of a recursive query gives, written twice: so it is told from the one by which the engine
+/// makes the step's columns those of the first member.
+pub fn steps(query: &mut Query) {
+    let Some(with) = query.with.as_mut().filter(|with| with.recursive) else { return };
+    for cte in &mut with.cte_tables {
+        let SetExpr::SetOperation { right, .. } = cte.query.body.as_mut() else { continue };
+        let SetExpr::Select(select) = right.as_mut() else { continue };
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                && let Expr::Cast { kind, data_type, array, .. } = &*expr
+            {
+                let (kind, data_type, array) = (kind.clone(), data_type.clone(), array.clone());
+                let once = Box::new(std::mem::replace(expr, Expr::value(Value::Null)));
+                *expr = Expr::Cast { kind, expr: once, data_type, array, format: None };
+            }
+        }
+    }
+}
+
 pub fn windows(select: &mut Select) {
     let mut known: Vec<(String, WindowSpec)> = Vec::new();
     for NamedWindowDefinition(name, window) in &mut select.named_window {

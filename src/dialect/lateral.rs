@@ -7,11 +7,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, RecursionUnnestOption, Result, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::logical_plan::{Join, SubqueryAlias, Unnest};
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, when};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::arrays;
-use super::{first_rows, gathered};
+use super::{first_rows, gathered, single};
 
 #[derive(Debug)]
 pub struct Laterals;
@@ -20,7 +21,9 @@ impl AnalyzerRule for Laterals {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let planned = plan.transform_up_with_subqueries(|node| match node {
             LogicalPlan::Join(join) => joined(join),
-            node => first_rows::in_expressions(node)?.transform_data(gathered::in_node),
+            node => first_rows::in_expressions(node)?
+                .transform_data(gathered::in_node)?
+                .transform_data(single::perhaps_nothing),
         })?;
         Ok(planned.data)
     }
@@ -65,10 +68,11 @@ fn beside(join: &Join, subquery: &LogicalPlan) -> Result<Option<LogicalPlan>> {
         filtered: false,
         names: 0,
         prefix: 0,
-        flagged: false,
+        flagged: outer,
         flags: Vec::new(),
     };
     let Some((plan, columns)) = rows.over(subquery, left)? else { return Ok(None) };
+    let columns = if outer { of_found(columns, std::mem::take(&mut rows.flags))? } else { columns };
     let condition = join.filter.clone().filter(|filter| !is_true(filter));
     if outer && (rows.filtered || condition.is_some()) {
         return Ok(None);
@@ -80,6 +84,12 @@ fn beside(join: &Join, subquery: &LogicalPlan) -> Result<Option<LogicalPlan>> {
         plan = plan.filter(condition)?;
     }
     Ok(Some(plan.build()?))
+}
+
+/// What is computed for rows of a left join: nothing where nothing was found.
+pub fn of_found(columns: Vec<Expr>, found: Vec<Expr>) -> Result<Vec<Expr>> {
+    let Some(found) = conjunction(found) else { return Ok(columns) };
+    columns.into_iter().map(|column| when(found.clone(), column).end()).collect()
 }
 
 fn is_true(expr: &Expr) -> bool {

@@ -14,6 +14,7 @@ mod scales;
 mod subqueries;
 mod trace;
 mod whole;
+mod windows;
 
 pub use arguments::is_one;
 
@@ -76,6 +77,7 @@ pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting<
         before::node(node, &mut found);
         whole::node(node, &mut found);
         subqueries::of_outer_rows(node, &mut found);
+        subqueries::of_one_row(node, &mut found);
         scales::node(node, &mut found);
         let mut refused = |expr: &Expr, schema: &DFSchema| {
             before::expression(expr, schema).into_iter().chain(before::unknown(expr, setting.allow)).collect()

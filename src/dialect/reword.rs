@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    OrderByExpr, OrderByOptions, Query, Select, Spanned as _, TableFactor, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Query, Select, Spanned as _, TableFactor,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -32,6 +32,7 @@ pub fn reworded(query: &mut Query) {
 
         fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
             shape::merged(query);
+            grammar::steps(query);
             apart::named_columns(query);
             ControlFlow::Continue(())
         }
@@ -136,7 +137,13 @@ fn plain_operator(expr: &mut Expr) {
     match expr {
         Expr::UnaryOp { op, expr: inner } => {
             let name = match op {
-                UnaryOperator::PGSquareRoot => "sqrt",
+                // Of a double, whatever stands behind it.
+                UnaryOperator::PGSquareRoot => {
+                    let (kind, data_type) = (CastKind::Cast, DataType::Double(ExactNumberInfo::None));
+                    let of = Expr::Cast { kind, expr: inner.clone(), data_type, array: false, format: None };
+                    *expr = call("sqrt", inner.span(), &[&of]);
+                    return;
+                }
                 UnaryOperator::PGAbs => "abs",
                 // All bits turned: -x - 1, which no integer leaves.
                 UnaryOperator::BitwiseNot => {

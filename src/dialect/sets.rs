@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    GroupByExpr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Spanned as _, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    Array, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind,
+    Query, Select, SelectItem, SetExpr, Spanned as _, TableAlias, TableAliasColumnDef, TableFactor,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -18,6 +18,7 @@ use super::functions::json::MARK;
 use super::functions::series::ORDINALS;
 use super::reword::call;
 use super::words::folded;
+use super::written;
 
 /// One column of a set: the array that holds it, and its name where Postgres gives it one.
 struct Column {
@@ -137,7 +138,8 @@ pub fn in_from(factor: &mut TableFactor, bare: &BTreeSet<String>) {
         | TableFactor::UNNEST { alias, .. } => *alias = kept,
         _ => {}
     };
-    let (Some((name, columns)), Some(args)) = (set(&called), args) else { return back(factor, alias) };
+    let (Some((name, columns)), Some(mut args)) = (set(&called), args) else { return back(factor, alias) };
+    args.iter_mut().take(1).for_each(|arg| as_json(&called, arg));
     let taken = |column: &Column| match column.array {
         "" => args.clone(),
         array => vec![call(array, span, &args.iter().collect::<Vec<_>>())],
@@ -281,6 +283,22 @@ pub fn in_select(select: &mut Select) {
     }
 }
 
+/// A text that is written out as the json that a function takes.
+fn as_json(called: &str, arg: &mut Expr) {
+    let data_type = match called.split('_').next() {
+        Some("jsonb") => DataType::JSONB,
+        Some("json") => DataType::JSON,
+        _ => return,
+    };
+    if let Expr::Value(value) = &*arg
+        && matches!(value.value, Value::SingleQuotedString(_))
+    {
+        let expr = Box::new(arg.clone());
+        *arg = Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None };
+        written::json(arg);
+    }
+}
+
 fn takes_apart(expr: &Expr) -> bool {
     matches!(expr, Expr::Function(function) if function.name.to_string() == "unnest")
 }
@@ -295,6 +313,11 @@ fn taken_apart(expr: &Expr) -> Option<(Expr, &'static str)> {
     }
     let span = expr.span();
     let mut array = function.clone();
+    if let FunctionArguments::List(list) = &mut array.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first_mut()
+    {
+        as_json(&folded(called), first);
+    }
     array.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_span(span, column.array))]);
     let taken = call("unnest", span, &[&Expr::Function(array)]);
     Some((if column.json { call(MARK, span, &[&taken]) } else { taken }, name))

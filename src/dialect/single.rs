@@ -6,10 +6,13 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 use chrono_tz::Tz;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::first_rows::Numbered;
@@ -39,6 +42,44 @@ fn one(call: &Call) -> Result<arrow::array::ArrayRef> {
         true => Err(wrong("more than one row returned by a subquery used as an expression")),
         false => Ok(Arc::clone(call.arg(0)?)),
     }
+}
+
+/// Subqueries that may find nothing give NULL then, whatever their columns may be: `coalesce((SELECT 1 …), 0)`.
+pub fn perhaps_nothing(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let replaced = expr.transform_up(|expr| {
+            let Expr::ScalarSubquery(of) = &expr else { return Ok(Transformed::no(expr)) };
+            let Some(field) = of.subquery.schema().fields().first().filter(|field| !field.is_nullable())
+            else {
+                return Ok(Transformed::no(expr));
+            };
+            if gathered::is_one_row(&of.subquery) {
+                return Ok(Transformed::no(expr));
+            }
+            let Some(column) = columns_of(&of.subquery).into_iter().next() else {
+                return Ok(Transformed::no(expr));
+            };
+            let inner = LogicalPlanBuilder::from(LogicalPlan::clone(&of.subquery));
+            let plan = match of.outer_ref_columns.is_empty() {
+                // Of a value that is written out the engine would know that it is one.
+                true => {
+                    let none: Vec<Expr> = Vec::new();
+                    let counted = inner.aggregate(none, parts(column, ["value", "count"]))?;
+                    counted.project(vec![checked("value", "count").alias(field.name())])?
+                }
+                false => {
+                    let one = ScalarFunction::new_udf(Arc::new(ONE.udf(Tz::UTC)), vec![column, lit(1_i64)]);
+                    inner.project(vec![Expr::ScalarFunction(one).alias(field.name())])?
+                }
+            };
+            let plan = plan.build()?;
+            let subquery = Subquery { subquery: Arc::new(plan), ..of.clone() };
+            Ok(Transformed::yes(Expr::ScalarSubquery(subquery)))
+        })?;
+        Ok(replaced.update_data(|expr| name.restore(expr)))
+    })
 }
 
 /// The value of the one row that a subquery finds for each of the rows, as a column that is added to them.

@@ -21,8 +21,12 @@ fn with_little_memory_the_night_spills_and_gives_the_same_bytes() {
         let id = report["snapshot"].as_str().unwrap();
         let manifest: serde_json::Value =
             serde_json::from_str(&project.read(&format!("out/shop/snapshots/{id}/manifest.json"))).unwrap();
-        let files: Vec<_> =
-            manifest["tables"].as_array().unwrap().iter().map(|table| table["files"].clone()).collect();
+        let files = manifest["tables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|table| table["files"].as_array().unwrap());
+        let files: Vec<_> = files.map(|file| file["sha256"].clone()).collect();
         let efforts: Vec<String> = report["tables"]
             .as_array()
             .unwrap()

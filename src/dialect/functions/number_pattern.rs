@@ -23,7 +23,6 @@ enum Piece {
     /// A sign where it is written.
     Placed,
     Minus,
-    Plus,
     /// `<12>` for a number below nothing.
     Angles,
     Literal(String),
@@ -39,7 +38,7 @@ struct Pattern {
 }
 
 /// Parts of Postgres's patterns that are not answered here.
-const UNKNOWN: [&str; 5] = ["RN", "EEEE", "TH", "V", "L"];
+const UNKNOWN: [&str; 6] = ["RN", "EEEE", "TH", "PL", "V", "L"];
 
 /// What a pattern has that is not answered here.
 pub fn unprintable(pattern: &str) -> Option<String> {
@@ -47,8 +46,7 @@ pub fn unprintable(pattern: &str) -> Option<String> {
 }
 
 /// Pieces of two letters.
-const WORDS: [(&str, Piece); 4] =
-    [("MI", Piece::Minus), ("PL", Piece::Plus), ("SG", Piece::Placed), ("PR", Piece::Angles)];
+const WORDS: [(&str, Piece); 3] = [("MI", Piece::Minus), ("SG", Piece::Placed), ("PR", Piece::Angles)];
 
 fn read(pattern: &str) -> Result<Pattern> {
     let mut read = Pattern { pieces: Vec::new(), fill: true, before: 0, after: 0 };
@@ -115,15 +113,15 @@ fn read(pattern: &str) -> Result<Pattern> {
 /// Every number by its pattern.
 pub fn printed(numbers: &ArrayRef, patterns: &StringArray) -> Result<ArrayRef> {
     let of = numbers.data_type().clone();
-    let decimal = |row: usize| -> Result<Option<BigDecimal>> {
+    let decimal = |row: usize, after: usize| -> Result<Option<BigDecimal>> {
         Ok(match &of {
             DataType::Float64 => {
                 let value = numbers.as_primitive::<Float64Type>().value(row);
                 if !value.is_finite() {
                     return Err(wrong("to_char of NaN and infinity is not answered here"));
                 }
-                // A double has fifteen digits that mean something.
-                format!("{value:.14e}").parse().ok()
+                // Rounded as it is in two's powers, and not as it is written.
+                format!("{value:.after$}").parse().ok()
             }
             DataType::Decimal256(..) => {
                 numbers.as_primitive::<Decimal256Type>().value_as_string(row).parse().ok()
@@ -142,7 +140,8 @@ pub fn printed(numbers: &ArrayRef, patterns: &StringArray) -> Result<ArrayRef> {
         if known.as_ref().is_none_or(|(before, _)| before != pattern) {
             known = Some((pattern.to_owned(), read(pattern)?));
         }
-        let number = decimal(row)?.ok_or_else(|| wrong("a number is expected"))?;
+        let after = known.as_ref().map_or(0, |(_, pattern)| pattern.after);
+        let number = decimal(row, after)?.ok_or_else(|| wrong("a number is expected"))?;
         if let (DataType::Float64, Some((_, pattern))) = (&of, &known)
             && number.to_plain_string().split('.').next().map_or(0, str::len) + pattern.after > 15
         {
@@ -189,9 +188,9 @@ struct Printing<'a> {
 impl Printing<'_> {
     fn done(&self) -> String {
         let pieces = &self.pattern.pieces;
-        let signed = pieces.iter().any(|piece| {
-            matches!(piece, Piece::Sign | Piece::Placed | Piece::Minus | Piece::Plus | Piece::Angles)
-        });
+        let signed = pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Sign | Piece::Placed | Piece::Minus | Piece::Angles));
         // From the first place that is always there on, zeros are written.
         let forced = pieces
             .iter()
@@ -262,11 +261,6 @@ impl Printing<'_> {
                 Piece::Minus => match (self.negative, self.pattern.fill) {
                     (true, _) => out.push('-'),
                     (false, true) => out.push(' '),
-                    _ => {}
-                },
-                Piece::Plus => match (self.negative, self.pattern.fill) {
-                    (false, _) => out.push('+'),
-                    (true, true) => out.push(' '),
                     _ => {}
                 },
                 Piece::Placed => out.push(if self.negative { '-' } else { '+' }),

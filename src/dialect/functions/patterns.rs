@@ -84,7 +84,20 @@ fn first(call: &Call) -> Result<ArrayRef> {
 }
 
 fn split(call: &Call) -> Result<ArrayRef> {
-    let all = each(call, |text, pattern| pattern.split(text).map(str::to_owned).collect::<Vec<_>>())?;
+    let all = each(call, |text, pattern| {
+        // A match of nothing at either end splits nothing off.
+        let matches = pattern.find_iter(text);
+        let matches =
+            matches.filter(|found| !found.is_empty() || !(found.end() == 0 || found.start() == text.len()));
+        let mut parts = Vec::new();
+        let mut begins = 0;
+        for found in matches {
+            parts.push(text[begins..found.start()].to_owned());
+            begins = found.end();
+        }
+        parts.push(text[begins..].to_owned());
+        parts
+    })?;
     let mut found = ListBuilder::new(StringBuilder::new());
     for parts in all {
         let whole = parts.is_some();

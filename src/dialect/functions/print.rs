@@ -144,12 +144,39 @@ fn printed(array: &ArrayRef) -> Result<ArrayRef> {
 
 /// The shortest digits that are read as the same double, with an exponent from 15 digits on.
 fn double(row: &mut String, value: f64) -> Result<()> {
-    digits(row, value.is_nan(), value.is_infinite(), value.is_sign_negative(), &format!("{value:e}"), 15);
+    digits(row, value.is_nan(), value.is_infinite(), value.is_sign_negative(), &shortest(value.abs()), 15);
     Ok(())
 }
 
+/// The fewest digits that are read back as the same double; of two that are as near, the even ones.
+fn shortest(value: f64) -> String {
+    let up = format!("{value:e}");
+    even(&up, &|digits| format!("{value:.digits$e}"), &|text| text.parse() == Ok(value)).unwrap_or(up)
+}
+
+/// The neighbour below, where it is as near, and ends with an even digit.
+fn even(up: &str, exact: &dyn Fn(usize) -> String, is_same: &dyn Fn(&str) -> bool) -> Option<String> {
+    /// Digits behind the middle between two neighbours, all zeros.
+    const BEHIND: usize = 40;
+    let (mantissa, exponent) = up.split_once('e')?;
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    if !mantissa.ends_with(['1', '3', '5', '7', '9']) {
+        return None;
+    }
+    let exact = exact(digits - 1 + BEHIND);
+    let (below, its_exponent) = exact.split_once('e')?;
+    let (below, rest) = below.split_at(below.len() - BEHIND);
+    let is_middle = rest.starts_with('5') && rest[1..].bytes().all(|digit| digit == b'0');
+    let below = format!("{}e{exponent}", below.trim_end_matches('.'));
+    (is_middle && its_exponent == exponent && is_same(&below)).then_some(below)
+}
+
 fn real(row: &mut String, value: f32) -> Result<()> {
-    digits(row, value.is_nan(), value.is_infinite(), value.is_sign_negative(), &format!("{value:e}"), 6);
+    let positive = value.abs();
+    let up = format!("{positive:e}");
+    let exact = |digits: usize| format!("{positive:.digits$e}");
+    let nearest = even(&up, &exact, &|text| text.parse() == Ok(positive)).unwrap_or(up);
+    digits(row, value.is_nan(), value.is_infinite(), value.is_sign_negative(), &nearest, 6);
     Ok(())
 }
 
@@ -310,6 +337,8 @@ mod tests {
             (1.5e-5, "1.5e-05"),
             (0.0001, "0.0001"),
             (1e300, "1e+300"),
+            (1_000_000_000_000_000.25, "1.0000000000000002e+15"),
+            (1_000_000_000_000_001.25, "1.0000000000000012e+15"),
             (f64::NAN, "NaN"),
             (f64::NEG_INFINITY, "-Infinity"),
         ] {
@@ -317,7 +346,13 @@ mod tests {
             double(&mut row, value).unwrap();
             assert_eq!(row, text);
         }
-        for (value, text) in [(1e6_f32, "1e+06"), (123456.0, "123456"), (0.1, "0.1"), (1e10, "1e+10")] {
+        for (value, text) in [
+            (1e6_f32, "1e+06"),
+            (123456.0, "123456"),
+            (0.1, "0.1"),
+            (1e10, "1e+10"),
+            (2_097_152.25, "2.0971522e+06"),
+        ] {
             let mut row = String::new();
             real(&mut row, value).unwrap();
             assert_eq!(row, text);

@@ -44,6 +44,9 @@ impl ScalarUDFImpl for ToChar {
             [of @ (DataType::Date32 | DataType::Timestamp(..)), _] => Ok(vec![of.clone(), DataType::Utf8]),
             [DataType::Interval(_) | DataType::Duration(_), _] => Ok(vec![INTERVAL, DataType::Utf8]),
             [DataType::Time32(_) | DataType::Time64(_), _] => Ok(vec![span_text::TIME, DataType::Utf8]),
+            [DataType::Float32, _] => Err(wrong(
+                "to_char of a real is not answered here; say of how many digits: to_char(CAST(x AS numeric(12,2)), '990.00')",
+            )),
             [of, _] if of.is_numeric() => Ok(vec![number_pattern::printed_from(of), DataType::Utf8]),
             [of, _] => Err(wrong(format!(
                 "to_char of {} is not answered here; cast it to text: CAST(x AS text), lpad(CAST(x AS text), 2, '0')",

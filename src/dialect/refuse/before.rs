@@ -1,16 +1,16 @@
 //! Operands that Postgres would not let meet, seen before the engine turns the one into the other.
 
 use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::NullTreatment;
-use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, Operator, WindowFrameBound, WindowFrameUnits,
-};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
+use super::arguments::{aggregated, is_condition, of_no_text};
 use super::expressions::json;
+use super::windows::windowed;
 use super::{Found, Refusal, kinds, shown};
 use crate::dialect::rewrite::{is_comparison, is_decimal};
+use crate::dialect::told::in_sql;
 use crate::dialect::{numerics, table};
 use crate::name::nearest;
 
@@ -65,6 +65,11 @@ fn word(kind: Kind) -> &'static str {
 pub fn node(node: &LogicalPlan, found: &mut Found) {
     let nowhere = |name: &str| Expr::Column(name.into());
     match node {
+        LogicalPlan::RecursiveQuery(recursive) => {
+            if let Some(refusal) = widened(&recursive.static_term, &recursive.recursive_term) {
+                found.add(&nowhere("recursive"), refusal);
+            }
+        }
         LogicalPlan::Join(join) => {
             let (left, right) = (join.left.schema(), join.right.schema());
             for (one, other) in &join.on {
@@ -145,6 +150,31 @@ pub fn node(node: &LogicalPlan, found: &mut Found) {
             found.add(&Expr::Column(field.name().as_str().into()), Refusal::new(message, help));
         }
     }
+}
+
+/// A column of a recursive query that each step would make the type of the first member's, where Postgres refuses it, or
+/// keeps digits that the first has not.
+fn widened(first: &LogicalPlan, step: &LogicalPlan) -> Option<Refusal> {
+    let step = match step {
+        LogicalPlan::SubqueryAlias(alias) => &alias.input,
+        other => other,
+    };
+    let LogicalPlan::Projection(projection) = step else { return None };
+    let schema = projection.input.schema();
+    projection.expr.iter().zip(first.schema().fields()).find_map(|(expr, field)| {
+        // One that is written is written twice (`grammar::steps`).
+        let Expr::Cast(cast) = expr.clone().unalias() else { return None };
+        let (to, from) = (cast.field.data_type(), cast.expr.get_type(schema).ok()?);
+        let counts = to.is_integer() && from.is_integer() && *to != DataType::Int16;
+        (*to != from && !counts).then(|| {
+            let (one, other) = (in_sql(&to.to_string()), in_sql(&from.to_string()));
+            let message = format!(
+                "column {} of a recursive query is {one} in its first member and {other} in the next",
+                field.name()
+            );
+            Refusal::new(message, "cast it in both members to one type: CAST(x AS numeric(30,10))")
+        })
+    })
 }
 
 fn differing(kinds: impl Iterator<Item = Kind>) -> Option<(Kind, Kind)> {
@@ -229,70 +259,6 @@ fn added_up(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     })
 }
 
-/// Aggregates that the engine does not take rows off again, as a frame that moves asks for.
-const NOT_MOVING: [&str; 7] =
-    ["bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "string_agg", "array_agg"];
-
-/// Windows that Postgres does not have, and frames that the engine counts otherwise.
-fn windowed(expr: &Expr) -> Option<Refusal> {
-    let Expr::WindowFunction(window) = expr else { return None };
-    let params = &window.params;
-    if params.distinct {
-        let message = format!("{} counts distinct values in a window, which Postgres does not", shown(expr));
-        return Some(Refusal::new(message, "count them in a subquery with GROUP BY, and join it"));
-    }
-    if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
-        let message = "IGNORE NULLS is not known to Postgres up to 18".to_owned();
-        return Some(Refusal::new(
-            message,
-            "number the values that there are: count(x) OVER (ORDER BY y), and take max(x) of each number",
-        ));
-    }
-    let frame = &params.window_frame;
-    let moves = !frame.start_bound.is_unbounded();
-    if moves && NOT_MOVING.contains(&window.fun.name()) {
-        let message = format!("{} over a frame that moves is not answered here", window.fun.name());
-        return Some(Refusal::new(
-            message,
-            "join the rows of each frame in a subquery, or begin the frame with UNBOUNDED PRECEDING",
-        ));
-    }
-    // An offset that an order's type cannot hold any more.
-    let offsets = [&frame.start_bound, &frame.end_bound].into_iter().filter_map(|bound| match bound {
-        WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) => {
-            Some(of).filter(|of| !of.is_null())
-        }
-        WindowFrameBound::CurrentRow => None,
-    });
-    let offsets: Vec<_> = offsets.filter_map(|of| of.cast_to(&DataType::Float64).ok()).collect();
-    let far = offsets.iter().any(|of| matches!(of, ScalarValue::Float64(Some(of)) if of.abs() > 1e15));
-    if frame.units == WindowFrameUnits::Range && far {
-        let message = "a RANGE by an integer counts otherwise where it ends beyond all integers".to_owned();
-        return Some(Refusal::new(
-            message,
-            "order by a wider number, ORDER BY CAST(x AS bigint), and reach less far",
-        ));
-    }
-    let nowhere = |arg: &Expr| {
-        matches!(arg, Expr::Literal(value, _) if value.is_null())
-            || matches!(arg, Expr::Cast(cast) if matches!(&*cast.expr, Expr::Literal(value, _) if value.is_null()))
-    };
-    if ["lag", "lead"].contains(&window.fun.name()) && params.args.get(1).is_some_and(nowhere) {
-        let message = "an offset of NULL counts as none here, where Postgres gives NULL".to_owned();
-        return Some(Refusal::new(message, "write a number: lag(x, 1)"));
-    }
-    let apart = matches!(&frame.start_bound, WindowFrameBound::Following(_))
-        || matches!(&frame.end_bound, WindowFrameBound::Preceding(_));
-    (frame.units == WindowFrameUnits::Range && apart).then(|| {
-        let message =
-            "a RANGE without the current row counts rows of NULL otherwise than Postgres".to_owned();
-        Refusal::new(
-            message,
-            "let the frame contain the current row, or join the rows of each frame in a subquery",
-        )
-    })
-}
-
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
     if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr)) {
@@ -337,17 +303,27 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             })
         }
         Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
-            let literal = is_literal(&binary.left) || is_literal(&binary.right);
-            meeting(expr, kind_of(&binary.left)?, kind_of(&binary.right)?, literal)
+            let quoted = is_quoted(&binary.left) || is_quoted(&binary.right);
+            meeting(expr, kind_of(&binary.left)?, kind_of(&binary.right)?, quoted)
         }
         Expr::Between(between) => [&between.low, &between.high].into_iter().find_map(|end| {
-            let literal = is_literal(end) || is_literal(&between.expr);
-            meeting(expr, kind_of(&between.expr)?, kind_of(end)?, literal)
+            let quoted = is_quoted(end) || is_quoted(&between.expr);
+            meeting(expr, kind_of(&between.expr)?, kind_of(end)?, quoted)
         }),
         Expr::InList(list) => list.list.iter().find_map(|item| {
-            let literal = is_literal(item) || is_literal(&list.expr);
-            meeting(expr, kind_of(&list.expr)?, kind_of(item)?, literal)
+            let quoted = is_quoted(item) || is_quoted(&list.expr);
+            meeting(expr, kind_of(&list.expr)?, kind_of(item)?, quoted)
         }),
+        Expr::Case(case)
+            if case.expr.is_none()
+                && case.when_then_expr.iter().any(|(when, _)| !is_condition(when, schema)) =>
+        {
+            Some(Refusal::new(
+                "a CASE asks WHEN what is no condition".to_owned(),
+                "say which values are meant: CASE WHEN x <> 0 THEN …",
+            ))
+        }
+        Expr::AggregateFunction(function) => aggregated(function, schema),
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
             let (one, other) = differing(results.filter_map(|result| kind_of(result)))?;
@@ -357,8 +333,11 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
             ))
         }
         Expr::ScalarFunction(function)
-            if ["coalesce", "greatest", "least", "nullif"].contains(&function.func.name()) =>
+            if !["coalesce", "greatest", "least", "nullif"].contains(&function.func.name()) =>
         {
+            of_no_text(function, schema)
+        }
+        Expr::ScalarFunction(function) => {
             // A quoted literal takes the others' type.
             let literal = |arg: &&Expr| is_literal(arg) && kind_of(arg) == Some(Kind::Text);
             let typed = function.args.iter().filter(|arg| !literal(arg));
@@ -373,14 +352,19 @@ pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
 }
 
 /// A quoted literal takes the other side's type, in Postgres and here.
-fn meeting(whole: &Expr, one: Kind, other: Kind, literal: bool) -> Option<Refusal> {
-    if one == other || (literal && (one == Kind::Text || other == Kind::Text)) {
+fn meeting(whole: &Expr, one: Kind, other: Kind, quoted: bool) -> Option<Refusal> {
+    if one == other || (quoted && (one == Kind::Text || other == Kind::Text)) {
         return None;
     }
     Some(Refusal::new(
         format!("{} compares {} with {}, which Postgres does not", shown(whole), word(one), word(other)),
         "cast one side to the other's type, or quote a literal: day > '2024-02-01'".to_owned(),
     ))
+}
+
+/// A text that stands there in quotes, and is of the type of what it meets.
+fn is_quoted(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(value, _) if value.data_type().is_string() || value.is_null())
 }
 
 fn is_literal(expr: &Expr) -> bool {

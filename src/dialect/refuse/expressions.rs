@@ -348,7 +348,7 @@ fn of_function(
         ),
         "to_char" if of(0).is_some_and(|of| of.is_numeric()) => {
             let said = literal_text(args.get(1)?).and_then(unprintable)?;
-            refusal(plain_error(&said), "9, 0, the point, the comma, FM, S, MI, PL, SG and PR are printed")
+            refusal(plain_error(&said), "9, 0, the point, the comma, FM, S, MI, SG and PR are printed")
         }
         "format" => {
             let said = literal_text(args.first()?).and_then(unformatted)?;

@@ -2,9 +2,11 @@
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::InSubquery;
+use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
 use super::{Found, Refusal, shown};
+use crate::dialect::gathered::is_equal_key;
 
 /// Where a condition stands: what is false and what is NULL are told apart or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,68 @@ pub fn of_outer_rows(node: &LogicalPlan, found: &mut Found) {
             );
         }
     }
+}
+
+/// What stands in a subquery above its condition on the row around it, and would be computed here of the rows for all.
+pub fn of_one_row(node: &LogicalPlan, found: &mut Found) {
+    if let LogicalPlan::Subquery(lateral) = node {
+        within_one(&lateral.subquery, found);
+    }
+    let _ = node.apply_expressions(|expr| {
+        expr.apply(|expr| {
+            match expr {
+                Expr::ScalarSubquery(of) => within_one(&of.subquery, found),
+                Expr::Exists(of) => within_one(&of.subquery.subquery, found),
+                Expr::InSubquery(of) => within_one(&of.subquery.subquery, found),
+                Expr::SetComparison(of) => within_one(&of.subquery.subquery, found),
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+}
+
+fn within_one(plan: &LogicalPlan, found: &mut Found) {
+    let is_open = |input: &LogicalPlan| conditions_around(input).iter().any(|part| !is_equal_key(part));
+    let refusal = match plan {
+        // One of its own.
+        LogicalPlan::Subquery(_) => return,
+        LogicalPlan::Window(window) if !conditions_around(&window.input).is_empty() => Some((
+            "a window in a subquery that reads the row around it would see here the rows of all",
+            "number or sum them in a subquery of FROM, OVER (PARTITION BY …) what the row is compared with, and join it",
+        )),
+        LogicalPlan::Distinct(distinct) if is_open(distinct.input()) => Some((
+            "DISTINCT in a subquery that reads the row around it by more than equal keys is not answered here",
+            "join the rows, and write DISTINCT around the join",
+        )),
+        LogicalPlan::Aggregate(aggregate)
+            if !aggregate.group_expr.is_empty() && is_open(&aggregate.input) =>
+        {
+            Some((
+                "GROUP BY in a subquery that reads the row around it by more than equal keys is not answered here",
+                "join the rows, and group them around the join, by the row's key too",
+            ))
+        }
+        _ => None,
+    };
+    if let Some((message, help)) = refusal {
+        let at = plan.expressions().into_iter().next().unwrap_or_default();
+        found.add(&at, Refusal::new(message.to_owned(), help));
+    }
+    plan.inputs().into_iter().for_each(|input| within_one(input, found));
+}
+
+/// The parts of a plan's conditions that name the row around it, and what else does.
+fn conditions_around(plan: &LogicalPlan) -> Vec<Expr> {
+    if matches!(plan, LogicalPlan::Subquery(_)) {
+        return Vec::new();
+    }
+    let own = match plan {
+        LogicalPlan::Filter(filter) => split_conjunction_owned(filter.predicate.clone()),
+        other => other.expressions(),
+    };
+    let below = plan.inputs().into_iter().flat_map(conditions_around);
+    own.into_iter().filter(Expr::contains_outer).chain(below).collect()
 }
 
 pub fn node(node: &LogicalPlan, found: &mut Found) {

@@ -91,7 +91,7 @@ impl Line {
 }
 
 const NUMBERS: &str = "numbers";
-const TEXT: &str = "text";
+pub const TEXT: &str = "text";
 const TIMES: &str = "times";
 const ANY: &str = "values of any type";
 const ARRAYS: &str = "arrays";
