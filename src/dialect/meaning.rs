@@ -9,7 +9,8 @@ use datafusion::functions::core::nullif;
 use datafusion::functions::math::log10;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Expr, ExprSchemable, Operator, WindowFrameBound, WindowFrameUnits, cast, lit,
+    BinaryExpr, Cast, Expr, ExprSchemable, Operator, WindowFrame, WindowFrameBound, WindowFrameUnits, cast,
+    lit,
 };
 
 use super::functions::arrays::REMOVE;
@@ -88,6 +89,14 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let first = of.params.args.first().and_then(|arg| arg.get_type(schema).ok());
             let mut of = of;
             reaching(&mut of.params, schema);
+            if WITHOUT_FRAME.contains(&of.fun.name()) {
+                // The engine knows no ranges of some types, which these would not look at.
+                of.params.window_frame = WindowFrame::new_bounds(
+                    WindowFrameUnits::Rows,
+                    WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+                    WindowFrameBound::CurrentRow,
+                );
+            }
             match first.and_then(|first| interval_sums::window((*of).clone(), &first)) {
                 Some(said) => Ok(Transformed::yes(Expr::from(said))),
                 None => Ok(Transformed::no(Expr::WindowFunction(of))),
@@ -123,6 +132,9 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         other => Ok(Transformed::no(other)),
     }
 }
+
+/// Windows that look at no frame, whatever is written.
+const WITHOUT_FRAME: [&str; 6] = ["row_number", "rank", "dense_rank", "ntile", "lag", "lead"];
 
 /// A RANGE over integers reaches beyond all of them, which only a wider number holds.
 fn reaching(params: &mut WindowFunctionParams, schema: &DFSchema) {

@@ -8,12 +8,13 @@ use chrono_tz::Tz;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::functions::arrays::{CONTAINS, ELEMENT_AT, OVERLAPS, SLICE};
 use super::functions::json::change::{JOINED, WITHOUT, WITHOUT_PATH};
 use super::functions::{array_text, json, named, quotient, scaled, spans};
+use super::met::is_written;
 use super::numerics;
 use super::refuse::kinds::is_jsonb;
 use super::rewrite::{is_decimal, is_interval};
@@ -42,6 +43,9 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
         }
         if let Some(planned) = compared(&expr, &left, &right, schema) {
+            return Ok(PlannerResult::Planned(planned));
+        }
+        if let Some(planned) = beside_boolean(&expr, &left, &right) {
             return Ok(PlannerResult::Planned(planned));
         }
         if let Some(planned) = beside_interval(&expr, &left, &right) {
@@ -125,6 +129,21 @@ fn with_quotient(expr: &RawBinaryExpr, left: &DataType, right: &DataType, schema
     let known = |side: &Expr| numerics::is_known(side, schema);
     (exact(left) && exact(right) && (is_wide(left) || is_wide(right)))
         .then(|| quotient::binary(expr.left.clone(), op, expr.right.clone(), &known))
+}
+
+/// A text that is written beside a boolean is one: `ok = 'yes'`.
+fn beside_boolean(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let op = match expr.op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        _ => return None,
+    };
+    let read = |side: &Expr| is_written(side).then(|| cast(side.clone(), DataType::Boolean));
+    match (left, right) {
+        (DataType::Boolean, DataType::Utf8) => Some(binary_expr(expr.left.clone(), op, read(&expr.right)?)),
+        (DataType::Utf8, DataType::Boolean) => Some(binary_expr(read(&expr.left)?, op, expr.right.clone())),
+        _ => None,
+    }
 }
 
 /// A text that is written beside an interval, or added to a timestamp, is an interval.

@@ -39,7 +39,13 @@ fn of_one_type(union: Union) -> Result<LogicalPlan> {
     let width = union.schema.fields().len();
     let wanted: Vec<Option<DataType>> = (0..width).map(|column| met(&union, column)).collect();
     if wanted.iter().all(Option::is_none) {
-        return Ok(LogicalPlan::Union(union));
+        // What was said of a column before its branches were rewritten may hold no more: an enum became its text.
+        let said = |field: usize| union.inputs.first().map(|input| input.schema().field(field).metadata());
+        let same = (0..width).all(|field| said(field) == Some(union.schema.field(field).metadata()));
+        return Ok(LogicalPlan::Union(match same {
+            true => union,
+            false => Union::try_new_with_loose_types(union.inputs)?,
+        }));
     }
     let inputs = union.inputs.into_iter().map(|input| made(input, &wanted)).collect::<Result<Vec<_>>>()?;
     Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
