@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
     };
     logs::start(&args);
     keep_freed_blocks();
+    open_more_files();
     // The engine walks a query by calling itself, and takes it apart so; a query may have thousands of parts.
     let work = std::thread::Builder::new().name("starmill".to_owned()).stack_size(STACK).spawn(|| work(args));
     let code = work
@@ -59,6 +60,17 @@ fn work(args: args::Args) -> u8 {
     // Work on other threads that nobody waits for any more must not hold up the exit.
     runtime.shutdown_background();
     command::exit_code(code)
+}
+
+/// A star may have more files than a shell lets a process open by default; up to the hard limit nobody need ask.
+fn open_more_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const ENOUGH: u64 = 65_536;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard.min(ENOUGH)
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard);
+    }
 }
 
 /// Lets glibc reuse large blocks instead of giving them back and faulting them in again, batch after

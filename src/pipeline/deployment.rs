@@ -1,7 +1,7 @@
 //! The deployment resolved: the store, the budget, the target, the schedule, who is told.
 
 use std::ops::RangeInclusive;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -23,7 +23,20 @@ const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
 
 /// Bytes of a data file, unless the pipeline says otherwise, and how many there may be.
 const FILE_SIZE: u64 = 64_000_000;
-const FILE_SIZES: RangeInclusive<u64> = 64_000..=4_000_000_000;
+const FILE_SIZES: RangeInclusive<u64> = 64_000..=4 << 30;
+
+/// A path without `.` and `..`.
+fn plainly(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+        plain
+    })
+}
 
 fn bytes(text: &Text) -> Option<u64> {
     text.value.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
@@ -55,10 +68,8 @@ impl Resolver<'_> {
         }
         if let Some(url) = file.store.url.as_ref().filter(|url| !url.value.contains("://")) {
             self.plain_folder(url);
-            let mut parts = Path::new(&url.value).components();
-            if !url.value.trim().is_empty()
-                && parts.all(|part| matches!(part, Component::CurDir | Component::ParentDir))
-            {
+            let (folder, project) = (plainly(&self.project.join(&url.value)), plainly(self.project));
+            if !url.value.trim().is_empty() && project.starts_with(&folder) {
                 let message = "a store needs a folder of its own, and this is the project's, or one above it";
                 self.notes.error(
                     url.span.clone(),
@@ -255,7 +266,7 @@ impl Resolver<'_> {
     fn file_size(&self, text: &Text) -> Option<u64> {
         bytes(text).filter(|bytes| FILE_SIZES.contains(bytes)).or_else(|| {
             let message = format!("`{}` is not a size of files", text.value);
-            self.notes.error(text.span.clone(), message, "write 64MB; at least 64kB, at most 4GB");
+            self.notes.error(text.span.clone(), message, "write 64MB; at least 64kB, at most 4GiB");
             None
         })
     }

@@ -116,6 +116,13 @@ fn open(path: &Path, file: &DataFile, provenance: Provenance) -> Result<(File, P
 }
 
 fn unreadable(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = error.into();
+    if error.to_string().contains("Too many open files") {
+        let message = format!("cannot open {}: this process may open no more files", path.display());
+        return Error::new(ErrorKind::Store, message)
+            .caused_by(error)
+            .hint("raise the limit, ulimit -n, or write larger files: `file_size` in [store]");
+    }
     damaged(format!("cannot read back {}", path.display())).caused_by(error)
 }
 

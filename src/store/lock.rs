@@ -136,11 +136,13 @@ impl StoreWriter {
         let _ = std::fs::remove_file(self.store.folder.join("latest.json.new"));
         scratch::sweep(&self.store.folder.join(scratch::FOLDER), "");
         if let Some(latest) = &latest {
-            if let Ok(manifest) = self.store.manifest(&latest.snapshot)
-                && manifest.shares_files()
-            {
-                let tables = manifest.tables.iter().map(|table| (&table.name, table.files.as_slice()));
-                self.show(&self.store.snapshot_folder(&latest.snapshot), tables);
+            for id in &latest.snapshots {
+                if let Ok(manifest) = self.store.manifest(id)
+                    && manifest.shares_files()
+                {
+                    let tables = manifest.tables.iter().map(|table| (&table.name, table.files.as_slice()));
+                    self.show(&self.store.snapshot_folder(id), tables);
+                }
             }
             self.link(&latest.snapshot);
         }

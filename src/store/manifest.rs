@@ -1,7 +1,9 @@
 //! The two documents of a store: the commit point, and the proof that goes with each snapshot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +150,16 @@ pub struct TableRecord {
     pub files: Vec<DataFile>,
     pub effort: Effort,
     pub cost: Cost,
+}
+
+impl TableRecord {
+    /// The schema, as far as the types' names tell it.
+    pub fn schema(&self) -> Option<SchemaRef> {
+        let field =
+            |column: &ColumnRecord| Some(Field::new(&column.name, column.data_type.parse().ok()?, true));
+        let fields = self.columns.iter().map(field).collect::<Option<Vec<Field>>>()?;
+        Some(Arc::new(Schema::new(fields)))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -150,7 +150,18 @@ impl Store {
         let mut tables = Vec::new();
         for table in &manifest.tables {
             let place = self.files_folder(&manifest, &table.name);
-            let whole = star_table(&place, &table.name, &table.files, &table.sort)?;
+            let whole = match star_table(&place, &table.name, &table.files, &table.sort) {
+                Ok(whole) => whole,
+                // Its rows cannot be read, but what it was is written down; who needs them is told then.
+                Err(error) => StarTable {
+                    name: table.name.clone(),
+                    folder: place.clone(),
+                    files: table.files.clone(),
+                    provenance: Provenance::Kept,
+                    schema: table.schema().ok_or(error)?,
+                    sort: table.sort.clone(),
+                },
+            };
             let columns = whole.schema.fields().iter().map(|field| field.name());
             if !columns.eq(table.columns.iter().map(|column| &column.name)) {
                 let message = format!("{} has not the columns that were published", place.display());

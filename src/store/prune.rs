@@ -81,7 +81,10 @@ impl StoreWriter {
         for id in &plan.remove {
             let folder = self.store().snapshot_folder(id);
             fault::at(Point::PruneSnapshot).map_err(|error| store_error("cannot remove", &folder, error))?;
-            remove(&folder)?;
+            // What is gone already need not go.
+            if folder.symlink_metadata().is_ok() {
+                remove(&folder)?;
+            }
         }
         self.sweep_tables(&latest.snapshots)
     }

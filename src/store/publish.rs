@@ -43,7 +43,7 @@ impl StoreWriter {
         let new = self.new_snapshot_folder();
         create_folder(&new)?;
         let mut star = star;
-        let placed = self.place(std::mem::take(&mut star.tables), latest.as_ref())?;
+        let mut placed = self.place(std::mem::take(&mut star.tables), latest.as_ref())?;
         let columns = numbered(&placed.tables, latest.as_ref());
         let manifest = self.manifest(pipeline, &star, &placed.tables, &columns, proof, latest.as_ref());
         let text =
@@ -60,6 +60,7 @@ impl StoreWriter {
         let snapshots = self.store().folder().join("snapshots");
         let folder = self.store().snapshot_folder(&id);
         std::fs::rename(&new, &folder).map_err(|error| store_error("cannot rename", &new, error))?;
+        placed.snapshot = Some(folder.clone());
         sync_folder(&snapshots)?;
         if latest.is_none() {
             // A first publication made these folders too.

@@ -2,6 +2,7 @@
 //! before it whose rows did not change, and a file goes when no snapshot that is kept names it any more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -88,17 +89,24 @@ pub(super) fn is_data_of_a_run(path: &Path, name: &str) -> bool {
 pub(super) struct Placed {
     pub(super) tables: Vec<StarTable>,
     new: Vec<PathBuf>,
+    /// The snapshot's folder, once it is in its place.
+    pub(super) snapshot: Option<PathBuf>,
 }
 
 impl Placed {
     pub(super) fn committed(mut self) -> Vec<StarTable> {
         self.new.clear();
+        self.snapshot = None;
         std::mem::take(&mut self.tables)
     }
 }
 
 impl Drop for Placed {
     fn drop(&mut self) {
+        // First what names them.
+        if let Some(folder) = &self.snapshot {
+            let _ = std::fs::remove_dir_all(folder);
+        }
         for path in &self.new {
             let _ = std::fs::remove_file(path);
         }
@@ -117,24 +125,28 @@ impl StoreWriter {
                 named.extend(self.store().named([id]).unwrap_or_default());
             }
         }
-        let mut placed = Placed { tables: Vec::new(), new: Vec::new() };
+        let mut placed = Placed { tables: Vec::new(), new: Vec::new(), snapshot: None };
         for table in tables {
             let folder = self.store().table_folder(table.name.as_str());
             create_folder(&folder)?;
             let mut files = Vec::new();
             for (number, file) in table.files.iter().enumerate() {
                 let from = table.folder.join(&file.name);
-                let there = named.same(&table.name, file);
-                if let Some(there) = there.filter(|there| shelf::is_whole(&folder.join(&there.name), there)) {
-                    std::fs::remove_file(&from)
-                        .map_err(|error| store_error("cannot remove", &from, error))?;
+                sync_file(&from)?;
+                if let Some(there) = named.same(&table.name, file) {
+                    let kept = folder.join(&there.name);
+                    match shelf::is_whole(&kept, there) {
+                        true => std::fs::remove_file(&from),
+                        // The same bytes, in place of those that were lost: every snapshot that names them has them again.
+                        false => move_file(&from, &kept),
+                    }
+                    .map_err(|error| store_error("cannot replace", &kept, error))?;
                     files.push(there.clone());
                     continue;
                 }
-                sync_file(&from)?;
                 let name = format!("{}-{number}.parquet", self.run());
                 let to = folder.join(&name);
-                std::fs::rename(&from, &to).map_err(|error| store_error("cannot move", &from, error))?;
+                move_file(&from, &to).map_err(|error| store_error("cannot move", &from, error))?;
                 placed.new.push(to);
                 files.push(DataFile { name, ..file.clone() });
             }
@@ -156,7 +168,15 @@ impl StoreWriter {
         tables: impl IntoIterator<Item = (&'a ModelName, &'a [DataFile])>,
     ) {
         for (table, files) in tables {
-            if let Err(error) = show_table(&folder.join(table.as_str()), table, files) {
+            let folder = folder.join(table.as_str());
+            if let Err(error) = show_table(&folder, table, files) {
+                // A reader of some of them would take those rows for all.
+                for number in 0..files.len() {
+                    let link = folder.join(part_name(number));
+                    if link.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+                        let _ = std::fs::remove_file(link);
+                    }
+                }
                 tracing::warn!(%table, folder = %folder.display(), %error, "the links to a table's files were not made");
             }
         }
@@ -192,6 +212,20 @@ impl StoreWriter {
     }
 }
 
+/// Moves a file that is on disk already, to another disk, too.
+fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let copy = to.with_extension("new");
+            std::fs::copy(from, &copy)?;
+            File::open(&copy)?.sync_all()?;
+            std::fs::rename(&copy, to)?;
+            std::fs::remove_file(from)
+        }
+        moved => moved,
+    }
+}
+
 /// Where a snapshot's link leads, as it is written.
 pub(super) fn link_target(table: &ModelName, file: &DataFile) -> PathBuf {
     Path::new("../../..").join(FOLDER).join(table.as_str()).join(&file.name)
@@ -209,14 +243,13 @@ fn show_table(folder: &Path, table: &ModelName, files: &[DataFile]) -> io::Resul
         if std::fs::read_link(&link).is_ok_and(|now| now == target) {
             continue;
         }
-        if link.exists() {
+        match link.symlink_metadata() {
             // A copy that somebody made of the store has files where links were.
-            continue;
+            Ok(meta) if !meta.is_symlink() => continue,
+            Ok(_) => std::fs::remove_file(&link)?,
+            Err(_) => {}
         }
-        match std::fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => std::os::unix::fs::symlink(&target, &link)?,
-        }
+        std::os::unix::fs::symlink(&target, &link)?;
     }
     Ok(())
 }

@@ -97,6 +97,16 @@ impl Store {
             for file in &table.files {
                 found.file(&files, file, Some(id));
             }
+            let shown = folder.join(table.name.as_str());
+            let missing = |number: &usize| shown.join(part_name(*number)).symlink_metadata().is_err();
+            let gone: Vec<usize> = (0..table.files.len()).filter(missing).collect();
+            // Of none a reader gets no rows, and no wrong ones.
+            if manifest.shares_files() && gone.len() < table.files.len() {
+                for number in gone {
+                    let problem = "the link is gone, and a reader of its folder gets fewer rows".to_owned();
+                    found.damage(shown.join(part_name(number)), problem, Some(id));
+                }
+            }
             // A reader of the folder would take its rows for ours.
             for (path, name) in entries(&folder.join(table.name.as_str())) {
                 let wanted = match manifest.shares_files() {

@@ -117,18 +117,45 @@ fn a_night_that_changes_little_names_yesterdays_files_again() {
 }
 
 #[test]
-fn a_damaged_file_is_not_named_again_by_the_next_night() {
+fn a_file_that_was_damaged_or_lost_is_made_whole_by_the_next_night_that_has_the_same_rows() {
     let project = large();
     project.starmill(&RUN).exits(0);
     let first = published(&project);
-    let file = project.data_file("out", &first, "dim_small");
-    let mut bytes = std::fs::read(project.path(&file)).unwrap();
-    bytes[20] ^= 1;
-    std::fs::write(project.path(&file), bytes).unwrap();
+    project.write("data/t.csv", &rows(0..50_000));
     project.starmill(&RUN).exits(0);
-    assert_ne!(project.data_file("out", &published(&project), "dim_small"), file);
-    project.starmill(&["snapshots", "verify", "pipelines/p.toml", "latest"]).exits(0);
-    project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(8).says(&file);
+    let file = project.data_file("out", &first, "dim_small");
+    for lost in [false, true] {
+        match lost {
+            true => std::fs::remove_file(project.path(&file)).unwrap(),
+            false => std::fs::write(project.path(&file), "half").unwrap(),
+        }
+        project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(8).says(&file);
+        project.starmill(&RUN).exits(0);
+        project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
+        assert_eq!(project.data_file("out", &published(&project), "dim_small"), file);
+    }
+    project.starmill(&["snapshots", "rollback", "pipelines/p.toml", &first, "--yes"]).exits(0);
+}
+
+#[test]
+fn a_publication_that_fails_leaves_nothing_and_links_that_are_gone_are_told() {
+    let project = large();
+    project.starmill(&RUN).exits(0);
+    let first = published(&project);
+    project.write("data/t.csv", &rows(0..50_000));
+    for fault in ["publish.renamed=fail", "publish.commit-file=full"] {
+        project.starmill_with_fault(&RUN, fault).exits(8);
+        assert_eq!(project.entries("out/snapshots"), [first.clone()], "{fault}");
+        assert_eq!(project.data_files("out"), project.named_files("out"), "{fault}");
+    }
+    std::fs::remove_file(project.path(&format!("out/snapshots/{first}/f/part-3.parquet"))).unwrap();
+    project
+        .starmill(&["snapshots", "verify", "pipelines/p.toml"])
+        .exits(8)
+        .says("part-3.parquet")
+        .says("fewer rows");
+    project.starmill(&RUN).exits(0);
+    project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
 }
 
 #[test]
@@ -258,6 +285,8 @@ fn files_of_others_among_ours_stay_and_are_told() {
     std::fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
     project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(8).says("part-1.parquet");
+    project.starmill(&RUN).exits(0);
+    project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
 }
 
 #[test]
