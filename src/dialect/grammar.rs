@@ -196,7 +196,7 @@ pub fn steps(query: &mut Query) {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
                 && let Expr::Cast { kind, data_type, array, .. } = &*expr
             {
-                let (kind, data_type, array) = (kind.clone(), data_type.clone(), array.clone());
+                let (kind, data_type, array) = (kind.clone(), data_type.clone(), *array);
                 let once = Box::new(std::mem::replace(expr, Expr::value(Value::Null)));
                 *expr = Expr::Cast { kind, expr: once, data_type, array, format: None };
             }
