@@ -110,7 +110,7 @@ fn a_night_that_changes_little_names_yesterdays_files_again() {
     // What only the pruned ones named goes with them, and nothing else.
     let prune = ["snapshots", "prune", "pipelines/p.toml", "--keep", "1", "--grace", "0s"];
     project.starmill(&prune).exits(0);
-    assert_eq!(project.entries("out/snapshots"), [third.clone()]);
+    assert_eq!(project.entries("out/snapshots"), std::slice::from_ref(&third));
     assert_eq!(project.data_files("out"), project.named_files("out"));
     project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
     assert_eq!(count(&project, "latest"), sums);
@@ -145,7 +145,7 @@ fn a_publication_that_fails_leaves_nothing_and_links_that_are_gone_are_told() {
     project.write("data/t.csv", &rows(0..50_000));
     for fault in ["publish.renamed=fail", "publish.commit-file=full"] {
         project.starmill_with_fault(&RUN, fault).exits(8);
-        assert_eq!(project.entries("out/snapshots"), [first.clone()], "{fault}");
+        assert_eq!(project.entries("out/snapshots"), std::slice::from_ref(&first), "{fault}");
         assert_eq!(project.data_files("out"), project.named_files("out"), "{fault}");
     }
     std::fs::remove_file(project.path(&format!("out/snapshots/{first}/f/part-3.parquet"))).unwrap();
