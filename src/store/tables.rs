@@ -132,15 +132,19 @@ impl StoreWriter {
             let mut files = Vec::new();
             for (number, file) in table.files.iter().enumerate() {
                 let from = table.folder.join(&file.name);
+                let there = named.same(&table.name, file);
+                if let Some(there) = there.filter(|there| shelf::is_whole(&folder.join(&there.name), there)) {
+                    // What is there already need not reach the disk again.
+                    std::fs::remove_file(&from)
+                        .map_err(|error| store_error("cannot remove", &from, error))?;
+                    files.push(there.clone());
+                    continue;
+                }
                 sync_file(&from)?;
-                if let Some(there) = named.same(&table.name, file) {
+                if let Some(there) = there {
+                    // The same bytes, in place of those that were lost: every snapshot that names them has them again.
                     let kept = folder.join(&there.name);
-                    match shelf::is_whole(&kept, there) {
-                        true => std::fs::remove_file(&from),
-                        // The same bytes, in place of those that were lost: every snapshot that names them has them again.
-                        false => move_file(&from, &kept),
-                    }
-                    .map_err(|error| store_error("cannot replace", &kept, error))?;
+                    move_file(&from, &kept).map_err(|error| store_error("cannot replace", &kept, error))?;
                     files.push(there.clone());
                     continue;
                 }
@@ -200,13 +204,17 @@ impl StoreWriter {
             if folder.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
                 continue;
             }
+            let mut swept = false;
             for (path, name) in entries(&folder) {
                 if is_data_of_a_run(&path, &name) && !named.has(&table, &name) {
                     remove(&path)?;
+                    swept = true;
                 }
             }
-            // What is somebody else's keeps it.
-            let _ = std::fs::remove_dir(&folder);
+            // What is somebody else's keeps it, and an empty folder of theirs stays.
+            if swept {
+                let _ = std::fs::remove_dir(&folder);
+            }
         }
         Ok(())
     }
