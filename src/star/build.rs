@@ -60,7 +60,7 @@ pub async fn build(
     workshop: Workshop,
     done: impl Fn(&ModelName, u64),
 ) -> Result<BuiltStar> {
-    let at = extract.at;
+    let (at, unmet) = (extract.at, extract.unmet);
     let builder = Arc::new(Builder {
         pipeline: Arc::clone(pipeline),
         design: Arc::clone(design),
@@ -94,7 +94,7 @@ pub async fn build(
     let tables = pipeline.models.iter().filter_map(|model| finished.remove(&model.name)).collect();
     // The JoinSet is empty, so no task holds the builder any more.
     let source = Arc::into_inner(builder).map(|builder| builder.source).unwrap_or_default();
-    Ok(BuiltStar { at, tables, totals: extract.totals, registrations, models: reports, source })
+    Ok(BuiltStar { at, tables, totals: extract.totals, registrations, models: reports, source, unmet })
 }
 
 /// One model decodes and joins while another encodes; more would only share out the memory.

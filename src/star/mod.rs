@@ -23,7 +23,7 @@ pub mod staged;
 mod string_agg;
 pub mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -41,6 +41,8 @@ pub struct Extract {
     /// The instant of all of it.
     pub at: DateTime<Utc>,
     pub tables: SourceTables,
+    /// Tables that have rows, of which the models' own conditions left none to read.
+    pub unmet: BTreeSet<SourceTable>,
     pub totals: ControlTotals,
 }
 
@@ -61,6 +63,8 @@ pub struct BuiltStar {
     pub models: Vec<ModelReport>,
     /// Kept for the audit's examples.
     pub source: SourceTables,
+    /// Tables that have rows, of which the models' own conditions left none.
+    pub unmet: BTreeSet<SourceTable>,
 }
 
 /// The star, proven against the source. Only the audit makes one.

@@ -88,6 +88,12 @@ pub struct Part {
     rising: Vec<usize>,
 }
 
+impl Part {
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
 impl PartWriter {
     pub fn new(stage: &Arc<Stage>, schema: SchemaRef) -> PartWriter {
         let integer =

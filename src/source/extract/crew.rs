@@ -1,7 +1,7 @@
 //! The sessions of one source snapshot at work: each takes the next task from one queue, so that they
 //! finish together, and none commits before all have read.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -44,6 +44,8 @@ pub struct Crew<D: Destination> {
 pub struct Haul<K> {
     pub parts: BTreeMap<SourceTable, Vec<K>>,
     pub altered: BTreeMap<SourceTable, Altered>,
+    /// Tables that have rows, of which the models' own conditions left none.
+    pub unmet: BTreeSet<SourceTable>,
     pub numbers: BTreeMap<usize, Number>,
     /// Their transactions are still open: the first session holds the locks, without which a
     /// TRUNCATE would empty what the others still read. All end together, when all have read.
@@ -73,11 +75,41 @@ impl<D: Destination> Crew<D> {
         let guard = CancelOnDrop(Some(cancels));
         let most = self.pipeline.source.snapshot_max;
         let left = most.saturating_sub(self.held_since.elapsed());
-        let read = self.server.watched(self.pipeline.source.silent_max, gather(&mut workers));
+        let read = self.server.watched(self.pipeline.source.silent_max, self.gathered(&mut workers));
         let gathered = tokio::time::timeout(left, read).await;
         let haul = gathered.map_err(|_| held_too_long(most, "is not read yet"))??;
         guard.disarm();
         Ok(haul)
+    }
+
+    async fn gathered(&self, workers: &mut JoinSet<Result<Share<Kept<D>>>>) -> Result<Haul<Kept<D>>> {
+        let mut haul = gather(workers).await?;
+        haul.unmet = self.unmet(&haul).await?;
+        Ok(haul)
+    }
+
+    /// A table from which nothing came may have been emptied, or hold nothing of what the models ask for. Only the
+    /// server can tell them apart.
+    async fn unmet(&self, haul: &Haul<Kept<D>>) -> Result<BTreeSet<SourceTable>> {
+        let mut found = BTreeSet::new();
+        let Some(session) = haul.sessions.first() else { return Ok(found) };
+        for (table, read) in &self.design.reads {
+            let came =
+                haul.parts.get(table).is_some_and(|parts| parts.iter().any(|kept| D::Sink::rows(kept) > 0));
+            if came || read.filter == read.declared_filter {
+                continue;
+            }
+            let kept =
+                read.declared_filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+            let query = format!("SELECT 1 FROM {}{kept}\nLIMIT 1", table.quoted());
+            let rows = session.simple_query(&query).await;
+            let rows = rows
+                .map_err(|error| self.server.error(error, format!("cannot see whether {table} is empty")))?;
+            if rows.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
+                found.insert(table.clone());
+            }
+        }
+        Ok(found)
     }
 
     async fn session(&self, client: Session, number: usize) -> Result<Share<Kept<D>>> {
@@ -189,6 +221,7 @@ async fn gather<K: 'static>(workers: &mut JoinSet<Result<Share<K>>>) -> Result<H
     let mut haul = Haul {
         parts: BTreeMap::new(),
         altered: BTreeMap::new(),
+        unmet: BTreeSet::new(),
         numbers: BTreeMap::new(),
         sessions: Vec::new(),
     };

@@ -5,7 +5,7 @@ mod crew;
 mod sink;
 mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::folder::table_read;
@@ -34,7 +34,7 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
     let zone = order.pipeline.deployment.timezone.name();
     let staging = Staging(Arc::clone(order.stage));
     let read = read(snapshot, order.pipeline, order.design, order.progress.clone(), staging, zone).await?;
-    let Taken { tables: mut parts, mut altered, numbers, position, held_seconds } = read;
+    let Taken { tables: mut parts, mut altered, unmet, numbers, position, held_seconds } = read;
     let at = position.at().unwrap_or_else(clock::now);
     let (mut tables, mut reads) = (BTreeMap::new(), Vec::new());
     for (table, read) in &order.design.reads {
@@ -49,7 +49,7 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
     }
     fault::at(Point::ExtractDone).or_error(ErrorKind::Source, || "the extraction failed".to_owned())?;
     Ok(Extracted {
-        extract: Extract { at, tables, totals: ControlTotals(numbers) },
+        extract: Extract { at, tables, unmet, totals: ControlTotals(numbers) },
         reads,
         position,
         held_seconds,
@@ -63,6 +63,8 @@ pub const ZONE: &str = "UTC";
 pub struct Taken<K> {
     pub tables: BTreeMap<SourceTable, Vec<K>>,
     pub altered: BTreeMap<SourceTable, Altered>,
+    /// Tables that have rows, of which the models' own conditions left none.
+    pub unmet: BTreeSet<SourceTable>,
     pub numbers: BTreeMap<usize, Number>,
     pub position: Position,
     pub held_seconds: f64,
@@ -111,7 +113,7 @@ async fn read<D: Destination>(
         zone,
         tasks: Mutex::new(tasks),
     });
-    let Haul { parts: tables, altered, numbers, sessions } = crew.work(sessions).await?;
+    let Haul { parts: tables, altered, unmet, numbers, sessions } = crew.work(sessions).await?;
     if let Some(session) = sessions.first() {
         storage::unmoved(session, &crew.server, design).await?;
     }
@@ -120,5 +122,5 @@ async fn read<D: Destination>(
         ended.map_err(|error| crew.server.error(error, "cannot end the source snapshot"))?;
     }
     let held_seconds = crew.held_since.elapsed().as_secs_f64();
-    Ok(Taken { tables, altered, numbers, position, held_seconds })
+    Ok(Taken { tables, altered, unmet, numbers, position, held_seconds })
 }

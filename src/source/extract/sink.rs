@@ -27,6 +27,7 @@ pub trait Sink: Send + 'static {
 
     fn write(&mut self, batch: RecordBatch) -> Result<()>;
     fn finish(self) -> Result<Self::Kept>;
+    fn rows(kept: &Self::Kept) -> u64;
 }
 
 /// At rest during a run: in memory while the rows are few.
@@ -49,6 +50,10 @@ impl Sink for PartWriter {
 
     fn finish(self) -> Result<Part> {
         PartWriter::finish(self)
+    }
+
+    fn rows(kept: &Part) -> u64 {
+        kept.rows()
     }
 }
 
@@ -98,6 +103,10 @@ impl Sink for TableWriter {
     fn finish(self) -> Result<DataFile> {
         TableWriter::finish(self)
     }
+
+    fn rows(kept: &DataFile) -> u64 {
+        kept.rows
+    }
 }
 
 /// A folder's name that no table's name can lead elsewhere.
@@ -130,5 +139,9 @@ impl Sink for Count {
 
     fn finish(self) -> Result<u64> {
         Ok(self.0)
+    }
+
+    fn rows(kept: &u64) -> u64 {
+        *kept
     }
 }

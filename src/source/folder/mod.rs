@@ -5,7 +5,7 @@ mod held;
 mod records;
 mod typed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -204,7 +204,7 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
     }
     fault::at(Point::ExtractDone).or_error(ErrorKind::Source, || "the extraction failed".to_owned())?;
     Ok(Extracted {
-        extract: Extract { at, tables, totals },
+        extract: Extract { at, tables, unmet: BTreeSet::new(), totals },
         reads,
         position,
         held_seconds: watch.elapsed().as_secs_f64(),

@@ -169,7 +169,7 @@ impl Auditor<'_> {
                 .allow_empty
                 .iter()
                 .any(|name| name.value == table.to_string() || name.value == table.table);
-            if before > 0 && staged.rows() == 0 {
+            if before > 0 && staged.rows() == 0 && !self.built.unmet.contains(table) {
                 lines.push(ControlLine {
                     table: table.to_string(),
                     name: "rows since the last snapshot (suddenly empty)".to_owned(),
