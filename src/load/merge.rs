@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use futures::SinkExt;
 
-use super::receipt::{Receipt, table_exists};
+use super::receipt::{Receipt, require_table, table_exists};
 use super::shape::{self, Column, Constraints, definitions, identity, quoted};
 use super::{DeliveredTable, Loader, Trust, at, hung};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +28,9 @@ pub async fn table(
     let hashes: Vec<String> = table.files.iter().map(|file| file.sha256.clone()).collect();
     let exists = loader.exists(&table_exists(loader, name)).await?;
     let mut delivered = DeliveredTable { table: name.to_owned(), inserted: 0, updated: 0, deleted: 0 };
+    if exists {
+        require_table(loader, name).await?;
+    }
     let trusted = loader.shipment.trust == Trust::Receipt;
     if exists
         && let Some(made) = receipt.made.get(name)

@@ -199,6 +199,7 @@ async fn taken_over(loader: &Loader<'_>) -> Result<Vec<TakenOver>> {
             let message = format!("{}.{name} is the table that the pipeline reads", target.schema);
             return Err(Error::new(ErrorKind::Store, message).hint(receipt::SOURCE_TABLE));
         }
+        receipt::require_table(loader, &name).await?;
         let star = loader.shipment.star;
         let Some(table) = star.tables.iter().find(|table| table.name.as_str() == name) else { continue };
         let row = client.query_one(&format!("SELECT count(*) FROM {}", loader.qualified(&name)), &[]).await;

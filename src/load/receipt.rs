@@ -186,6 +186,28 @@ pub async fn strangers(loader: &Loader<'_>) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// What stands under a table's name can be filled.
+pub async fn require_table(loader: &Loader<'_>, table: &str) -> Result<()> {
+    let query =
+        format!("SELECT c.relkind::text {}", table_exists(loader, table).trim_start_matches("SELECT 1 "));
+    let row = loader.client.query_opt(&query, &[]).await;
+    let row = row.map_err(|error| loader.failed(error, "look for its tables"))?;
+    let kind: String = row.map_or_else(|| "r".to_owned(), |row| row.get(0));
+    let (kind, command) = match kind.as_str() {
+        "r" | "p" => return Ok(()),
+        "v" => ("a view", "VIEW"),
+        "m" => ("a materialized view", "MATERIALIZED VIEW"),
+        "f" => ("a foreign table", "FOREIGN TABLE"),
+        "S" => ("a sequence", "SEQUENCE"),
+        "i" | "I" => ("an index", "INDEX"),
+        _ => ("a type", "TYPE"),
+    };
+    let qualified = loader.qualified(table);
+    let message = format!("{qualified} is {kind}, no table that can be filled");
+    Err(Error::new(ErrorKind::Store, message)
+        .hint(format!("move it out of the way: ALTER {command} {qualified} RENAME TO …; or name another `schema` in [target]")))
+}
+
 fn has_column(loader: &Loader<'_>, column: &str) -> String {
     format!(
         "SELECT 1 FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid \

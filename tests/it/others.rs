@@ -191,6 +191,21 @@ fn taking_over_is_shown_first_and_never_takes_a_source() {
 }
 
 #[test]
+fn what_is_no_table_is_moved_out_of_the_way_and_never_taken_over() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql("DROP TABLE mart.s; CREATE VIEW mart.s AS SELECT 1 AS id");
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n");
+    let remedy = "ALTER VIEW \"mart\".\"s\" RENAME TO";
+    project.starmill(&RUN).exits(11).warns("is a view").warns(remedy).never_shows("--adopt");
+    project.starmill(&["deliver", "--adopt", "--yes", "pipelines/p.toml"]).exits(8).warns(remedy);
+    database.sql("ALTER VIEW \"mart\".\"s\" RENAME TO theirs");
+    project.starmill(&["deliver", "pipelines/p.toml"]).exits(0);
+    assert_eq!(database.sql("SELECT count(*) FROM mart.s"), "1");
+    assert_eq!(database.sql("SELECT count(*) FROM mart.theirs"), "1");
+}
+
+#[test]
 fn verifying_counts_rows_that_are_there_twice() {
     let database = cluster().database();
     let project = project(&database);
