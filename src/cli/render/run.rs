@@ -1,5 +1,7 @@
 //! A run's report as text: tables, controls, changes, delivery.
 
+use std::borrow::Cow;
+
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::{block, grouped, table};
@@ -233,11 +235,32 @@ fn whereabouts(report: &RunReport, folder: &str) -> String {
         Some(at) => format!("{}latest", &folder[..at]),
         None => folder.to_owned(),
     };
-    let shown = report.tables.iter().find(|table| table.role == "summary").or(report.tables.first());
-    let shown = shown.map(|table| table.table.clone()).unwrap_or_default();
-    format!(
-        "\n  Published: {folder}\n  Query it:  duckdb -c \"SELECT * FROM '{latest}/{shown}/*.parquet' LIMIT 10\"\n"
-    )
+    let table = report.tables.iter().find(|table| table.role == "summary").or(report.tables.first());
+    let table = table.map(|table| table.table.clone()).unwrap_or_default();
+    let mut text = format!("\n  Published: {}\n", shown::line(folder));
+    // What a terminal would obey cannot be copied from one.
+    if matches!(shown::line(&latest), Cow::Borrowed(_)) {
+        let command = duckdb(&format!("{latest}/{table}"));
+        text.push_str(&format!("  Query it:  {command}\n"));
+    }
+    text
+}
+
+/// A command that a shell takes as it is, over the files of a folder of any name.
+fn duckdb(folder: &str) -> String {
+    let mut files = String::new();
+    for c in folder.chars() {
+        match c {
+            '[' | '*' | '?' => files.extend(['[', c, ']']),
+            '\'' => files.push_str("''"),
+            c => files.push(c),
+        }
+    }
+    let sql = format!("SELECT * FROM '{files}/*.parquet' LIMIT 10");
+    match sql.contains(['"', '$', '`', '\\', '!']) {
+        true => format!("duckdb -c '{}'", sql.replace('\'', r"'\''")),
+        false => format!("duckdb -c \"{sql}\""),
+    }
 }
 
 /// A delivery's receipt.
@@ -272,4 +295,19 @@ pub fn takeover(plan: &[TakenOver]) -> String {
         "  Taking over deletes the rows that the star does not have, and changes those that differ:\n\n{}",
         block(&rows)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_is_shown_names_a_folder_of_any_name() {
+        assert_eq!(duckdb("out/latest/s"), r#"duckdb -c "SELECT * FROM 'out/latest/s/*.parquet' LIMIT 10""#);
+        assert_eq!(duckdb("a[1]*/s"), r#"duckdb -c "SELECT * FROM 'a[[]1][*]/s/*.parquet' LIMIT 10""#);
+        assert_eq!(
+            duckdb("it's $5"),
+            r#"duckdb -c 'SELECT * FROM '\''it'\'''\''s $5/*.parquet'\'' LIMIT 10'"#
+        );
+    }
 }
