@@ -168,8 +168,8 @@ impl StoreWriter {
     /// Points `latest` at a snapshot. A convenience only: nothing reads it to decide what is
     /// published, so where no link can be made the night goes on.
     pub(super) fn link(&self, snapshot: &SnapshotId) {
-        let link = self.store.folder.join("latest");
-        let target = Path::new("snapshots").join(snapshot.as_str());
+        let link = self.store.folder.join(LATEST);
+        let target = published_target(snapshot);
         if std::fs::read_link(&link).is_ok_and(|now| now == target) {
             return;
         }
@@ -182,6 +182,14 @@ impl StoreWriter {
             tracing::warn!(link = %link.display(), %error, "the link to the latest snapshot was not made");
         }
     }
+}
+
+/// The link to the published snapshot.
+pub(super) const LATEST: &str = "latest";
+
+/// Where it leads, as it is written.
+pub(super) fn published_target(snapshot: &SnapshotId) -> PathBuf {
+    Path::new("snapshots").join(snapshot.as_str())
 }
 
 /// A folder of a snapshot that was being made, or was made and never named: it bears a run's id, and the

@@ -16,6 +16,8 @@ use crate::star::shelf;
 use crate::star::table::{DataFile, StarTable};
 
 const FOLDER: &str = "tables";
+/// How a file's name ends while it is copied from another disk.
+const UNFINISHED: &str = ".new";
 
 /// The data files that some snapshots name, by their tables and names.
 #[derive(Default)]
@@ -78,7 +80,8 @@ impl Store {
 /// A data file that some run wrote: it bears the run's id and a number.
 pub(super) fn is_data_of_a_run(path: &Path, name: &str) -> bool {
     let is_file = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
-    let numbered = name.strip_suffix(".parquet").and_then(|name| name.rsplit_once('-'));
+    let numbered = [".parquet", UNFINISHED].iter().find_map(|end| name.strip_suffix(end));
+    let numbered = numbered.and_then(|name| name.rsplit_once('-'));
     is_file
         && numbered.is_some_and(|(run, number)| {
             RunId::is_one(run) && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
@@ -224,11 +227,14 @@ impl StoreWriter {
 fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let copy = to.with_extension("new");
-            std::fs::copy(from, &copy)?;
-            File::open(&copy)?.sync_all()?;
-            std::fs::rename(&copy, to)?;
-            std::fs::remove_file(from)
+            let copy = to.with_extension(UNFINISHED.trim_start_matches('.'));
+            let copied = std::fs::copy(from, &copy)
+                .and_then(|_| File::open(&copy)?.sync_all())
+                .and_then(|()| std::fs::rename(&copy, to));
+            if copied.is_err() {
+                let _ = std::fs::remove_file(&copy);
+            }
+            copied.and_then(|()| std::fs::remove_file(from))
         }
         moved => moved,
     }

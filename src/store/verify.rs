@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Store;
-use super::lock::{are_keys_of_a_run, entries};
+use super::lock::{LATEST, are_keys_of_a_run, entries, published_target};
 use super::manifest::{Latest, Manifest, TableRecord};
 use super::tables::{is_data_of_a_run, link_target, part_name};
 use crate::error::Result;
@@ -43,6 +43,7 @@ impl Store {
     pub fn verify(&self, latest: &Latest, snapshots: &[SnapshotId]) -> Result<Verified> {
         let mut found = self.verify_snapshots(latest, snapshots);
         self.verify_tables(latest, &mut found);
+        self.verify_link(latest, &mut found);
         for (model, entry) in &latest.keys {
             let folder = self.folder().join("keys").join(model.as_str());
             for file in &entry.files {
@@ -118,6 +119,27 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// A reader of `latest` that leads elsewhere gets another star. One that is gone misleads nobody: not every disk has
+    /// links.
+    fn verify_link(&self, latest: &Latest, found: &mut Verified) {
+        let link = self.folder().join(LATEST);
+        if link.symlink_metadata().is_err() {
+            return;
+        }
+        let problem = match std::fs::read_link(&link) {
+            Ok(target) if target == published_target(&latest.snapshot) => return,
+            Ok(target) => format!(
+                "it leads to {}, and {} is published; the next run mends it",
+                target.display(),
+                latest.snapshot
+            ),
+            Err(_) => "it is no link to the published snapshot, and its readers get what was copied there; move it away, \
+                       and the next run makes it again"
+                .to_owned(),
+        };
+        found.damage(link, problem, None);
     }
 
     /// What lies among the data files, and is none of any snapshot's or run's.
