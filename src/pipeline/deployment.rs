@@ -21,8 +21,9 @@ const LEAST_MEMORY: usize = 32_000_000;
 /// How long reports of runs are kept unless the pipeline says otherwise.
 const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
 
-/// Bytes of a data file, unless the pipeline says otherwise, and how many there may be.
-const FILE_SIZE: u64 = 64_000_000;
+/// Bytes of a data file, unless the pipeline says otherwise, and how many there may be. So small that a night which changes a hundredth of a table of a million rows rewrites a small part of it, and so large
+/// that a table of a billion has some thousands of files.
+const FILE_SIZE: u64 = 4_000_000;
 const FILE_SIZES: RangeInclusive<u64> = 64_000..=4 << 30;
 
 /// A path without `.` and `..`.

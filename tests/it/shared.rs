@@ -356,7 +356,8 @@ impl Read for CountedRead {
 #[test]
 fn a_row_is_found_by_its_key_in_a_few_pages() {
     let project = large();
-    project.edit("pipelines/p.toml", "file_size = \"64kB\"\n", "");
+    // One file of many pages.
+    project.edit("pipelines/p.toml", "file_size = \"64kB\"\n", "file_size = \"64MB\"\n");
     project.write("data/t.csv", &rows(0..300_000));
     project.starmill(&RUN).exits(0);
     let path = project.path("out/latest/f/part-0.parquet");
@@ -394,4 +395,28 @@ fn a_row_is_found_by_its_key_in_a_few_pages() {
     assert!(found);
     let read = bytes.load(Ordering::Relaxed);
     assert!(read * 8 < whole, "{read} of {whole} bytes");
+}
+
+#[test]
+fn verify_tells_of_a_link_that_leads_readers_to_another_star() {
+    let project = large();
+    project.starmill(&RUN).exits(0);
+    let first = published(&project);
+    project.write("data/t.csv", &rows(0..100));
+    project.starmill(&RUN).exits(0);
+    let verify = ["snapshots", "verify", "pipelines/p.toml"];
+    project.starmill(&verify).exits(0);
+    let link = project.path("out/latest");
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(format!("snapshots/{first}"), &link).unwrap();
+    project.starmill(&verify).exits(8).says("the next run mends it");
+    project.starmill(&RUN).exits(0);
+    project.starmill(&verify).exits(0);
+    // A copy that was made with `cp -rL`.
+    std::fs::remove_file(&link).unwrap();
+    std::fs::create_dir(&link).unwrap();
+    project.starmill(&verify).exits(8).says("move it away");
+    std::fs::rename(&link, project.path("out-of-the-way")).unwrap();
+    project.starmill(&RUN).exits(0);
+    project.starmill(&verify).exits(0);
 }
