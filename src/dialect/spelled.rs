@@ -25,17 +25,22 @@ pub fn of_tokens(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
 /// Levels of parentheses: the parser's time doubles with a few of them.
 pub const DEEPEST: usize = 20;
 
+/// Levels of brackets among them, which double it each. An array of Postgres has six dimensions at most.
+const DEEPEST_BRACKETS: usize = 6;
+
 /// Where the parentheses of a text go deeper than that; what the tokenizer does not take is the parser's to say.
 pub fn too_deep(text: &str) -> Option<Span> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    let mut depth: usize = 0;
+    let (mut depth, mut brackets): (usize, usize) = (0, 0);
     for token in tokens {
         match token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
+            Token::LBracket => brackets += 1,
+            Token::RBracket => brackets = brackets.saturating_sub(1),
             _ => {}
         }
-        if depth > DEEPEST {
+        if depth + brackets > DEEPEST || brackets > DEEPEST_BRACKETS {
             return Some(token.span);
         }
     }

@@ -82,7 +82,10 @@ impl SelectSql {
         let whole = offset..offset + text.len();
         if let Some(too_deep) = spelled::too_deep(text) {
             let span = span_of(&document, text, offset, too_deep);
-            let message = format!("this SQL nests more than {} levels of parentheses", spelled::DEEPEST);
+            let message = format!(
+                "this SQL nests more than {} levels of parentheses, or brackets of arrays too deeply",
+                spelled::DEEPEST
+            );
             let help = "give inner parts a name of their own: WITH part AS (SELECT …)";
             return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
         }

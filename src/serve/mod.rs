@@ -7,8 +7,7 @@ mod night;
 mod post;
 pub mod timetable;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::notify::Alert;
 use crate::pipeline;
+use crate::pipeline::schedule::Schedule;
 use crate::run::alert::{self, Wanted};
 use crate::run::plan::planned;
 use night::Ended;
@@ -67,6 +67,8 @@ pub struct Daemon {
     posts: Vec<Post>,
     timetable: Timetable,
     board: Board,
+    /// Pipelines that could not be read yet.
+    left_out: Vec<PathBuf>,
     /// Alerts on their way: a slow receiver must hold up no night.
     alerts: JoinSet<Accepted>,
     /// When alerts that nobody accepted are sent again.
@@ -94,46 +96,62 @@ async fn checked(path: PathBuf) {
 impl Daemon {
     /// Reads every pipeline; what is wrong with one is told before any night begins.
     pub fn open(orders: Orders) -> Result<Daemon> {
-        let now = clock::now();
-        let (mut posts, mut stores, mut names) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let mut timetable = Timetable::new(orders.jobs);
+        let (now, paths) = (clock::now(), orders.pipelines.clone());
+        let mut daemon = Daemon {
+            timetable: Timetable::new(orders.jobs),
+            orders,
+            posts: Vec::new(),
+            left_out: Vec::new(),
+            board: Board::default(),
+            alerts: JoinSet::new(),
+            again: Some(now),
+            failed: None,
+        };
         let mut broken = None;
-        for path in &orders.pipelines {
-            let (post, schedule) = match Post::open(path) {
-                Ok(opened) => opened,
+        for path in &paths {
+            match Post::open(path) {
+                Ok(opened) => daemon.enter(path, opened, now)?,
                 // The others' nights are not theirs to suffer from it.
-                Err(error) if orders.pipelines.len() > 1 => {
+                Err(error) if paths.len() > 1 => {
                     tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline is left out until it is mended and SIGHUP comes");
+                    daemon.left_out.push(path.clone());
                     broken.get_or_insert(error);
-                    continue;
                 }
                 Err(error) => return Err(error),
-            };
-            // Its night would tell the same; who begins the scheduler hears it by day.
-            if let Err(error) = pipeline::read(path) {
-                tracing::error!(pipeline = post.deployment.name, error = %told_whole(&error), "the pipeline's nights will fail");
             }
-            if !stores.insert(post.deployment.store.folder.clone()) {
-                let message =
-                    format!("two pipelines have the store {}", post.deployment.store.folder.display());
-                return Err(Error::new(ErrorKind::Usage, message).hint("name each pipeline once"));
-            }
-            if !names.insert(post.deployment.name.clone()) {
-                let message = format!("two pipelines are named {}", post.deployment.name);
-                return Err(Error::new(ErrorKind::Usage, message)
-                    .hint("their alerts and metrics could not be told apart: give one another `name`"));
-            }
-            let entry = timetable.add(schedule.clone(), post.had(&schedule, now)?);
-            if post.owes_delivery() {
-                timetable.owe_delivery(entry, now);
-            }
-            posts.push(post);
         }
-        if let (true, Some(error)) = (posts.is_empty(), broken) {
-            return Err(error);
+        if let Some(error) = broken {
+            daemon.failed = Some(error.kind().exit_code());
+            if daemon.posts.is_empty() {
+                return Err(error);
+            }
         }
-        let board = Arc::new(RwLock::new(posts.iter().map(Post::standing).collect()));
-        Ok(Daemon { orders, posts, timetable, board, alerts: JoinSet::new(), again: Some(now), failed: None })
+        daemon.post_standings();
+        Ok(daemon)
+    }
+
+    /// Looks after one more pipeline.
+    fn enter(&mut self, path: &Path, (post, schedule): (Post, Schedule), now: DateTime<Utc>) -> Result<()> {
+        // Its night would tell the same; who begins the scheduler hears it by day.
+        if let Err(error) = pipeline::read(path) {
+            tracing::error!(pipeline = post.deployment.name, error = %told_whole(&error), "the pipeline's nights will fail");
+        }
+        let others = || self.posts.iter().map(|other| &other.deployment);
+        if others().any(|other| other.store.folder == post.deployment.store.folder) {
+            let message = format!("two pipelines have the store {}", post.deployment.store.folder.display());
+            return Err(Error::new(ErrorKind::Usage, message).hint("name each pipeline once"));
+        }
+        if others().any(|other| other.name == post.deployment.name) {
+            let message = format!("two pipelines are named {}", post.deployment.name);
+            return Err(Error::new(ErrorKind::Usage, message)
+                .hint("their alerts and metrics could not be told apart: give one another `name`"));
+        }
+        let entry = self.timetable.add(schedule.clone(), post.had(&schedule, now)?);
+        if post.owes_delivery() {
+            self.timetable.owe_delivery(entry, now);
+        }
+        self.posts.push(post);
+        Ok(())
     }
 
     pub fn board(&self) -> Board {
@@ -199,6 +217,22 @@ impl Daemon {
     /// Reads the pipelines again: where they deliver, who is told, when their nights are. A night that
     /// runs is not disturbed; a pipeline that is wrong now goes on as it was.
     fn reload(&mut self) {
+        for path in std::mem::take(&mut self.left_out) {
+            let entered = Post::open(&path).and_then(|opened| self.enter(&path, opened, clock::now()));
+            match (entered, self.posts.last()) {
+                (Ok(()), Some(post)) => {
+                    tracing::info!(
+                        pipeline = post.deployment.name,
+                        "looking after the pipeline, which was mended"
+                    );
+                }
+                (Err(error), _) => {
+                    tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline is still left out");
+                    self.left_out.push(path);
+                }
+                (Ok(()), None) => {}
+            }
+        }
         for (entry, post) in self.posts.iter_mut().enumerate() {
             match Post::open(&post.path) {
                 Ok((fresh, schedule)) if fresh.deployment.store.folder == post.deployment.store.folder => {

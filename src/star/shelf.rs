@@ -41,6 +41,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::statistics::Statistics as ParquetStatistics;
 use sha2::{Digest, Sha256};
 
 use super::table::{DataFile, Provenance, StarTable, in_zone};
@@ -347,6 +348,21 @@ pub fn whole(path: &Path, file: &DataFile) -> Result<u64, String> {
         Ok((bytes, _)) => Ok(bytes),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The highest of a file's integers in one column, as its footer tells it; zero where it does not.
+pub fn highest(path: &Path, column: &str) -> Result<i64> {
+    let handle = File::open(path).map_err(|error| unreadable(path, error))?;
+    let options = ArrowReaderOptions::new();
+    let loaded = ArrowReaderMetadata::load(&handle, options).map_err(|error| unreadable(path, error))?;
+    let groups = loaded.metadata().row_groups().iter();
+    let columns =
+        groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().string() == column);
+    let highest = columns.filter_map(|chunk| match chunk.statistics() {
+        Some(ParquetStatistics::Int64(values)) => values.max_opt().copied(),
+        _ => None,
+    });
+    Ok(highest.max().unwrap_or(0))
 }
 
 fn hash_file(path: &Path) -> io::Result<(u64, String)> {

@@ -199,6 +199,7 @@ impl Store {
         for (model, entry) in keys {
             let folder = self.folder.join("keys").join(model.as_str());
             let mut tables = Vec::new();
+            let mut given = 0;
             for file in &entry.files {
                 // A surrogate that was given is never given again, so what says so must be whole.
                 let path = folder.join(&file.name);
@@ -208,6 +209,19 @@ impl Store {
                         .hint("restore the file from a backup; a run without it would give keys anew")
                 })?;
                 tables.push(star_table(&folder, model, std::slice::from_ref(file), &[])?);
+                if let Some(surrogate) = &entry.shape.surrogate {
+                    given = given.max(shelf::highest(&path, surrogate)?);
+                }
+            }
+            if given > entry.highest {
+                let path = self.folder.join("latest.json");
+                let message = format!(
+                    "{} is damaged: it says that the highest key of {model} is {}, and {given} was given",
+                    path.display(),
+                    entry.highest
+                );
+                return Err(Error::new(ErrorKind::Store, message)
+                    .hint("restore latest.json from a backup; a run would give keys twice"));
             }
             registry.insert(model.clone(), Registry { tables, highest: entry.highest });
         }

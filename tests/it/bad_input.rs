@@ -581,6 +581,9 @@ fn sql_of_any_depth_ends_in_an_answer_or_an_error() {
         format!("SELECT id, {} AS x FROM t", nested(15)),
         format!("SELECT id, {} AS x FROM t", nested(200)),
         format!("SELECT id FROM t WHERE {}id = 1{}", "(".repeat(3_000), ")".repeat(3_000)),
+        format!("SELECT id, {}1{} AS x FROM t", "ARRAY[".repeat(300), "]".repeat(300)),
+        format!("SELECT id, {}1 AS x FROM t WHERE id = 1", "ARRAY[".repeat(24)),
+        format!("SELECT id, {}1{} AS x FROM t", "(ARRAY[".repeat(6), "])".repeat(6)),
     ] {
         let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.m]\n";
         let schema = "CREATE TABLE t (id int, name text)";

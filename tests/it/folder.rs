@@ -24,6 +24,8 @@ const RICH: &str = "CREATE SCHEMA \"Sales\"; CREATE TYPE mood AS ENUM ('sad', 'i
     INSERT INTO people (name, mail, feels, code, size, facts) VALUES ('Ann', 'ann@x', 'it''s ok', 'a', 7, '{\"a\": 1}'), (NULL, 'b@yy', 'happy', NULL, NULL, NULL); \
     INSERT INTO \"Sales\".people (region, part) VALUES ('eu', 1), ('us', NULL), ('us', NULL); INSERT INTO \"Sales\".quick VALUES (1, '{x,\"y,z\"}'); INSERT INTO parts VALUES (1, '2024-05-05')";
 
+const TOML: &str = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.s]\n";
+
 const MODEL: &str = "SELECT p.id, p.name, p.mail, p.feels, p.code, p.size, s.region, s.part, CAST(q.\"Order\" AS text) AS orders, t.at \
     FROM people p LEFT JOIN \"Sales\".people s ON s.id = p.id LEFT JOIN \"Sales\".quick q ON q.id = p.id LEFT JOIN parts t ON t.id = p.id";
 
@@ -121,6 +123,7 @@ fn what_postgres_would_not_take_is_refused_with_its_line() {
             "{abc,defg}",
             &["has the element `defg`, which has 4 characters"],
         ),
+        ("v year[]", &[""], "{1}", &["is of a domain that has conditions"]),
         (
             "v mood[]",
             &["{sad,happy}"],
@@ -274,4 +277,86 @@ fn checks_know_the_order_of_an_enum_and_the_padding_of_a_char() {
     run("m > 'ok'", "sad").exits(5).warns("this row breaks the check");
     let told = run("octet_length(c) = 4", "ok").exits(5);
     told.warns("cannot be judged here").warns("whose padding counts");
+}
+
+#[test]
+fn a_table_that_is_changed_after_it_was_made_is_refused_with_the_line() {
+    for change in [
+        "ALTER TABLE t ALTER COLUMN v TYPE numeric(10,2)",
+        "ALTER TABLE t ADD COLUMN w int",
+        "ALTER TABLE t ADD w int",
+        "ALTER TABLE t DROP COLUMN v",
+        "ALTER TABLE public.t DROP CONSTRAINT t_pkey",
+        "ALTER TABLE t OWNER TO me, RENAME TO u",
+        "ALTER TABLE t SET SCHEMA app",
+    ] {
+        let schema = format!("CREATE TABLE t (id int PRIMARY KEY, v text);\n\n{change};");
+        let project = Project::of(
+            TOML,
+            &[("s", "SELECT max(v) AS v FROM t")],
+            &schema,
+            &[("t", "id,v\n1,3.10\n2,10.5\n")],
+        );
+        project
+            .starmill(&["run", "pipelines/p.toml"])
+            .exits(5)
+            .warns("schema.sql:3: a table is changed after it was made")
+            .warns("leave the ALTER out");
+    }
+}
+
+#[test]
+fn what_every_spelling_of_an_alter_says_of_keys_is_held() {
+    for (change, told) in [
+        ("ALTER TABLE t ADD CHECK (v > 0)", "breaks the check"),
+        ("ALTER TABLE t ADD CONSTRAINT f FOREIGN KEY (v) REFERENCES u (id), ADD UNIQUE (v)", "it is unique"),
+        ("alter table if exists only t alter v set not null", "declared NOT NULL"),
+    ] {
+        let schema = format!(
+            "CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, v int); {change};"
+        );
+        let rows = "id,v\n1,-1\n2,-1\n3,\n";
+        let project = Project::of(
+            TOML,
+            &[("s", "SELECT sum(v) AS v FROM t")],
+            &schema,
+            &[("t", rows), ("u", "id\n1\n")],
+        );
+        project.starmill(&["run", "pipelines/p.toml"]).exits(5).warns(told);
+    }
+}
+
+#[test]
+fn names_without_a_schema_are_of_the_search_path() {
+    for set in [
+        "SET search_path=app",
+        "SET search_path TO app, public",
+        "set search_path = 'app'",
+        "SET SESSION search_path = \"app\"",
+    ] {
+        let schema = format!("{set}; CREATE TABLE t (id int PRIMARY KEY);");
+        let project =
+            Project::of(TOML, &[("s", "SELECT count(*) AS n FROM app.t")], &schema, &[("app.t", "id\n1\n")]);
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    }
+}
+
+#[test]
+fn a_time_of_more_digits_than_its_type_has_is_refused_where_postgres_would_keep_another() {
+    for (declared, good, bad) in [
+        ("timestamp(0)", "2024-01-01 23:59:59.000", "2024-01-01 23:59:59.6"),
+        ("timestamp(3) with time zone", "2024-01-01 23:59:59.125+01", "2024-01-01 23:59:59.1251+01"),
+        ("time(0)", "23:59:59", "23:59:59.6"),
+    ] {
+        let schema = format!("CREATE TABLE t (id int PRIMARY KEY, v {declared})");
+        let rows = |value: &str| format!("id,v\n1,{value}\n2,\n");
+        let project = Project::of(TOML, &[("s", "SELECT id, v FROM t")], &schema, &[("t", &rows(good))]);
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+        project.write("data/t.csv", &rows(bad));
+        project
+            .starmill(&["run", "pipelines/p.toml"])
+            .exits(5)
+            .warns("t.csv:2")
+            .warns("more digits after the second");
+    }
 }

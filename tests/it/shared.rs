@@ -420,3 +420,20 @@ fn verify_tells_of_a_link_that_leads_readers_to_another_star() {
     project.starmill(&RUN).exits(0);
     project.starmill(&verify).exits(0);
 }
+
+#[test]
+fn a_highest_key_below_those_that_were_given_is_damage_and_gives_none_twice() {
+    let project = large();
+    project.starmill(&RUN).exits(0);
+    project.write("data/small.csv", "id,name\n1,one\n");
+    project.starmill(&RUN).exits(0);
+    project.edit("out/latest.json", "\"highest\": 2", "\"highest\": 1");
+    project.write("data/small.csv", "id,name\n1,one\n3,three\n");
+    project
+        .starmill(&RUN)
+        .exits(8)
+        .warns("the highest key of dim_small is 1, and 2 was given")
+        .warns("latest.json");
+    project.edit("out/latest.json", "\"highest\": 1", "\"highest\": 2");
+    project.starmill(&RUN).exits(0);
+}

@@ -201,10 +201,22 @@ fn a_pipeline_that_cannot_be_read_stops_no_other() {
     let scheduler = Scheduler::start(&project, "2026-11-21T02:29:55Z*20", None, &both);
     scheduler.waits_for("left out until it is mended");
     scheduler.waits_for("the night is over");
+    scheduler.signal(Signal::SIGHUP);
+    scheduler.waits_for("the pipeline is still left out");
+    // Its nights begin once it is mended.
+    project.write(
+        "pipelines/other.toml",
+        &broken.replace("61 3 * * *", "* * * * *").replace("out/shop", "out/other"),
+    );
+    scheduler.signal(Signal::SIGHUP);
+    scheduler.waits_for("looking after the pipeline, which was mended");
     let (code, log) = scheduler.stops();
     assert_eq!(code, Some(0));
     assert!(log.contains("`61` is no minute"), "{log}");
     assert_eq!(nights(&project).len(), 1);
+    // A round of nights tells that one was left out.
+    project.write("pipelines/other.toml", &broken);
+    project.starmill(&["schedule", "--once", "pipelines/other.toml", SHOP]).exits(3).warns("left out");
 }
 
 #[test]

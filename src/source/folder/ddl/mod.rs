@@ -1,6 +1,7 @@
 //! `schema.sql`: Postgres DDL that gives a folder of CSV its types, and what its rows are held against. It may be
 //! what `pg_dump --schema-only` prints.
 
+mod altered;
 mod statements;
 mod types;
 
@@ -17,6 +18,7 @@ use crate::dialect::spelled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::SourceTable;
 use crate::pipeline::sql::folded;
+use altered::Says;
 use statements::{Piece, split};
 pub use types::Rule;
 use types::Types;
@@ -84,11 +86,9 @@ impl Schema<'_> {
             ["CREATE", "DOMAIN", ..] => {
                 self.types.domain(piece.text, &self.search).map_err(|error| self.unread(piece, error))
             }
-            ["SET", "SEARCH_PATH", ..] => {
-                let listed = piece.text.split_once('=').map_or("", |(_, list)| list);
-                let first = listed.split(',').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
-                if !first.is_empty() && first != "pg_catalog" {
-                    self.search = first.to_owned();
+            ["SET", ..] => {
+                if let Some(first) = searched_first(piece.text) {
+                    self.search = first;
                 }
                 Ok(())
             }
@@ -96,8 +96,18 @@ impl Schema<'_> {
                 self.statement(piece)
             }
             ["CREATE", "TABLE" | "UNLOGGED", ..] | ["CREATE", "UNIQUE", "INDEX", ..] => self.statement(piece),
-            ["ALTER", "TABLE", ..] if is_of_a_key(piece.text) || sets_not_null(piece.text) => {
-                self.statement(piece)
+            ["ALTER", "TABLE", ..] => {
+                match altered::says(piece.text).map_err(|error| self.unread(piece, error.to_string()))? {
+                    Says::Nothing => Ok(()),
+                    Says::Constraint => self.statement(piece),
+                    Says::Change => {
+                        let message =
+                            format!("{}:{}: a table is changed after it was made", self.path, piece.line);
+                        Err(Error::new(ErrorKind::Fit, message).hint(
+                            "write it as it is now, in its CREATE TABLE, and leave the ALTER out; or take what pg_dump --schema-only prints",
+                        ))
+                    }
+                }
             }
             ["ALTER", "DOMAIN" | "TYPE", ..] if changes_a_type(piece.text) => {
                 let message = format!("{}:{}: a type is changed after it was made", self.path, piece.line);
@@ -267,8 +277,28 @@ fn plainer(text: &str) -> std::result::Result<Vec<TokenWithSpan>, ParserError> {
     Ok(kept)
 }
 
-fn sets_not_null(text: &str) -> bool {
-    text.to_ascii_uppercase().contains(" SET NOT NULL")
+/// The first schema of a `SET search_path`, in any of its spellings.
+fn searched_first(text: &str) -> Option<String> {
+    let tokens = spelled::tokens(text).ok()?;
+    let said: Vec<&Token> = tokens.iter().map(|token| &token.token).collect();
+    let mut said = said.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).skip(1);
+    let is = |token: &Token, wanted: &str| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(wanted));
+    let mut next = said.next()?;
+    if is(next, "session") || is(next, "local") {
+        next = said.next()?;
+    }
+    if !is(next, "search_path") {
+        return None;
+    }
+    // `=` or `TO`.
+    said.next()?;
+    let first = match said.next()? {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+        Token::Word(word) => word.value.clone(),
+        Token::SingleQuotedString(name) => name.clone(),
+        _ => return None,
+    };
+    (!first.is_empty() && first != "pg_catalog").then_some(first)
 }
 
 /// Whether an ALTER of a type changes what a value may be. Whose it is changes nothing.
@@ -279,17 +309,6 @@ fn changes_a_type(text: &str) -> bool {
         return false;
     }
     [" ADD ", " RENAME VALUE ", " SET NOT NULL", " DROP "].iter().any(|word| upper.contains(word))
-}
-
-/// Whether an ALTER TABLE says something of keys or checks. Its other forms are not parsed: a parser need not know
-/// all of them.
-fn is_of_a_key(text: &str) -> bool {
-    let upper = text.to_ascii_uppercase();
-    let adds = upper.contains(" ADD CONSTRAINT ")
-        || upper.contains(" ADD PRIMARY ")
-        || upper.contains(" ADD UNIQUE");
-    let kinds = ["PRIMARY KEY (", "UNIQUE (", "UNIQUE NULLS", "CHECK ("];
-    adds && kinds.iter().any(|kind| upper.contains(kind)) && !upper.contains(" FOREIGN KEY ")
 }
 
 fn constrain(table: &mut DdlTable, constraint: TableConstraint) {

@@ -29,6 +29,10 @@ pub enum Rule {
         most: Option<usize>,
         varying: bool,
     },
+    /// A time with at most so many digits after the second: with fewer than it has, Postgres would keep another.
+    Fraction(usize),
+    /// A domain whose conditions are not looked at here.
+    Conditions,
     /// An array, each of whose elements is held.
     Elements(Box<Rule>),
 }
@@ -114,7 +118,9 @@ impl Types {
         }
         let type_name = data_type.to_string().to_lowercase();
         if let DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)) = data_type {
-            let rule = self.known(of, search).rule.map(|rule| Rule::Elements(Box::new(rule)));
+            let of = self.known(of, search);
+            let rule = if of.checks.is_empty() { of.rule } else { Some(Rule::Conditions) };
+            let rule = rule.map(|rule| Rule::Elements(Box::new(rule)));
             return Known { type_name, rule, ..Known::default() };
         }
         let (base, length) = type_name.split_once('(').map_or((type_name.as_str(), None), |(base, rest)| {
@@ -125,6 +131,7 @@ impl Types {
             "character" | "char" | "bpchar" => Some(Rule::Length(length.unwrap_or(1))),
             "json" | "jsonb" => Some(Rule::Json),
             "bit varying" | "varbit" => Some(Rule::Bits { most: length, varying: true }),
+            "timestamp" | "timestamptz" | "time" | "timetz" | "interval" => length.map(Rule::Fraction),
             "bit" => Some(Rule::Bits { most: Some(length.unwrap_or(1)), varying: false }),
             _ => None,
         };
@@ -160,6 +167,21 @@ impl Rule {
                 });
                 Err(("is no label of its type".to_owned(), help))
             }
+            Rule::Fraction(most) => {
+                let digits = value.split_once('.').map_or("", |(_, rest)| rest);
+                let digits = digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+                match digits.trim_end_matches('0').len() <= *most {
+                    true => Ok(value),
+                    false => {
+                        let message = format!("has more digits after the second than the type, {most}");
+                        Err((message, "declare its type without a precision, or round the value".to_owned()))
+                    }
+                }
+            }
+            Rule::Conditions => Err((
+                "is of a domain that has conditions, in an array, where they are not looked at".to_owned(),
+                "declare the column as an array of the domain's own type".to_owned(),
+            )),
             Rule::Bits { most, varying } => {
                 let has = value.len();
                 let fits = most.is_none_or(|most| if *varying { has <= most } else { has == most });
