@@ -5,9 +5,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Operator, cast};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Operator};
 
-use super::functions::{arithmetic, convert, interval, print, readings, zone};
+use super::functions::{arithmetic, convert, cut, interval, print, readings, zone};
 use super::guards;
 use super::rewrite::{call, is_arithmetic, is_comparison, is_interval};
 
@@ -88,14 +88,16 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 (DataType::Float64, DataType::Float32) => Some(convert::to_real()),
                 (from, to) if from.is_floating() && to.is_integer() => Some(convert::to_integer(to)),
                 (from, DataType::Decimal128(..)) if from.is_floating() => Some(convert::to_numeric(&to)),
-                // A quotient rounds, too.
-                (DataType::Decimal256(_, scale), to) if *scale > 0 && to.is_integer() => {
-                    let whole = cast(*expr, DataType::Decimal128(38, 0));
+                // The engine would compare the value before it was rounded: 2.50::int = 3 as 2.50 = 3.
+                (DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale), to)
+                    if *scale > 0 && to.is_integer() =>
+                {
+                    let whole = call(cut::round(0), vec![*expr]).data;
                     return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));
                 }
-                (DataType::Decimal128(precision, scale), to) if *scale > 0 && to.is_integer() => {
-                    let whole = cast(*expr, DataType::Decimal128(*precision, 0));
-                    return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));
+                (DataType::Decimal128(_, scale), DataType::Decimal128(_, to @ 0..)) if scale > to => {
+                    let round = call(cut::round(*to), vec![*expr]).data;
+                    return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(round), field))));
                 }
                 _ => None,
             };

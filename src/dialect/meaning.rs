@@ -14,9 +14,11 @@ use datafusion::logical_expr::{
 };
 
 use super::functions::arrays::REMOVE;
+use super::functions::formula::Room;
 use super::functions::json::{self, build};
 use super::functions::named;
 use super::functions::numbers::{SHIFT_LEFT, SHIFT_RIGHT};
+use super::functions::numeric::PUBLISHED;
 use super::functions::padded::is_bpchar;
 use super::functions::{interval, interval_sums, numeric, quotient};
 use super::met::{as_instant, between, case, in_list, instant_among, is_written, meeting, without_blanks};
@@ -89,6 +91,9 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let first = of.params.args.first().and_then(|arg| arg.get_type(schema).ok());
             let mut of = of;
             reaching(&mut of.params, schema);
+            if matches!(of.fun.name(), "lag" | "lead") {
+                wide_enough(&mut of.params.args, schema);
+            }
             if WITHOUT_FRAME.contains(&of.fun.name()) {
                 // The engine knows no ranges of some types, which these would not look at.
                 of.params.window_frame = WindowFrame::new_bounds(
@@ -135,6 +140,20 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Windows that look at no frame, whatever is written.
 const WITHOUT_FRAME: [&str; 6] = ["row_number", "rank", "dense_rank", "ntile", "lag", "lead"];
+
+/// What stands in for a row that isn't there may have more digits than the values, which then have as many: the engine
+/// would round it.
+fn wide_enough(args: &mut [Expr], schema: &DFSchema) {
+    let [value, _, other] = args else { return };
+    let room = |of: &Expr| of.get_type(schema).ok().and_then(|of| Room::of(&of).ok());
+    if let (Some(has), Some(wanted)) = (room(value), room(other))
+        && wanted.after > has.after
+    {
+        let whole = Room { before: has.before.max(wanted.before), after: wanted.after };
+        let (precision, scale) = whole.data_type(PUBLISHED, whole.after);
+        *value = cast(std::mem::take(value), DataType::Decimal128(precision, scale));
+    }
+}
 
 /// A RANGE over integers reaches beyond all of them, which only a wider number holds.
 fn reaching(params: &mut WindowFunctionParams, schema: &DFSchema) {

@@ -39,6 +39,7 @@ pub mod spelled;
 pub mod table;
 pub mod told;
 mod unions;
+mod using;
 pub mod words;
 mod written;
 

@@ -111,6 +111,10 @@ pub fn round(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
         DataType::Decimal128(precision, scale) if digits > scale => {
             Some(extended(value, precision, scale, digits))
         }
+        // The engine says another type of its own function before types are settled than after it.
+        DataType::Decimal128(..) => {
+            Some(Expr::ScalarFunction(ScalarFunction::new_udf(cut::round(digits), vec![value.clone()])))
+        }
         // What else the value is made one type with is not settled yet, so it may need all digits.
         DataType::Decimal256(..) => {
             let to = DataType::Decimal128(PUBLISHED, digits);

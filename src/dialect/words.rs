@@ -16,6 +16,7 @@ use super::refuse::Purpose;
 use super::reword::is_by_bytes;
 use super::sets::makes_rows;
 use super::shape::is_plain;
+use super::using;
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
@@ -150,6 +151,17 @@ fn merges_outer(join: &JoinOperator) -> bool {
     matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
 }
 
+/// Whether what stands behind LIKE ANY or LIKE ALL is an array as a text.
+fn is_array_text(pattern: &Expr) -> bool {
+    match pattern {
+        Expr::Nested(inner) => is_quoted(inner),
+        Expr::Function(Function { args: FunctionArguments::List(list), .. }) => {
+            matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] if is_quoted(of))
+        }
+        _ => is_quoted(pattern),
+    }
+}
+
 struct Refusals {
     purpose: Purpose,
     found: Vec<(Span, Refusal)>,
@@ -202,6 +214,9 @@ impl Refusals {
             ),
             _ => {}
         }
+        if name == "encode" && second_text(&function.args).is_some_and(|to| to != "hex") {
+            self.refuse(span, "encode gives hex digits here, and nothing else", "write encode(x, 'hex')");
+        }
         if name.starts_with("jsonb_path_")
             && second_text(&function.args).is_some_and(|path| !path::is_read(path))
         {
@@ -253,6 +268,9 @@ impl Visitor for Refusals {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for select in using::by_place(query) {
+            self.refuse(select.span(), using::OTHER_COLUMNS, "name the columns");
+        }
         if !query.locks.is_empty() {
             self.refuse(query.span(), "nothing here takes row locks", "remove FOR UPDATE or FOR SHARE");
         }
@@ -287,6 +305,9 @@ impl Visitor for Refusals {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         if select.into.is_some() {
             self.refuse(select.span(), "SELECT INTO writes a table", "remove INTO");
+        }
+        if using::spreads(select, using::is_outer) {
+            self.refuse(select.span(), using::OTHER_COLUMNS, "name the columns");
         }
         ControlFlow::Continue(())
     }
@@ -330,6 +351,17 @@ impl Visitor for Refusals {
                 "x'…' is bytes to the engine, and bits to Postgres",
                 "write decode('ff', 'hex')",
             ),
+            Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. }
+                if (*any
+                    || matches!(pattern.as_ref(), Expr::Function(of) if of.name.to_string().eq_ignore_ascii_case("all")))
+                    && is_array_text(pattern) =>
+            {
+                self.refuse(
+                    expr.span(),
+                    "an array that is written as a text would be one pattern here",
+                    "write ARRAY['a%', 'b%']",
+                )
+            }
             Expr::Collate { collation, .. } if !is_by_bytes(collation) => self.refuse(
                 expr.span(),
                 format!("text is ordered by bytes here, and not by {collation}"),

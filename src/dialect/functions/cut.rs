@@ -66,7 +66,10 @@ impl ScalarUDFImpl for Trunc {
             let cut: Decimal128Array = match array.data_type() {
                 DataType::Decimal128(_, from) => {
                     let (by, array) = (by(*from), array.as_primitive::<Decimal128Type>());
-                    array.try_unary(|value| self.cut(i256::from_i128(value), by, back))?
+                    array.try_unary(|value| match self.cut_short(value, by, back) {
+                        Some(cut) => Ok(cut),
+                        None => self.cut(i256::from_i128(value), by, back),
+                    })?
                 }
                 DataType::Decimal256(_, from) => {
                     let (by, array) = (by(*from), array.as_primitive::<Decimal256Type>());
@@ -80,6 +83,16 @@ impl ScalarUDFImpl for Trunc {
 }
 
 impl Trunc {
+    /// The same where nothing is long, as most is.
+    fn cut_short(&self, value: i128, by: u32, back: u32) -> Option<i128> {
+        let power = 10_i128.checked_pow(by)?;
+        let (mut cut, rest) = (value / power, (value % power).abs());
+        if self.rounds && by > 0 && rest >= power - rest {
+            cut += if value < 0 { -1 } else { 1 };
+        }
+        10_i128.checked_pow(back).and_then(|power| cut.checked_mul(power))
+    }
+
     fn cut(&self, value: i256, by: u32, back: u32) -> Result<i128> {
         // Of more digits than it has nothing is left.
         let Some(power) = i256::from_i128(10).checked_pow(by) else { return Ok(0) };

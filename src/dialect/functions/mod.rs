@@ -8,7 +8,7 @@ pub mod cut;
 pub mod digits;
 pub mod distinct;
 pub mod format;
-mod formula;
+pub mod formula;
 pub mod from_text;
 pub mod interval;
 pub mod interval_sums;

@@ -63,7 +63,7 @@ pub const LINES: &[Line] = &[
     scalar(
         BYTES,
         "encode",
-        &["encode(decode('6162', 'hex'), 'hex')", "encode(decode('6162ff', 'hex'), 'base64')"],
+        &["encode(decode('6162', 'hex'), 'hex')", "encode(decode('00ff', 'hex'), 'hex')"],
     ),
     scalar(BYTES, "decode", &["encode(decode('YWI=', 'base64'), 'hex')"]),
     scalar(BYTES, "sha224", &["encode(sha224(decode('6162', 'hex')), 'hex')"]),
