@@ -7,30 +7,29 @@ use std::sync::Arc;
 use arrow::array::BooleanArray;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchemaRef, FunctionalDependencies, Result};
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Limit, LogicalPlan, lit};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 
 use super::functions::plain::{Given, Plain};
+use super::totals;
 
 /// Rules of the engine's that ask which columns depend on which.
 const ASK: [&str; 3] = ["optimize_projections", "replace_distinct_aggregate", "eliminate_join"];
 /// One that does nothing else than leave out what it takes for doubled.
 const LEAVES_OUT: &str = "eliminate_duplicated_expr";
-/// One that moves a condition below an aggregate, also one that no column has a part in.
-const MOVES: &str = "push_down_filter";
 
-/// The engine's rules, none of which believes in dependencies.
+/// The engine's rules, none of which believes in dependencies, or moves conditions below totals.
 pub fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
     for rule in Optimizer::new().rules.into_iter().filter(|rule| rule.name() != LEAVES_OUT) {
         if ASK.contains(&rule.name()) {
             rules.push(Arc::new(Independent));
         }
-        if rule.name() == MOVES {
-            rules.push(Arc::new(Totals));
+        if rule.name() == totals::BEFORE {
+            rules.push(Arc::new(totals::Totals));
         }
         rules.push(rule);
     }
@@ -59,46 +58,6 @@ impl OptimizerRule for Independent {
         // What is forgotten is no change that asks for another round.
         Ok(Transformed::no(forgotten.data))
     }
-}
-
-/// A total is one row, whether or not it is of any: a condition over it that moved below would leave it, and only what it
-/// counts out. Nothing moves below a limit, so each stands below one that takes all of its rows.
-#[derive(Debug)]
-struct Totals;
-
-impl OptimizerRule for Totals {
-    fn name(&self) -> &str {
-        "keep_totals"
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let kept = plan.transform_up(|node| match node {
-            LogicalPlan::Limit(_) => Ok(Transformed::no(node)),
-            node => node.map_children(|child| match child {
-                LogicalPlan::Aggregate(of) if has_total(&of) => Ok(Transformed::yes(limited(of))),
-                child => Ok(Transformed::no(child)),
-            }),
-        })?;
-        Ok(Transformed::no(kept.data))
-    }
-}
-
-/// Whether one of its rows is of all that it reads.
-fn has_total(aggregate: &Aggregate) -> bool {
-    aggregate.group_expr.is_empty() || matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)])
-}
-
-fn limited(aggregate: Aggregate) -> LogicalPlan {
-    let rows = if aggregate.group_expr.is_empty() { 1 } else { i64::MAX };
-    LogicalPlan::Limit(Limit {
-        skip: None,
-        fetch: Some(Box::new(lit(rows))),
-        input: Arc::new(LogicalPlan::Aggregate(aggregate)),
-    })
 }
 
 fn forget(mut node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {

@@ -38,6 +38,7 @@ pub mod single;
 pub mod spelled;
 pub mod table;
 pub mod told;
+mod totals;
 mod unions;
 mod using;
 pub mod words;

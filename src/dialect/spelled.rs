@@ -26,7 +26,7 @@ pub fn of_tokens(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
 pub const DEEPEST: usize = 20;
 
 /// Levels of brackets among them, which double it each. An array of Postgres has six dimensions at most.
-const DEEPEST_BRACKETS: usize = 6;
+pub const DEEPEST_BRACKETS: usize = 6;
 
 /// Where the parentheses of a text go deeper than that; what the tokenizer does not take is the parser's to say.
 pub fn too_deep(text: &str) -> Option<Span> {

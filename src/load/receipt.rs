@@ -188,8 +188,7 @@ pub async fn strangers(loader: &Loader<'_>) -> Result<Vec<String>> {
 
 /// What stands under a table's name can be filled.
 pub async fn require_table(loader: &Loader<'_>, table: &str) -> Result<()> {
-    let query =
-        format!("SELECT c.relkind::text {}", table_exists(loader, table).trim_start_matches("SELECT 1 "));
+    let query = format!("SELECT c.relkind::text {}", of_name(loader, table));
     let row = loader.client.query_opt(&query, &[]).await;
     let row = row.map_err(|error| loader.failed(error, "look for its tables"))?;
     let kind: String = row.map_or_else(|| "r".to_owned(), |row| row.get(0));
@@ -221,8 +220,12 @@ fn has_column(loader: &Loader<'_>, column: &str) -> String {
 
 /// A query that gives a row when the target's schema has the table.
 pub fn table_exists(loader: &Loader<'_>, table: &str) -> String {
+    format!("SELECT 1 {}", of_name(loader, table))
+}
+
+fn of_name(loader: &Loader<'_>, table: &str) -> String {
     format!(
-        "SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+        "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE n.nspname = {} AND c.relname = {}",
         quote_literal(&loader.target.schema),
         quote_literal(table)

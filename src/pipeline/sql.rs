@@ -83,8 +83,9 @@ impl SelectSql {
         if let Some(too_deep) = spelled::too_deep(text) {
             let span = span_of(&document, text, offset, too_deep);
             let message = format!(
-                "this SQL nests more than {} levels of parentheses, or brackets of arrays too deeply",
-                spelled::DEEPEST
+                "this SQL nests too deeply: parentheses and brackets go {} levels deep at most, brackets {}",
+                spelled::DEEPEST,
+                spelled::DEEPEST_BRACKETS
             );
             let help = "give inner parts a name of their own: WITH part AS (SELECT …)";
             return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
