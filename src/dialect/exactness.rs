@@ -95,7 +95,10 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                     let whole = call(cut::round(0), vec![*expr]).data;
                     return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(whole), field))));
                 }
-                (DataType::Decimal128(_, scale), DataType::Decimal128(_, to @ 0..)) if scale > to => {
+                (
+                    DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale),
+                    DataType::Decimal128(_, to @ 0..),
+                ) if scale > to => {
                     let round = call(cut::round(*to), vec![*expr]).data;
                     return Ok(Transformed::yes(Expr::Cast(Cast::new_from_field(Box::new(round), field))));
                 }

@@ -2,7 +2,7 @@
 //! them. The engine takes them of one side, and leaves them in their places.
 
 use datafusion::sql::sqlparser::ast::{
-    JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, TableFactor,
+    JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
 
 pub const OTHER_COLUMNS: &str = "SELECT * over a join by USING has other columns here than in Postgres, where those that both sides share come first, and once";
@@ -35,8 +35,17 @@ fn merges(constraint: &JoinConstraint) -> bool {
 /// Whether it is a `SELECT *` over such a join.
 pub fn spreads(select: &Select, is_such: impl Fn(&JoinOperator) -> bool) -> bool {
     let all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
-    let mut joins = select.from.iter().flat_map(|from| &from.joins);
-    all && joins.any(|join| is_such(&join.join_operator))
+    all && select.from.iter().any(|from| has_join(from, &is_such))
+}
+
+/// Whether one is among a FROM's, in parentheses or not.
+fn has_join(from: &TableWithJoins, is_such: &dyn Fn(&JoinOperator) -> bool) -> bool {
+    let within = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => has_join(table_with_joins, is_such),
+        _ => false,
+    };
+    within(&from.relation)
+        || from.joins.iter().any(|join| is_such(&join.join_operator) || within(&join.relation))
 }
 
 /// Those whose columns are taken by their places: by a set operation, or by names that are given to them.

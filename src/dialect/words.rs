@@ -214,7 +214,7 @@ impl Refusals {
             ),
             _ => {}
         }
-        if name == "encode" && second_text(&function.args).is_some_and(|to| to != "hex") {
+        if name == "encode" && second_text(&function.args) != Some("hex") {
             self.refuse(span, "encode gives hex digits here, and nothing else", "write encode(x, 'hex')");
         }
         if name.starts_with("jsonb_path_")

@@ -218,20 +218,16 @@ impl Daemon {
     /// runs is not disturbed; a pipeline that is wrong now goes on as it was.
     fn reload(&mut self) {
         for path in std::mem::take(&mut self.left_out) {
-            let entered = Post::open(&path).and_then(|opened| self.enter(&path, opened, clock::now()));
-            match (entered, self.posts.last()) {
-                (Ok(()), Some(post)) => {
-                    tracing::info!(
-                        pipeline = post.deployment.name,
-                        "looking after the pipeline, which was mended"
-                    );
-                }
-                (Err(error), _) => {
-                    tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline is still left out");
-                    self.left_out.push(path);
-                }
-                (Ok(()), None) => {}
+            if let Err(error) = Post::open(&path).and_then(|opened| self.enter(&path, opened, clock::now())) {
+                tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline is still left out");
+                self.left_out.push(path);
+                continue;
             }
+            tracing::info!(pipeline = %path.display(), "looking after the pipeline, which was mended");
+            tokio::spawn(checked(path));
+            let entry = self.posts.len() - 1;
+            let alert = self.posts[entry].untold();
+            self.tell(entry, alert);
         }
         for (entry, post) in self.posts.iter_mut().enumerate() {
             match Post::open(&post.path) {

@@ -168,7 +168,7 @@ impl StoreWriter {
     /// Points `latest` at a snapshot. A convenience only: nothing reads it to decide what is
     /// published, so where no link can be made the night goes on.
     pub(super) fn link(&self, snapshot: &SnapshotId) {
-        let link = self.store.folder.join(LATEST);
+        let link = self.store.folder.join(LINK);
         let target = published_target(snapshot);
         if std::fs::read_link(&link).is_ok_and(|now| now == target) {
             return;
@@ -185,7 +185,7 @@ impl StoreWriter {
 }
 
 /// The link to the published snapshot.
-pub(super) const LATEST: &str = "latest";
+pub(super) const LINK: &str = "latest";
 
 /// Where it leads, as it is written.
 pub(super) fn published_target(snapshot: &SnapshotId) -> PathBuf {

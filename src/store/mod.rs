@@ -199,7 +199,6 @@ impl Store {
         for (model, entry) in keys {
             let folder = self.folder.join("keys").join(model.as_str());
             let mut tables = Vec::new();
-            let mut given = 0;
             for file in &entry.files {
                 // A surrogate that was given is never given again, so what says so must be whole.
                 let path = folder.join(&file.name);
@@ -209,23 +208,29 @@ impl Store {
                         .hint("restore the file from a backup; a run without it would give keys anew")
                 })?;
                 tables.push(star_table(&folder, model, std::slice::from_ref(file), &[])?);
-                if let Some(surrogate) = &entry.shape.surrogate {
-                    given = given.max(shelf::highest(&path, surrogate)?);
-                }
             }
-            if given > entry.highest {
-                let path = self.folder.join("latest.json");
-                let message = format!(
-                    "{} is damaged: it says that the highest key of {model} is {}, and {given} was given",
-                    path.display(),
-                    entry.highest
-                );
+            if let Some(problem) = self.given_twice(model, entry)? {
+                let message = format!("{} is damaged: {problem}", self.folder.join(LATEST).display());
                 return Err(Error::new(ErrorKind::Store, message)
                     .hint("restore latest.json from a backup; a run would give keys twice"));
             }
             registry.insert(model.clone(), Registry { tables, highest: entry.highest });
         }
         Ok(registry)
+    }
+
+    /// What is wrong with the highest key that the commit point says was given: the registry's own files tell of a higher.
+    fn given_twice(&self, model: &ModelName, entry: &KeysEntry) -> Result<Option<String>> {
+        let Some(surrogate) = &entry.shape.surrogate else { return Ok(None) };
+        let folder = self.folder.join("keys").join(model.as_str());
+        let mut given = 0;
+        for file in &entry.files {
+            given = given.max(shelf::highest(&folder.join(&file.name), surrogate)?);
+        }
+        let damaged = given > entry.highest;
+        Ok(damaged.then(|| {
+            format!("it says that the highest key of {model} is {}, and {given} was given", entry.highest)
+        }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Store;
-use super::lock::{LATEST, are_keys_of_a_run, entries, published_target};
+use super::lock::{LINK, are_keys_of_a_run, entries, published_target};
 use super::manifest::{Latest, Manifest, TableRecord};
 use super::tables::{is_data_of_a_run, link_target, part_name};
 use crate::error::Result;
@@ -48,6 +48,10 @@ impl Store {
             let folder = self.folder().join("keys").join(model.as_str());
             for file in &entry.files {
                 found.file(&folder, file, None);
+            }
+            // A file that cannot be read was told already.
+            if let Ok(Some(problem)) = self.given_twice(model, entry) {
+                found.damage(self.folder().join(super::LATEST), problem, None);
             }
             for (path, name) in entries(&folder) {
                 // What a dead run left is swept by the next.
@@ -124,7 +128,7 @@ impl Store {
     /// A reader of `latest` that leads elsewhere gets another star. One that is gone misleads nobody: not every disk has
     /// links.
     fn verify_link(&self, latest: &Latest, found: &mut Verified) {
-        let link = self.folder().join(LATEST);
+        let link = self.folder().join(LINK);
         if link.symlink_metadata().is_err() {
             return;
         }

@@ -428,6 +428,8 @@ fn a_highest_key_below_those_that_were_given_is_damage_and_gives_none_twice() {
     project.write("data/small.csv", "id,name\n1,one\n");
     project.starmill(&RUN).exits(0);
     project.edit("out/latest.json", "\"highest\": 2", "\"highest\": 1");
+    let verify = ["snapshots", "verify", "pipelines/p.toml"];
+    project.starmill(&verify).exits(8).says("latest.json: it says that the highest key of dim_small is 1");
     project.write("data/small.csv", "id,name\n1,one\n3,three\n");
     project
         .starmill(&RUN)

@@ -68,9 +68,11 @@ fn actions(said: &[&Token]) -> Vec<Vec<String>> {
 fn of_action(words: &[String]) -> Says {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let constraint = |rest: &[&str]| match rest {
+        // What was never held against the rows that are there says nothing of them.
+        ["NOT", "NULL", .., "NOT", "VALID"] => Says::Nothing,
+        [.., "USING", "INDEX", _] => Says::Change,
         ["PRIMARY" | "UNIQUE" | "CHECK", ..] => Says::Constraint,
         ["FOREIGN" | "EXCLUDE", ..] => Says::Nothing,
-        // One that an index makes.
         _ => Says::Change,
     };
     match words.as_slice() {
@@ -80,7 +82,7 @@ fn of_action(words: &[String]) -> Says {
             ["SET", "NOT", "NULL"] => Says::Constraint,
             ["SET", "DEFAULT" | "STATISTICS" | "STORAGE" | "COMPRESSION" | "GENERATED" | "?", ..]
             | ["RESET", ..]
-            | ["DROP", "DEFAULT" | "IDENTITY" | "EXPRESSION", ..]
+            | ["DROP", "DEFAULT" | "IDENTITY", ..]
             | ["ADD", "GENERATED", ..]
             | ["RESTART", ..] => Says::Nothing,
             _ => Says::Change,
@@ -129,6 +131,10 @@ mod tests {
             ("ALTER TABLE t RENAME a TO b", Says::Change),
             ("ALTER TABLE t SET SCHEMA other", Says::Change),
             ("ALTER TABLE t ALTER a DROP NOT NULL", Says::Change),
+            ("ALTER TABLE t ALTER a DROP EXPRESSION", Says::Change),
+            ("ALTER TABLE t ADD CONSTRAINT t_pkey PRIMARY KEY USING INDEX i", Says::Change),
+            ("ALTER TABLE t ADD CONSTRAINT c NOT NULL a NOT VALID", Says::Nothing),
+            ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID", Says::Constraint),
             ("ALTER TABLE t ADD CONSTRAINT t_pkey PRIMARY KEY USING INDEX i, RENAME TO u", Says::Change),
         ] {
             assert_eq!(says(text), Ok(told), "{text}");
