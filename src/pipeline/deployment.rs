@@ -21,8 +21,8 @@ const LEAST_MEMORY: usize = 32_000_000;
 /// How long reports of runs are kept unless the pipeline says otherwise.
 const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
 
-/// Bytes of a data file, unless the pipeline says otherwise, and how many there may be. So small that a night which changes a hundredth of a table of a million rows rewrites a small part of it, and so large
-/// that a table of a billion has some thousands of files.
+/// Bytes of a data file, unless the pipeline says otherwise, and how many there may be. Smaller ones are shared by more
+/// nights, and cost each night more time: `benches/README.md` has both.
 const FILE_SIZE: u64 = 4_000_000;
 const FILE_SIZES: RangeInclusive<u64> = 64_000..=4 << 30;
 
