@@ -107,13 +107,13 @@ fn assert_same_values(source: &Database, files: &str, Column(name, _, server, re
     assert_eq!((apart, seen.len()), (None, printed.len()), "{name}");
 }
 
-/// The encodings of a column's chunks, of which there are two: dictionary pages are plain themselves, so
-/// a plain column is one without a dictionary.
+/// The encodings of a column's chunks, two or more by where its files are cut: dictionary pages are plain
+/// themselves, so a plain column is one without a dictionary.
 #[track_caller]
 fn assert_encoded(files: &str, column: &str, as_told: &str) {
     let chunks =
         peer(&format!("SELECT encodings FROM parquet_metadata('{files}') WHERE path_in_schema = '{column}'"));
-    assert_eq!(chunks.lines().count(), 2, "{column}");
+    assert!(chunks.lines().count() >= 2, "{column}");
     for chunk in chunks.lines() {
         let used = [DELTA, DICTIONARY, PLAIN].into_iter().find(|encoding| chunk.contains(encoding));
         assert_eq!(used, Some(as_told), "{column}: {chunk}");
