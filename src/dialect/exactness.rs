@@ -7,7 +7,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, Operator};
 
-use super::functions::{arithmetic, convert, cut, interval, print, readings, zone};
+use super::functions::{arithmetic, convert, cut, interval, print, readings, regular, zone};
 use super::guards;
 use super::rewrite::{call, is_arithmetic, is_comparison, is_interval};
 
@@ -48,7 +48,7 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(call(zone::shift(op), vec![*right, *left]));
             }
             if is_regex(op) {
-                let (right, changed) = any_character(*right);
+                let (right, changed) = translated(*right);
                 let expr = Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(right) });
                 return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
             }
@@ -111,7 +111,7 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::ScalarFunction(mut function) => {
             if function.func.name().starts_with("regexp_") && function.args.len() > 1 {
-                let (pattern, changed) = any_character(function.args[1].clone());
+                let (pattern, changed) = translated(function.args[1].clone());
                 function.args[1] = pattern;
                 let expr = Expr::ScalarFunction(function);
                 return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
@@ -152,9 +152,6 @@ fn lettered(arg: Expr, schema: &DFSchema) -> Expr {
     }
 }
 
-/// Stands before a pattern in which `.` is any character, as it is in Postgres.
-pub const DOT_MATCHES_NEWLINE: &str = "(?s)";
-
 pub fn is_regex(op: Operator) -> bool {
     matches!(
         op,
@@ -162,11 +159,14 @@ pub fn is_regex(op: Operator) -> bool {
     )
 }
 
-fn any_character(pattern: Expr) -> (Expr, bool) {
+/// A pattern that is written out, in the engine's words; others are refused.
+fn translated(pattern: Expr) -> (Expr, bool) {
     match &pattern {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if !text.starts_with(DOT_MATCHES_NEWLINE) => {
-            let text = format!("{DOT_MATCHES_NEWLINE}{text}");
-            (Expr::Literal(ScalarValue::Utf8(Some(text)), metadata.clone()), true)
+        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if !text.starts_with(regular::TRANSLATED) => {
+            match regular::translated(text) {
+                Some(text) => (Expr::Literal(ScalarValue::Utf8(Some(text)), metadata.clone()), true),
+                None => (pattern, false),
+            }
         }
         _ => (pattern, false),
     }

@@ -1,6 +1,7 @@
 //! What Postgres prints where somebody wrote something plainer: `= ANY (ARRAY[…])` for `IN (…)`, `~~` for `LIKE`,
 //! `::character varying` and `::bpchar` for texts of any length. Said as it was written.
 
+use super::functions::array_text;
 use super::reword::sorted_by;
 use super::sets::arguments;
 use datafusion::sql::sqlparser::ast::{
@@ -21,9 +22,18 @@ pub fn as_in_list(expr: &Expr) -> Option<Expr> {
 }
 
 /// The elements of an array that is written out, each cast as the whole is.
-fn elements(expr: &Expr) -> Option<Vec<Expr>> {
+pub fn elements(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Nested(inner) => elements(inner),
+        Expr::Value(value) => {
+            let text = text_of(value).filter(|text| text.starts_with('{'))?;
+            let value = |element: Option<String>| match element {
+                Some(text) => Value::SingleQuotedString(text),
+                None => Value::Null,
+            };
+            let elements = array_text::elements(&text).ok()?.into_iter();
+            Some(elements.map(|element| Expr::value(value(element))).collect())
+        }
         Expr::Array(Array { elem, .. }) => Some(elem.clone()),
         // As it is said by now.
         Expr::Function(function) if function.name.to_string() == "make_array" => arguments(function),

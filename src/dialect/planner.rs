@@ -25,6 +25,9 @@ pub struct Operators;
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let expr = with_arrays(expr, schema);
+        if let Some(array) = beside_nothing(&expr, schema) {
+            return Ok(PlannerResult::Planned(array));
+        }
         if let Some(changed) = changed(&expr, schema) {
             return Ok(PlannerResult::Planned(changed));
         }
@@ -114,6 +117,20 @@ fn with_arrays(mut expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
         *side = array_text::read(std::mem::take(side), element.data_type().clone());
     }
     expr
+}
+
+/// `tags || NULL`, where the NULL is an array, and adds no element.
+fn beside_nothing(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
+    let is_nothing = |side: &Expr| matches!(side, Expr::Literal(value, _) if value.data_type().is_null());
+    let is_array = |side: &Expr| matches!(side.get_type(schema), Ok(DataType::List(_)));
+    if !matches!(expr.op, BinaryOperator::StringConcat) {
+        return None;
+    }
+    match (is_nothing(&expr.left), is_nothing(&expr.right)) {
+        (false, true) if is_array(&expr.left) => Some(expr.left.clone()),
+        (true, false) if is_array(&expr.right) => Some(expr.right.clone()),
+        _ => None,
+    }
 }
 
 /// Arithmetic with an average or another quotient, whose digits the engine's own types have no room for.

@@ -80,7 +80,12 @@ pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting<
         subqueries::of_one_row(node, &mut found);
         scales::node(node, &mut found);
         let mut refused = |expr: &Expr, schema: &DFSchema| {
-            before::expression(expr, schema).into_iter().chain(before::unknown(expr, setting.allow)).collect()
+            let of_patterns = patterns::refused(expr);
+            before::expression(expr, schema)
+                .into_iter()
+                .chain(before::unknown(expr, setting.allow))
+                .chain(of_patterns)
+                .collect()
         };
         walk(node, &mut refused, &mut found)
     });

@@ -18,7 +18,7 @@ use super::lists::{
     as_in_list, as_like, is_bare_numeric, is_padded, is_text, like_any, renamed, varying, with_backslash,
 };
 use super::words::folded;
-use super::{aggregated, apart, grammar, patterned, rows, sets, shape, written};
+use super::{aggregated, apart, grammar, named, outputs, patterned, rows, sets, shape, using, written};
 
 /// Says a query in words that the engine plans with Postgres's meaning: `x AT TIME ZONE z` is Postgres's
 /// own `timezone(z, x)`, where the engine would only show the instant in another zone; and a coalesce in a
@@ -31,7 +31,8 @@ pub fn reworded(query: &mut Query) {
         type Break = ();
 
         fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-            shape::merged(query);
+            using::merged(query);
+            outputs::named_outside(query);
             grammar::steps(query);
             apart::named_columns(query);
             ControlFlow::Continue(())
@@ -74,6 +75,7 @@ pub fn reworded(query: &mut Query) {
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             sets::array_of(expr);
             sets::array_written_out(expr);
+            written::number(expr);
             written::interval(expr);
             written::negative_interval(expr);
             written::array(expr);
@@ -128,6 +130,7 @@ pub fn reworded(query: &mut Query) {
             ControlFlow::Continue(())
         }
     }
+    named::in_query(query);
     let bare = sets::bare_names(query);
     let _ = VisitMut::visit(query, &mut Reworded { bare });
 }

@@ -1,13 +1,11 @@
-//! Clauses that the engine does not have, said by those that it has: `WITH TIES`, `OFFSET` alone, `FULL JOIN … USING`.
-
-use std::ops::ControlFlow;
+//! Clauses that the engine does not have, said by those that it has: `WITH TIES`, `OFFSET` alone, a `lag` with a default
+//! that is computed.
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Distinct, Expr, Fetch, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
-    ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value,
-    VisitMut, VisitorMut,
+    CaseWhen, Distinct, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, LimitClause, ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Value,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -99,89 +97,6 @@ fn meant(key: &Expr, select: &Select) -> Option<Expr> {
             named.map_or_else(|| Some(key.clone()), of)
         }
         other => Some(other.clone()),
-    }
-}
-
-/// `a FULL JOIN b USING (id)`: ON, and `id` of whichever side has it. Also RIGHT, of which it is the right side's.
-pub fn merged(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
-    let [from] = select.from.as_mut_slice() else { return };
-    let [join] = from.joins.as_mut_slice() else { return };
-    let (Some(left), Some(right)) = (name_of(&from.relation), name_of(&join.relation)) else { return };
-    let full = matches!(join.join_operator, JoinOperator::FullOuter(_));
-    let (JoinOperator::FullOuter(constraint)
-    | JoinOperator::Right(constraint)
-    | JoinOperator::RightOuter(constraint)) = &mut join.join_operator
-    else {
-        return;
-    };
-    let JoinConstraint::Using(names) = constraint else { return };
-    let columns = names.iter().map(|name| match name.0.as_slice() {
-        [ObjectNamePart::Identifier(name)] => Some(name.clone()),
-        _ => None,
-    });
-    let Some(columns) = columns.collect::<Option<Vec<Ident>>>() else { return };
-    let wild =
-        |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-    if select.projection.iter().any(wild) {
-        return;
-    }
-    let side = |side: &Ident, column: &Ident| Expr::CompoundIdentifier(vec![side.clone(), column.clone()]);
-    let equal = columns.iter().map(|column| Expr::BinaryOp {
-        left: Box::new(side(&left, column)),
-        op: BinaryOperator::Eq,
-        right: Box::new(side(&right, column)),
-    });
-    let both = |left, right| Expr::BinaryOp {
-        left: Box::new(left),
-        op: BinaryOperator::And,
-        right: Box::new(right),
-    };
-    let Some(on) = equal.reduce(both) else { return };
-    *constraint = JoinConstraint::On(on);
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(Expr::Identifier(name)) = item
-            && columns.iter().any(|column| folded(column) == folded(name))
-        {
-            *item = SelectItem::ExprWithAlias { expr: Expr::Identifier(name.clone()), alias: name.clone() };
-        }
-    }
-    struct Merged<'a> {
-        columns: &'a [Ident],
-        make: &'a dyn Fn(&Ident) -> Expr,
-    }
-    impl VisitorMut for Merged<'_> {
-        type Break = ();
-        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if let Expr::Identifier(name) = expr
-                && let Some(column) = self.columns.iter().find(|column| folded(column) == folded(name))
-            {
-                *expr = (self.make)(column);
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let make = |column: &Ident| match full {
-        true => super::reword::call("coalesce", column.span, &[&side(&left, column), &side(&right, column)]),
-        false => side(&right, column),
-    };
-    let mut merged = Merged { columns: &columns, make: &make };
-    let _ = VisitMut::visit(&mut select.projection, &mut merged);
-    let _ = VisitMut::visit(&mut select.selection, &mut merged);
-    let _ = VisitMut::visit(&mut select.group_by, &mut merged);
-    let _ = VisitMut::visit(&mut select.having, &mut merged);
-    // An ORDER BY means the column of the SELECT, where there is one.
-}
-
-fn name_of(factor: &TableFactor) -> Option<Ident> {
-    match factor {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            alias.columns.is_empty().then(|| alias.name.clone())
-        }
-        TableFactor::Table { name, alias: None, args: None, .. } => {
-            name.0.last().and_then(ObjectNamePart::as_ident).cloned()
-        }
-        _ => None,
     }
 }
 

@@ -99,7 +99,15 @@ fn in_part(engine: &str) -> Option<Told> {
             "cast the arguments to the types that are meant",
         );
     }
-    if let Some(name) = engine.strip_prefix("No field named ")
+    if let Some((_, rest)) = engine.split_once("[return_type] ")
+        && let Some((name, "Null")) = rest.split_once(" not supported for ")
+    {
+        return told(
+            format!("{} is asked of a NULL of no type", name.to_lowercase()),
+            "say of which: CAST(NULL AS numeric(12,2))",
+        );
+    }
+    if let Some(name) = engine.strip_prefix("No field named ").and_then(|rest| rest.split(". ").next())
         && (name.starts_with("__correlated_sq")
             || name.split('.').filter(|part| !part.is_empty()).count() > 3)
     {

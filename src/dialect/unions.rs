@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
+use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, cast};
 
 use super::refuse::kinds;
@@ -90,6 +92,27 @@ fn undeclared(node: LogicalPlan, mixed: Vec<bool>) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(node).project(columns)?.build()
 }
 
+/// NULLs of no type in some branch have that of the others, for whoever asks before the types are settled.
+pub fn with_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let is_untyped =
+        |input: &Arc<LogicalPlan>| input.schema().fields().iter().any(|field| field.data_type().is_null());
+    let untyped =
+        |node: &LogicalPlan| matches!(node, LogicalPlan::Union(of) if of.inputs.iter().any(is_untyped));
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= untyped(node);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if !found {
+        return Ok(plan);
+    }
+    let typed = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Union(union) => Ok(Transformed::yes(of_one_type(union)?)),
+        node => Ok(Transformed::yes(node.recompute_schema()?)),
+    })?;
+    Ok(typed.data)
+}
+
 /// The type that Postgres makes of a column's types, where the engine makes another.
 fn met(union: &Union, column: usize) -> Option<DataType> {
     let all: Vec<DataType> = union.inputs.iter().flat_map(|input| types_of(input, column)).collect();
@@ -99,6 +122,14 @@ fn met(union: &Union, column: usize) -> Option<DataType> {
         && types().any(|of| matches!(of, DataType::Date32 | DataType::Timestamp(_, None)))
     {
         return Some(instant.clone());
+    }
+    if types().any(DataType::is_null) {
+        let known: Vec<DataType> = types().filter(|of| !of.is_null()).cloned().collect();
+        // Where all are, it is a text, and does not become something else in a further branch.
+        return match known.is_empty() {
+            true => Some(DataType::Utf8),
+            false => type_union_resolution(&known),
+        };
     }
     let floating = types().filter(|of| of.is_floating()).max_by_key(|of| **of == DataType::Float64)?;
     types().any(is_decimal).then(|| floating.clone())

@@ -12,11 +12,12 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::functions::from_text::unreadable;
 use super::functions::json::path;
+use super::lists::elements;
 use super::refuse::Purpose;
 use super::reword::is_by_bytes;
 use super::sets::makes_rows;
 use super::shape::is_plain;
-use super::using;
+use super::{outputs, using};
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
@@ -151,14 +152,14 @@ fn merges_outer(join: &JoinOperator) -> bool {
     matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
 }
 
-/// Whether what stands behind LIKE ANY or LIKE ALL is an array as a text.
+/// Whether what stands behind LIKE ANY or LIKE ALL is a text that is no array of patterns.
 fn is_array_text(pattern: &Expr) -> bool {
     match pattern {
-        Expr::Nested(inner) => is_quoted(inner),
+        Expr::Nested(inner) => is_array_text(inner),
         Expr::Function(Function { args: FunctionArguments::List(list), .. }) => {
-            matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] if is_quoted(of))
+            matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] if is_array_text(of))
         }
-        _ => is_quoted(pattern),
+        _ => is_quoted(pattern) && elements(pattern).is_none_or(|all| all.is_empty()),
     }
 }
 
@@ -270,6 +271,20 @@ impl Visitor for Refusals {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         for select in using::by_place(query) {
             self.refuse(select.span(), using::OTHER_COLUMNS, "name the columns");
+        }
+        if let Some(name) = outputs::spread(query) {
+            self.refuse(
+                query.span(),
+                format!("in HAVING, and where ORDER BY computes something, {name} is a column of the tables, and not the SELECT's own"),
+                "name the columns in place of *, or compute it in a subquery of FROM",
+            );
+        }
+        if outputs::sorts_by_more_than_columns(query) {
+            self.refuse(
+                query.span(),
+                "the rows of a UNION, INTERSECT or EXCEPT are sorted by columns, not by what is computed of them",
+                "make it a subquery of FROM: SELECT * FROM (… UNION …) AS t ORDER BY …",
+            );
         }
         if !query.locks.is_empty() {
             self.refuse(query.span(), "nothing here takes row locks", "remove FOR UPDATE or FOR SHARE");

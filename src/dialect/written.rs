@@ -1,8 +1,8 @@
 //! Literals and calls that are written in forms of Postgres's own: intervals in all their spellings, arguments by name.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Interval, Spanned as _, Subscript, UnaryOperator, Value,
+    AccessExpr, ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Interval, Spanned as _, Subscript, UnaryOperator, Value,
 };
 
 use super::functions::array_text::elements;
@@ -26,6 +26,24 @@ pub fn negative_interval(expr: &mut Expr) {
         && is_interval(inner)
     {
         *expr = call(NEGATIVE, expr.span(), &[inner]);
+    }
+}
+
+/// A whole number that no bigint holds is a numeric.
+pub fn number(expr: &mut Expr) {
+    let Expr::Value(value) = &*expr else { return };
+    let Value::Number(digits, _) = &value.value else { return };
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let places = digits.trim_start_matches('0').len();
+    if is_whole && places <= 38 && digits.parse::<i64>().is_err() {
+        let info = ExactNumberInfo::PrecisionAndScale(38, 0);
+        *expr = Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(Expr::value(Value::SingleQuotedString(digits.clone()))),
+            data_type: DataType::Numeric(info),
+            array: false,
+            format: None,
+        };
     }
 }
 

@@ -32,7 +32,7 @@ use crate::dialect::lateral::Laterals;
 use crate::dialect::planner::Operators;
 use crate::dialect::refuse::{self, Finding, Setting};
 use crate::dialect::told::{in_sql, told};
-use crate::dialect::{functions, independent, rewrite};
+use crate::dialect::{functions, independent, rewrite, unions, unmatched};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SourceTable};
 use crate::pipeline::sql::SelectSql;
@@ -102,6 +102,7 @@ impl Session {
             .with_optimizer_rules(independent::rules())
             .with_optimizer_rule(Arc::new(TwoGroupings))
             .with_optimizer_rule(Arc::new(RaisingLast))
+            .with_physical_optimizer_rules(unmatched::rules())
             .build();
         let session = Session { context: SessionContext::new_with_state(state) };
         session.context.register_udaf(string_agg());
@@ -152,7 +153,7 @@ impl Session {
 
     /// Plans a model's SELECT, which gives what a table can have.
     pub async fn plan_model(&self, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
-        rewrite::publishable(self.plan(statement).await?)
+        rewrite::publishable(unions::with_types(self.plan(statement).await?)?)
     }
 
     /// What of a planned query would be answered otherwise than by Postgres, or from run to run.

@@ -61,7 +61,7 @@ const NARROW_TENS: [i128; 39] = {
     powers
 };
 
-fn narrow_ten(power: u32) -> Option<i128> {
+pub fn narrow_ten(power: u32) -> Option<i128> {
     NARROW_TENS.get(power as usize).copied()
 }
 

@@ -137,6 +137,10 @@ pub fn printed(numbers: &ArrayRef, patterns: &StringArray) -> Result<ArrayRef> {
             continue;
         }
         let pattern = patterns.value(row);
+        if pattern.is_empty() {
+            found.push(Some(String::new()));
+            continue;
+        }
         if known.as_ref().is_none_or(|(before, _)| before != pattern) {
             known = Some((pattern.to_owned(), read(pattern)?));
         }

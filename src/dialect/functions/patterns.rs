@@ -25,6 +25,7 @@ pub fn all() -> Vec<Plain> {
     vec![
         function("regexp_count", |_, _| Ok(Given::Type(DataType::Int32)), count),
         function("regexp_like", |_, _| Ok(Given::Type(DataType::Boolean)), like),
+        function("regexp_match", |_, _| Ok(Given::Type(list(DataType::Utf8))), groups),
         function("regexp_substr", |_, _| Ok(Given::Type(DataType::Utf8)), first),
         function("regexp_split_to_array", |_, _| Ok(Given::Type(list(DataType::Utf8))), split),
     ]
@@ -81,6 +82,23 @@ fn like(call: &Call) -> Result<ArrayRef> {
 fn first(call: &Call) -> Result<ArrayRef> {
     let found = each(call, |text, pattern| pattern.find(text).map(|found| found.as_str().to_owned()))?;
     Ok(Arc::new(found.into_iter().map(Option::flatten).collect::<StringArray>()))
+}
+
+/// What the groups of the first match have, or all of it where there are none. A group that took no part is NULL.
+fn groups(call: &Call) -> Result<ArrayRef> {
+    let all = each(call, |text, pattern| {
+        let found = pattern.captures(text)?;
+        let own = if found.len() > 1 { 1 } else { 0 };
+        let text_of = |group: Option<regex::Match>| group.map(|group| group.as_str().to_owned());
+        Some(found.iter().skip(own).map(text_of).collect::<Vec<Option<String>>>())
+    })?;
+    let mut found = ListBuilder::new(StringBuilder::new());
+    for groups in all.into_iter().map(Option::flatten) {
+        let matches = groups.is_some();
+        found.values().extend(groups.into_iter().flatten());
+        found.append(matches);
+    }
+    Ok(Arc::new(found.finish()))
 }
 
 fn split(call: &Call) -> Result<ArrayRef> {

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Array, Decimal256Array};
+use arrow::array::{ArrayRef, Decimal128Builder, Decimal256Array};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -17,6 +17,7 @@ use super::digits::{Digits, Shown, too_long};
 use super::formula::{Formula, Reading, Room, Side};
 use super::numeric::PUBLISHED;
 use super::powers::{Called, Servers};
+use super::short_quotient::Short;
 use super::wrong;
 
 /// Digits that Arrow holds.
@@ -247,17 +248,28 @@ impl ScalarUDFImpl for Quotient {
                 None => Ok(value),
             }
         };
-        let values = (0..rows.unwrap_or(1)).map(fitted);
+        let count = rows.unwrap_or(1);
         let result: ArrayRef = match args.return_type() {
             DataType::Decimal128(..) => {
-                let narrow = |value: Option<Digits>| {
-                    value.map(|value| value.narrow().ok_or_else(too_long)).transpose()
+                let short = match self.is_rounded() && others.is_empty() {
+                    true => Short::of(&self.formula, &sides, &self.known, (precision, after)),
+                    false => None,
                 };
-                let values =
-                    values.map(|value| value.and_then(narrow)).collect::<Result<Decimal128Array>>()?;
-                Arc::new(values.with_precision_and_scale(precision, scale)?)
+                let mut values = Decimal128Builder::with_capacity(count);
+                for row in 0..count {
+                    let is_null = sides.iter().any(|side| side.is_null(row));
+                    match short.as_ref().filter(|_| !is_null).and_then(|short| short.at(row)) {
+                        Some(value) => values.append_value(value),
+                        None => {
+                            let value = fitted(row)?.map(|value| value.narrow().ok_or_else(too_long));
+                            values.append_option(value.transpose()?);
+                        }
+                    }
+                }
+                Arc::new(values.finish().with_precision_and_scale(precision, scale)?)
             }
             _ => {
+                let values = (0..count).map(fitted);
                 let wide = |value: Result<Option<Digits>>| Ok(value?.map(Digits::wide));
                 let values = values.map(wide).collect::<Result<Vec<_>>>()?;
                 Arc::new(Decimal256Array::from(values).with_precision_and_scale(precision, scale)?)

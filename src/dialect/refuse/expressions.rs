@@ -9,9 +9,7 @@ use datafusion::logical_expr::{
 };
 
 use super::arguments::{is_abbreviation, is_one, prints_alike};
-use super::patterns::pattern;
 use super::{Found, Purpose, Refusal, Setting, shown};
-use crate::dialect::exactness::is_regex;
 use crate::dialect::functions::format::unformatted;
 use crate::dialect::functions::number_pattern::unprintable;
 use crate::dialect::functions::numeric::NUMERIC;
@@ -191,7 +189,6 @@ fn of_binary(
             format!("{} shifts a bigint, where Postgres shifts an integer and lets its bits go", shown(expr)),
             "multiply or divide by the power of two",
         ),
-        op if is_regex(op) => pattern(expr, &binary.right, None, None),
         _ => None,
     }
 }
@@ -358,17 +355,6 @@ fn of_function(
             "array_length is answered for the first dimension only".to_owned(),
             "write array_length(x, 1), or cardinality(x)",
         ),
-        "regexp_replace"
-        | "regexp_match"
-        | "regexp_matches"
-        | "regexp_like"
-        | "regexp_count"
-        | "regexp_instr"
-        | "regexp_substr"
-        | "regexp_split_to_array" => {
-            let replaces = name == "regexp_replace";
-            pattern(expr, args.get(1)?, args.get(2).filter(|_| replaces), args.get(3).filter(|_| replaces))
-        }
         _ => None,
     }
 }

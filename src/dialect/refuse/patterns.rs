@@ -4,19 +4,35 @@ use datafusion::logical_expr::Expr;
 
 use super::expressions::refusal;
 use super::{Refusal, shown};
-use crate::dialect::exactness::DOT_MATCHES_NEWLINE;
+use crate::dialect::exactness::is_regex;
+use crate::dialect::functions::regular;
 
-/// Regular expressions that mean something else to the engine.
-pub(super) fn pattern(
-    expr: &Expr,
-    pattern: &Expr,
-    replacement: Option<&Expr>,
-    flags: Option<&Expr>,
-) -> Option<Refusal> {
-    let literal = |expr: &Expr| match expr {
-        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+/// Functions that take a text and a pattern.
+const TAKE_PATTERNS: [&str; 8] = [
+    "regexp_replace",
+    "regexp_match",
+    "regexp_matches",
+    "regexp_like",
+    "regexp_count",
+    "regexp_instr",
+    "regexp_substr",
+    "regexp_split_to_array",
+];
+
+/// Regular expressions, as they are written, that mean something else to the engine.
+pub(super) fn refused(expr: &Expr) -> Option<Refusal> {
+    match expr {
+        Expr::BinaryExpr(binary) if is_regex(binary.op) => pattern(expr, &binary.right, None, None),
+        Expr::ScalarFunction(function) if TAKE_PATTERNS.contains(&function.func.name()) => {
+            let replaces = function.func.name() == "regexp_replace";
+            let args = &function.args;
+            pattern(expr, args.get(1)?, args.get(2).filter(|_| replaces), args.get(3).filter(|_| replaces))
+        }
         _ => None,
-    };
+    }
+}
+
+fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Option<&Expr>) -> Option<Refusal> {
     let Some(pattern) = literal(pattern) else {
         return refusal(
             format!(
@@ -26,9 +42,8 @@ pub(super) fn pattern(
             "write the pattern as a literal, or use LIKE, replace, split_part",
         );
     };
-    // What the rewriting put there, so that `.` is any character.
-    let pattern = pattern.strip_prefix(DOT_MATCHES_NEWLINE).unwrap_or(&pattern);
-    let plain = without_escapes_and_classes(pattern);
+    let plain = without_escapes_and_classes(&pattern);
+    let said = regular::translated(&pattern);
     let replacing = matches!(expr, Expr::ScalarFunction(_));
     if replacing && plain.contains('|') {
         return refusal(
@@ -39,13 +54,13 @@ pub(super) fn pattern(
             "write one call for each alternative, or CASE WHEN x LIKE … THEN …",
         );
     }
-    if pattern.contains("(?")
+    if pattern.replace("(?:", "(").contains("(?")
         || pattern.starts_with("***")
         || ["\\m", "\\M", "\\y", "\\Y", "\\<", "\\>"].iter().any(|it| pattern.contains(it))
     {
         return refusal(
             format!("the pattern of {} has a construct that means something else here", shown(expr)),
-            "write it without (?…), \\m, \\M and \\y",
+            "write it without (?i), (?=…), \\m, \\M and \\y",
         );
     }
     if replacing && ["*?", "+?", "??", "}?"].iter().any(|lazy| plain.contains(lazy)) {
@@ -58,28 +73,28 @@ pub(super) fn pattern(
         );
     }
     if flags.is_some_and(|flags| literal(flags).is_some_and(|flags| flags.contains('g')))
-        && regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(""))
+        && said.as_ref().is_some_and(|said| regex::Regex::new(said).is_ok_and(|said| said.is_match("")))
     {
         return refusal(
             format!("the pattern of {} matches what is empty, of which Postgres finds more", shown(expr)),
             "write a pattern that takes at least one character: a+ instead of a*",
         );
     }
-    if regex::Regex::new(pattern).is_err() {
+    if said.is_none() {
         return refusal(
-            format!("the pattern of {} is not read here", shown(expr)),
-            "write it without references to its own groups, and without lookaround",
+            format!("the pattern of {} is not read here, or not in Postgres either", shown(expr)),
+            "write it without references to its own groups, without \\D, \\S and \\W in brackets, with a - at their end, and with one quantifier behind what it repeats",
         );
     }
     if let Some(other) =
-        flags.and_then(&literal).and_then(|flags| flags.chars().find(|flag| !"gic".contains(*flag)))
+        flags.and_then(literal).and_then(|flags| flags.chars().find(|flag| !"gic".contains(*flag)))
     {
         return refusal(
             format!("the flag {other} of {} means something else here", shown(expr)),
             "g, i and c mean the same",
         );
     }
-    let escaped = replacement.and_then(&literal).is_some_and(|text| has_other_escapes(&text));
+    let escaped = replacement.and_then(literal).is_some_and(|text| has_other_escapes(&text));
     if escaped {
         return refusal(
             format!("the replacement of {} has an escape that means something else here", shown(expr)),
@@ -97,6 +112,15 @@ pub(super) fn pattern(
         );
     }
     None
+}
+
+/// A text that is written out.
+fn literal(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+        Expr::Cast(cast) if cast.field.data_type().is_string() => literal(&cast.expr),
+        _ => None,
+    }
 }
 
 /// A backslash that names no group of one digit.

@@ -57,7 +57,12 @@ pub const LINES: &[Line] = &[
     scalar(TEXT, "concat", &["concat(t, '-', i)", "concat(t, NULL, 'x')", "t || '-' || i"]),
     scalar(TEXT, "concat_ws", &["concat_ws('-', t, i, NULL, 'x')"]),
     scalar(TEXT, "regexp_replace", &["regexp_replace(t, '[ab]+', 'x')", "regexp_replace(t, 'a', 'x', 'g')"]),
-    scalar(TEXT, "regexp_match", &["(regexp_match(t, '([a-z])_([a-z])'))[2]"]),
+    scalar(
+        TEXT,
+        "regexp_match",
+        &["(regexp_match(t, '([a-z])_([a-z])'))[2]", "cardinality(regexp_match(t, '(a)(x)?'))"],
+    )
+    .ours(),
     scalar(TEXT, "md5", &["md5(t)"]),
     scalar(TEXT, "bpchar", &["t::bpchar = 'ab '"]).written("::bpchar").ours(),
     scalar(
