@@ -86,6 +86,10 @@ impl Diagnostic {
         self
     }
 
+    pub fn is_in(&self, document: &Document) -> bool {
+        self.place.as_ref().is_some_and(|place| place.document.path == document.path)
+    }
+
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }

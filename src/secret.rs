@@ -106,6 +106,12 @@ fn in_address(token: &str, at: usize, found: &mut Vec<Range<usize>>) {
         }
     };
     let Some(scheme) = token.find("://") else {
+        // A webhook's address without its scheme.
+        if lower.starts_with("hooks.")
+            && let Some(slash) = token.find('/')
+        {
+            return add(slash + 1..token.len());
+        }
         // `ann:secret@host`, `postgres:/ann:secret@host`: no scheme, or a broken one.
         let spelled = lower.starts_with("postgres") || lower.starts_with("mysql") || lower.starts_with("s3:");
         if let (Some(colon), Some(last)) = (token.find(':'), token.rfind('@')) {
@@ -141,6 +147,13 @@ fn in_address(token: &str, at: usize, found: &mut Vec<Range<usize>>) {
         (Some(opens), Some(last)) if opens < last => add(opens + 1..last),
         // A key alone before the host is a secret where it is no database's user.
         (_, Some(last)) if !database => add(rest..last),
+        // `ann;secret@h`: what no user's name has begins something else.
+        (_, Some(last)) => {
+            let other = token[rest..last].find(|c: char| !(c.is_alphanumeric() || "._-%+".contains(c)));
+            if let Some(other) = other {
+                add(rest + other + 1..last);
+            }
+        }
         (Some(opens), None) => {
             let port = token[opens + 1..].split(['/', '?']).next().unwrap_or_default();
             let is_port = !port.is_empty() && port.parse::<u16>().is_ok() && token[opens + 1..].contains('/');
@@ -154,7 +167,9 @@ fn in_address(token: &str, at: usize, found: &mut Vec<Range<usize>>) {
 }
 
 /// Words whose value is a secret, whatever stands before them.
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 24] = [
+    "client_key",
+    "server_key",
     "password",
     "pass",
     "passphrase",
@@ -179,6 +194,16 @@ const WORDS: [&str; 22] = [
     "bearer",
 ];
 
+/// `PGPASSWORD`, `sslpassword`, `db_password`, `scram_client_key`: one of the words, whatever it belongs to.
+fn is_secret_word(word: &str) -> bool {
+    let is = |known: &str| {
+        word.strip_suffix(known).is_some_and(|before| {
+            before.is_empty() || before.ends_with('_') || ["ssl", "pg", "pgssl"].contains(&before)
+        })
+    };
+    WORDS.iter().any(|known| is(known)) || word.ends_with("password")
+}
+
 /// `password=…`, `sslpassword = '…'`, `token=…`.
 fn behind_equals(text: &str, found: &mut Vec<Range<usize>>) {
     for (equals, _) in text.match_indices('=') {
@@ -186,7 +211,7 @@ fn behind_equals(text: &str, found: &mut Vec<Range<usize>>) {
         let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
         // The character before a word may be longer than a byte.
         let word = before.get(start..).unwrap_or_default().to_ascii_lowercase();
-        if !WORDS.iter().any(|known| word == *known || word.strip_prefix("ssl") == Some(known)) {
+        if !is_secret_word(&word) {
             continue;
         }
         let value = &text[equals + 1..];
@@ -251,11 +276,19 @@ fn behind_keys(text: &str) -> Vec<Range<usize>> {
         for (equals, _) in line.match_indices(['=', ':']) {
             let before = line[..equals].trim_end();
             let key = before.rsplit(['{', ',', '.', ' ', '[']).next().unwrap_or_default();
-            if key.is_empty() || !is_sensitive(key) {
-                continue;
-            }
             let value = line[equals + 1..].trim_start();
             let from = line.len() - value.len();
+            if key.is_empty() {
+                continue;
+            }
+            if !is_sensitive(key) {
+                // Whatever a key is called, an address with a user may have a password, which its quotes may cut.
+                if let Some(scheme) = value.find("://").filter(|scheme| value[*scheme..].contains('@')) {
+                    let user = value[scheme + 3..].find([':', '"', '\'']);
+                    found.extend(user.map(|user| range.start + from + scheme + 4 + user..range.end));
+                }
+                continue;
+            }
             let names_a_folder = key.trim_matches(['"', '\'']).ends_with("url");
             // A table's key is a list of columns.
             let columns = key.trim_matches(['"', '\'']) == "key" && value.starts_with('[');
@@ -292,6 +325,14 @@ fn is_harmless(value: &str, names_a_folder: bool) -> bool {
             && text.len() < 64
             && (text.contains('/') || text.len() < 12)
     };
+    // `hooks.example.com/x` is no folder.
+    let is_host = |text: &str| {
+        let first = text.split('/').next().unwrap_or_default();
+        text.contains('/') && first.matches('.').count() > 1 && !first.starts_with('.')
+    };
+    if is_host(value) {
+        return false;
+    }
     match inner {
         Some(inner) => match inner.split_once(":-") {
             Some((variable, default)) => name(variable) && (default.is_empty() || path(default)),
@@ -334,6 +375,11 @@ mod tests {
             "the URL `postgres://ann:hunter2@h/d` is wrong",
             "token=hunter2",
             "secret_access_key=hunter2",
+            "PGPASSWORD=hunter2 psql -h db",
+            "db_password=hunter2",
+            "scram_client_key=hunter2",
+            "postgres://ann;hunter2@h/d",
+            "hooks.example.com/services/hunter2",
         ] {
             let shown = without(text);
             assert!(!shown.contains("hunter2"), "{text} → {shown}");
@@ -378,6 +424,8 @@ mod tests {
             "command = [\"curl\", \"-H\", \"X: hunter2\"]",
             "url = \"${DB:-postgres://ann:hunter2@h/d}\"",
             "auth_token = \"hunter2\"",
+            "adress = \"postgres://ann:\"hunter2@h\"",
+            "url = \"hooks.example.com/services/hunter2\"",
         ] {
             let shown = Edited::file(line).text;
             assert!(!shown.contains("hunter2"), "{line} → {shown}");

@@ -47,6 +47,8 @@ impl Resolver<'_> {
     pub(super) fn deployment(&self, file: &PipelineFile, path: &Path) -> Option<Deployment> {
         let stem = stem(path);
         let timezone = file.timezone.as_ref().map_or(Some(Tz::UTC), |zone| self.zone(zone));
+        // One that is wrong is told of, and hides no other mistake.
+        let timezone = timezone.or(Some(Tz::UTC));
         let memory = file.run.memory.as_ref().map_or(Some(400_000_000), |text| self.memory(text));
         let file_size = file.store.file_size.as_ref().map_or(Some(FILE_SIZE), |text| self.file_size(text));
         let grace = self.length(&file.store.grace, Duration::from_secs(3_600));
@@ -54,10 +56,7 @@ impl Resolver<'_> {
         let encodings = [("delta", Encodings::Delta), ("plain", Encodings::Plain)];
         let encodings = self.choice("encodings", &file.store.encodings, &encodings);
         let target = file.target.as_ref().and_then(|target| self.target(target));
-        let schedule = match &file.schedule {
-            Some(schedule) => Some(self.schedule(schedule, timezone)?),
-            None => None,
-        };
+        let schedule = file.schedule.as_ref().and_then(|schedule| self.schedule(schedule, timezone));
         let notify = self.notify(&file.notify);
         let store_url = file.store.url.as_ref().map_or(format!("out/{stem}"), |url| url.value.clone());
         if let Some(url) = file.store.url.as_ref().filter(|url| url.value.trim().is_empty()) {

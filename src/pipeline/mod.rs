@@ -11,6 +11,7 @@ mod file;
 pub mod filter;
 pub mod model;
 pub mod notify;
+mod relations;
 mod resolve;
 pub mod schedule;
 mod section;

@@ -49,7 +49,12 @@ impl Resolver<'_> {
     pub(super) fn source(&self, file: &PipelineFile) -> Option<SourceSettings> {
         let source = &file.source;
         let url = source.url.as_ref()?;
-        let location = if is_postgres(&url.value) {
+        let location = if url.value.trim().is_empty() {
+            let message = "the source's url is empty";
+            let help = "write postgres://user@host/database, or a folder; if it is a variable's, set that";
+            self.notes.error(url.span.clone(), message, help);
+            return None;
+        } else if is_postgres(&url.value) {
             self.whole_address(url);
             Location::Postgres(PostgresUrl::new(url.value.clone()))
         } else if url.value.contains("password=") || url.value.starts_with("host=") {

@@ -194,7 +194,7 @@ impl Server {
             tls,
             wanted,
             demand,
-            shown: url.to_string(),
+            shown: parameters.tried.unwrap_or_else(|| url.to_string()),
             side,
             pins,
             sessions: Arc::default(),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
 use super::auth::Demand;
 use super::known::{self, require_possible};
@@ -25,6 +26,8 @@ pub struct Parameters {
     pub wanted: Wanted,
     /// How the server may ask who we are.
     pub demand: Option<Demand>,
+    /// The address that is tried, where the query says another than stands before it.
+    pub tried: Option<String>,
 }
 
 /// Which of several servers is wanted, beyond what tokio-postgres asks of them itself.
@@ -83,12 +86,43 @@ pub fn parameters(url: &str, variables: Variables) -> Result<Parameters> {
             config.password(password);
         }
     }
+    let tried = tried(url, &config);
     Ok(Parameters {
         config,
         tls: tls(&said, home.map(|home| home.join(".postgresql")))?,
         wanted: wanted(&said)?,
         demand: Demand::parse(said.get("require_auth").unwrap_or_default())?,
+        tried,
     })
+}
+
+/// Parameters that say after the `?` what the address before it may say otherwise.
+const SAID_AGAIN: [&str; 6] = ["host", "hostaddr", "port", "user", "dbname", "service"];
+
+/// The address that is tried, where it is not the one that is written first.
+fn tried(url: &str, config: &Config) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
+    let keys = query.split('&').filter_map(|part| part.split_once('=')).map(|(key, _)| key);
+    if !keys.into_iter().any(|key| SAID_AGAIN.contains(&key)) {
+        return None;
+    }
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let hosts = if hosts.len() > 0 {
+        hosts.collect()
+    } else {
+        config.get_hostaddrs().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let ports = config.get_ports();
+    let at = |number: usize, host: &String| match ports.get(number).or(ports.first()) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
+    };
+    let hosts: Vec<String> = hosts.iter().enumerate().map(|(number, host)| at(number, host)).collect();
+    let user = config.get_user().map_or_else(String::new, |user| format!("{user}@"));
+    Some(format!("postgres://{user}{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default()))
 }
 
 fn tls(said: &Said, home: Option<PathBuf>) -> Result<TlsSettings> {

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
 use super::post::Standing;
-use super::{Board, metrics};
+use super::{Board, Standings, metrics};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::store::Store;
 use crate::store::notes::IncidentNote;
@@ -110,20 +110,24 @@ impl AsyncWrite for Timed {
     }
 }
 
-fn standings(board: &Board) -> Vec<Standing> {
+fn standings(board: &Board) -> Standings {
     board.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The scheduler lives; how each pipeline stands is in the body.
 async fn health(State(board): State<Board>) -> Response {
-    let pipelines: Vec<_> = standings(&board).iter().map(told).collect();
-    let version = env!("CARGO_PKG_VERSION");
-    json_response(StatusCode::OK, &json!({ "status": "ok", "version": version, "pipelines": pipelines }))
+    let standings = standings(&board);
+    let pipelines: Vec<_> = standings.pipelines.iter().map(told).collect();
+    let mut body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "pipelines": pipelines });
+    if !standings.left_out.is_empty() {
+        body["left_out"] = json!(standings.left_out);
+    }
+    json_response(StatusCode::OK, &body)
 }
 
 /// Whether one pipeline is well: 503 while something is wrong and has not come right.
 async fn health_of(State(board): State<Board>, Path(name): Path<String>) -> Response {
-    let standings = standings(&board);
+    let standings = standings(&board).pipelines;
     let Some(standing) = standings.iter().find(|standing| standing.pipeline == name) else {
         let names: Vec<&str> = standings.iter().map(|standing| standing.pipeline.as_str()).collect();
         let body = json!({ "error": format!("there is no pipeline {name} here"), "pipelines": names });

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::Standings;
 use super::post::{Activity, Standing};
 use crate::clock;
 use crate::error::{ErrorKind, Result, ResultExt};
@@ -65,14 +66,16 @@ struct Metrics {
     lag: Family<OfPipeline, Float>,
     incident: Family<OfPipeline, Gauge>,
     readable: Family<OfPipeline, Gauge>,
+    left_out: Gauge,
 }
 
 /// The metrics as an OpenMetrics text.
-pub fn text(standings: &[Standing]) -> Result<String> {
+pub fn text(standings: &Standings) -> Result<String> {
     let metrics = Metrics::default();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     metrics.build.get_or_create(&OfBuild { version }).set(1);
-    for standing in standings {
+    metrics.left_out.set(i64::try_from(standings.left_out.len()).unwrap_or(i64::MAX));
+    for standing in &standings.pipelines {
         // One damaged store must not hide the others.
         if let Err(error) = metrics.take(standing) {
             tracing::warn!(pipeline = standing.pipeline, %error, "the snapshot is left out of the metrics");
@@ -171,6 +174,11 @@ impl Metrics {
             "store_readable",
             "1 when the store and its commit point can be read",
             self.readable.clone(),
+        );
+        r.register(
+            "pipelines_left_out",
+            "Pipelines that could not be read, and have no nights",
+            self.left_out.clone(),
         );
         registry
     }

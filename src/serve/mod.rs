@@ -1,6 +1,7 @@
 //! The scheduler: begins the nights of any number of pipelines at their time, tries again what may
 //! pass, tells people, and answers over HTTP how it stands.
 
+mod board;
 pub mod http;
 mod metrics;
 mod night;
@@ -8,7 +9,7 @@ mod post;
 pub mod timetable;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -27,6 +28,7 @@ use night::Ended;
 use post::Post;
 use timetable::{End, Next, Step, Timetable};
 
+pub use board::{Board, LeftOut, Standings};
 pub use metrics::text as metrics;
 pub use night::program;
 pub use post::Standing;
@@ -58,17 +60,13 @@ enum Accepted {
     Not,
 }
 
-/// How every pipeline stands, shared with those who ask over HTTP.
-pub type Board = Arc<RwLock<Vec<Standing>>>;
-
 /// The pipelines of a scheduler, and the timetable of their nights.
 pub struct Daemon {
     orders: Orders,
     posts: Vec<Post>,
     timetable: Timetable,
     board: Board,
-    /// Pipelines that could not be read yet.
-    left_out: Vec<PathBuf>,
+    left_out: Vec<LeftOut>,
     /// Alerts on their way: a slow receiver must hold up no night.
     alerts: JoinSet<Accepted>,
     /// When alerts that nobody accepted are sent again.
@@ -113,8 +111,9 @@ impl Daemon {
                 Ok(opened) => daemon.enter(path, opened, now)?,
                 // The others' nights are not theirs to suffer from it.
                 Err(error) if paths.len() > 1 => {
-                    tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline is left out until it is mended and SIGHUP comes");
-                    daemon.left_out.push(path.clone());
+                    let because = told_whole(&error);
+                    tracing::error!(pipeline = %path.display(), error = %because, "the pipeline is left out until it is mended and SIGHUP comes");
+                    daemon.left_out.push(LeftOut { file: path.clone(), because });
                     broken.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
@@ -217,10 +216,11 @@ impl Daemon {
     /// Reads the pipelines again: where they deliver, who is told, when their nights are. A night that
     /// runs is not disturbed; a pipeline that is wrong now goes on as it was.
     fn reload(&mut self) {
-        for path in std::mem::take(&mut self.left_out) {
+        for LeftOut { file: path, .. } in std::mem::take(&mut self.left_out) {
             if let Err(error) = Post::open(&path).and_then(|opened| self.enter(&path, opened, clock::now())) {
-                tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline is still left out");
-                self.left_out.push(path);
+                let because = told_whole(&error);
+                tracing::error!(pipeline = %path.display(), error = %because, "the pipeline is still left out");
+                self.left_out.push(LeftOut { file: path, because });
                 continue;
             }
             tracing::info!(pipeline = %path.display(), "looking after the pipeline, which was mended");
@@ -377,13 +377,14 @@ impl Daemon {
 
     fn post_standings(&self) {
         let now = clock::now();
-        let standings = self.posts.iter().enumerate().map(|(entry, post)| {
+        let pipelines = self.posts.iter().enumerate().map(|(entry, post)| {
             let mut standing = post.standing();
             standing.doing = self.timetable.doing(entry).into();
             standing.next_night = self.timetable.next_night(entry, now);
             standing
         });
-        *self.board.write().unwrap_or_else(PoisonError::into_inner) = standings.collect();
+        let standings = Standings { pipelines: pipelines.collect(), left_out: self.left_out.clone() };
+        *self.board.write().unwrap_or_else(PoisonError::into_inner) = standings;
     }
 }
 

@@ -542,6 +542,28 @@ fn a_pipeline_that_does_not_exist_and_wrong_usage_are_told() {
 }
 
 #[test]
+fn a_source_that_is_empty_is_no_folder() {
+    let mut project = Project::shop();
+    project.set("SHOP_SOURCE", "");
+    project.edit("pipelines/shop.toml", "${SHOP_SOURCE:-data/shop}", "${SHOP_SOURCE}");
+    project.starmill(&["check", "pipelines/shop.toml"]).exits(3).warns("the source's url is empty");
+}
+
+#[test]
+fn a_grain_that_is_misspelt_is_told_once_and_where_it_is_written() {
+    let project = Project::shop();
+    let text = project.read("pipelines/shop.toml");
+    let line =
+        text.lines().position(|line| line.starts_with("grain") && line.contains("order_items")).unwrap() + 1;
+    project.edit("pipelines/shop.toml", "grain = \"order_items\"", "grain = \"order_itms\"");
+    // A mistake of another layer does not hide it.
+    project.edit("pipelines/shop.toml", "timezone = \"UTC\"", "timezone = \"Europe/Berlino\"");
+    let ran = project.starmill(&["check", "pipelines/shop.toml"]).exits(3);
+    let ran = ran.warns("Europe/Berlino").warns(&format!("pipelines/shop.toml:{line}:"));
+    assert_eq!(ran.stderr.matches("no table `order_itms`").count(), 1, "{}", ran.stderr);
+}
+
+#[test]
 fn mistakes_of_every_layer_are_told_in_one_round() {
     let project = Project::shop();
     project.edit("pipelines/shop.toml", "connections = 2", "conections = 2");

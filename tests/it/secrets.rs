@@ -6,7 +6,7 @@ use crate::support::{Project, cluster};
 const SECRET: &str = "hunter2";
 
 /// Lines of a pipeline's file, each wrong in its own way.
-const SPELLINGS: [&str; 38] = [
+const SPELLINGS: [&str; 43] = [
     "[source]\nurl = \"user=ann pass=hunter2 host=h\"",
     "[source]\nurl = \"DefaultEndpointsProtocol=https;AccountKey=hunter2\"",
     "[source]\nurl = \"ann/hunter2@h/d\"",
@@ -45,6 +45,11 @@ const SPELLINGS: [&str; 38] = [
     "[source]\nurl = \"postgres://ann%3Ahunter2@h:x/d\"",
     "[source]\nurl = \"postgres://h/d?password=hunter2&nonsense=1\"",
     "[source]\nurl = \"postgres://ann:hunter2@127.0.0.1:1/d\"",
+    "[source]\nurl = \"data\"\n[target]\nurl = \"hooks.example.com/services/hunter2\"",
+    "[source]\nurl = \"PGPASSWORD=hunter2 psql -h db\"",
+    "[source]\nurl = \"postgres://ann;hunter2@127.0.0.1:1/d\"",
+    "[source]\nadress = \"postgres://ann:\"hunter2@127.0.0.1:1/d\"",
+    "[source]\nurl = \"postgres://ann@127.0.0.1:1/d?scram_client_key=hunter2\"",
 ];
 
 #[test]

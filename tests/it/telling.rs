@@ -197,10 +197,14 @@ fn a_pipeline_that_cannot_be_read_stops_no_other() {
     let broken =
         project.read(SHOP).replace("30 3 * * *", "61 3 * * *").replace("name = \"shop\"", "name = \"other\"");
     project.write("pipelines/other.toml", &broken);
-    let both = ["pipelines/other.toml", SHOP];
+    let both = ["--listen", "127.0.0.1:0", "pipelines/other.toml", SHOP];
     let scheduler = Scheduler::start(&project, "2026-11-21T02:29:55Z*20", None, &both);
     scheduler.waits_for("left out until it is mended");
     scheduler.waits_for("the night is over");
+    let (code, health) = fetch(&scheduler.address(), "/health");
+    let health: serde_json::Value = serde_json::from_str(&health).unwrap();
+    assert_eq!((code, &health["left_out"][0]["file"]), (200, &"pipelines/other.toml".into()), "{health}");
+    assert!(fetch(&scheduler.address(), "/metrics").1.contains("starmill_pipelines_left_out 1"));
     scheduler.signal(Signal::SIGHUP);
     scheduler.waits_for("the pipeline is still left out");
     // Its nights begin once it is mended.

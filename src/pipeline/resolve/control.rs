@@ -49,28 +49,20 @@ impl Resolver<'_> {
             Some(filter) => format!("FROM {} WHERE {filter}", grain.table.value),
             None => format!("FROM {}", grain.table.value),
         };
-        let mut aggregate =
-            |expression: String, key: &str, span: &Range<usize>, name: String, star: StarSide| {
-                let text = format!("SELECT {expression} {from}");
-                if let Some(sql) = self.fragment(file, key, text, span) {
-                    // As it was parsed: a comment in a condition would hide what is written behind it.
-                    let parsed = sql.plain_aggregate();
-                    let (expression, filter) = parsed.unwrap_or((expression, filter.clone()));
-                    let source = SourceSide::Aggregate { expression, filter, sql };
-                    controls.push(Control { model: model.name.clone(), name, source, star });
-                }
-            };
-        aggregate(
-            "count(*)".to_owned(),
-            "grain",
-            &grain.table.span,
-            "rows of the grain".to_owned(),
-            StarSide::Rows,
-        );
+        let mut aggregate = |expression: String, span: &Range<usize>, name: String, star: StarSide| {
+            let text = format!("SELECT {expression} {from}");
+            if let Some(sql) = self.fragment(&text, span) {
+                // As it was parsed: a comment in a condition would hide what is written behind it.
+                let parsed = sql.plain_aggregate();
+                let (expression, filter) = parsed.unwrap_or((expression, filter.clone()));
+                let source = SourceSide::Aggregate { expression, filter, sql };
+                controls.push(Control { model: model.name.clone(), name, source, star });
+            }
+        };
+        aggregate("count(*)".to_owned(), &grain.table.span, "rows of the grain".to_owned(), StarSide::Rows);
         for (column, expression) in &file.measures {
             aggregate(
                 format!("sum({})", expression.value),
-                "measures",
                 &expression.span,
                 format!("sum of {}", column.value),
                 StarSide::Sum { column: column.value.clone() },
@@ -78,10 +70,9 @@ impl Resolver<'_> {
         }
     }
 
-    /// SQL that starmill composed from the pipeline's words; its mistakes are shown in the whole.
-    fn fragment(&self, file: &ModelFile, key: &str, text: String, span: &Range<usize>) -> Option<SelectSql> {
-        let path = format!("{} ({}.{key})", self.notes.document.path, file.name.value);
-        match SelectSql::parse(Document::new(path, text)) {
+    /// SQL that starmill composed from the pipeline's words; its mistakes are shown there.
+    fn fragment(&self, text: &str, span: &Range<usize>) -> Option<SelectSql> {
+        match SelectSql::composed(&self.notes.document, text, span.clone()) {
             Ok((sql, refused)) if refused.is_empty() => Some(sql),
             Ok((_, found)) | Err(found) => {
                 for diagnostic in found {

@@ -62,6 +62,11 @@ impl Designer<'_> {
             for relation in unknown {
                 let help = catalog.suggestion(schemas, &relation.table);
                 let message = format!("the source has no table `{}`", relation.table);
+                // A grain is read by the controls of all its measures.
+                let told = |known: &Diagnostic| known.message == message && known.is_in(&sql.document);
+                if self.found.iter().any(told) {
+                    continue;
+                }
                 self.found.push(Diagnostic::error(message).at(&sql.document, relation.span).help(help));
             }
             return Ok(None);

@@ -1,5 +1,6 @@
 //! What changed between two stars, table by table, found by walking both in key order.
 
+mod cursor;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use crate::error::Result;
 use crate::name::SnapshotId;
 use crate::pipeline::Pipeline;
 use crate::pipeline::model::Model;
-use walk::{Cursor, Walk};
+use cursor::Cursor;
+use walk::Walk;
 
 /// What a run changes in the published star.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,93 +1,13 @@
 //! The walk over both sides of a table in key order.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::SortOptions;
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::kernels::boolean::or;
 use arrow::compute::kernels::cmp::distinct;
-use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::TableReference;
-use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
 
+use super::cursor::Cursor;
 use super::{Change, EXAMPLES, Example, ExampleKind, TableDiff};
 use crate::error::{ErrorKind, Result, ResultExt};
-use crate::name::quote_identifier as quote;
-use crate::star::session::{STAR, Session, model_error};
-use crate::star::shelf;
-use crate::star::staged::schema_only;
-use crate::star::table::{StarTable, in_zone};
-
-/// One side of the walk: its rows in key order, a batch at a time.
-pub struct Cursor {
-    stream: SendableRecordBatchStream,
-    converter: RowConverter,
-    batch: RecordBatch,
-    rows: Rows,
-    at: usize,
-    key: usize,
-}
-
-impl Cursor {
-    pub async fn open(
-        session: &Session,
-        side: &str,
-        table: &StarTable,
-        columns: &[String],
-        key: &[String],
-        zone: &str,
-    ) -> Result<Cursor> {
-        let failed = |error| model_error(error, format!("cannot compare {}", table.name));
-        let reference = TableReference::full(STAR, side, table.name.as_str());
-        let rows = match table.files.is_empty() {
-            true => schema_only(in_zone(&table.schema, zone)),
-            false => shelf::provider(table, zone),
-        };
-        session.add(reference.clone(), rows)?;
-        let list = |names: &[String]| names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
-        let text =
-            format!("SELECT {} FROM {} ORDER BY {}", list(columns), reference.to_quoted_string(), list(key));
-        let plan = session.plan_text(&text).await.map_err(failed)?;
-        let frame = session.context().execute_logical_plan(plan).await.map_err(failed)?;
-        let stream = frame.execute_stream().await.map_err(failed)?;
-        let options = SortOptions { descending: false, nulls_first: false };
-        let schema = stream.schema();
-        let fields = schema.fields()[..key.len()].iter();
-        let fields =
-            fields.map(|field| SortField::new_with_options(field.data_type().clone(), options)).collect();
-        let converter = RowConverter::new(fields).or_error(ErrorKind::Bug, || "key rows".to_owned())?;
-        let rows = converter.empty_rows(0, 0);
-        let batch = RecordBatch::new_empty(schema);
-        let mut cursor = Cursor { stream, converter, batch, rows, at: 0, key: key.len() };
-        cursor.refill().await?;
-        Ok(cursor)
-    }
-
-    /// Makes sure that there is a current row, unless the side has ended.
-    async fn refill(&mut self) -> Result<()> {
-        while self.at >= self.batch.num_rows() {
-            let Some(batch) = self.stream.next().await else { return Ok(()) };
-            self.batch = batch.map_err(|error| model_error(error, "cannot compare the stars".to_owned()))?;
-            let keys = &self.batch.columns()[..self.key];
-            self.rows =
-                self.converter.convert_columns(keys).or_error(ErrorKind::Bug, || "key rows".to_owned())?;
-            self.at = 0;
-        }
-        Ok(())
-    }
-
-    fn left(&self) -> usize {
-        self.batch.num_rows() - self.at
-    }
-
-    fn key_text(&self, row: usize) -> String {
-        let schema = self.batch.schema();
-        let shown = (0..self.key).map(|column| {
-            format!("{}={}", schema.field(column).name(), cell(self.batch.column(column), row))
-        });
-        shown.collect::<Vec<_>>().join(", ")
-    }
-}
 
 pub struct Walk {
     pub key: usize,
@@ -204,7 +124,7 @@ fn differing(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanArray> {
     distinct(before, after).or_error(ErrorKind::Bug, || "comparing columns".to_owned())
 }
 
-fn cell(array: &ArrayRef, row: usize) -> String {
+pub fn cell(array: &ArrayRef, row: usize) -> String {
     if array.is_null(row) {
         return "NULL".to_owned();
     }
