@@ -18,8 +18,12 @@ pub fn named_outside(query: &mut Query) {
     let keys = keys_of(query);
     let SetExpr::Select(select) = query.body.as_mut() else { return };
     let names: Option<Vec<String>> = select.projection.iter().map(name_of).collect();
-    let (Some(names), false) = (names, misread(select, &keys).is_empty()) else { return };
+    let Some(names) = names else { return };
     let misread = misread(select, &keys);
+    let asks = select.distinct.is_none() && keys.iter().any(|key| asks(&key.expr));
+    if misread.is_empty() && !asks {
+        return;
+    }
     let hidden = |at: usize| Ident::with_quote('"', format!("starmill column {at}"));
     let mut said: Vec<(String, Expr, Ident)> = Vec::new();
     let mut outside = Vec::new();
@@ -53,6 +57,12 @@ pub fn named_outside(query: &mut Query) {
         && let OrderByKind::Expressions(keys) = &mut order_by.kind
     {
         keys.iter_mut().for_each(|key| meant(&mut key.expr));
+        // The engine plans a subquery as a column, and not as a key.
+        for (at, key) in keys.iter_mut().enumerate().filter(|(_, key)| asks && self::asks(&key.expr)) {
+            let alias = Ident::with_quote('"', format!("starmill key {at}"));
+            let expr = std::mem::replace(&mut key.expr, Expr::Identifier(alias.clone()));
+            select.projection.push(SelectItem::ExprWithAlias { expr, alias });
+        }
     }
     wrap(query, outside);
 }
@@ -81,6 +91,19 @@ fn wrap(query: &mut Query, columns: Vec<(Ident, Ident)>) {
     let column = |(inner, alias)| SelectItem::ExprWithAlias { expr: Expr::Identifier(inner), alias };
     select.projection = columns.into_iter().map(column).collect();
     *query = *whole;
+}
+
+/// Whether a subquery is a part of it.
+fn asks(expr: &Expr) -> bool {
+    struct Asks;
+    impl Visitor for Asks {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    expr.visit(&mut Asks).is_break()
 }
 
 fn keys_of(query: &Query) -> Vec<OrderByExpr> {

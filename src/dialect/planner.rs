@@ -51,6 +51,7 @@ impl ExprPlanner for Operators {
         if let Some(planned) = beside_boolean(&expr, &left, &right) {
             return Ok(PlannerResult::Planned(planned));
         }
+        let (expr, left, right) = read_as_the_other(expr, left, right);
         if let Some(planned) = beside_interval(&expr, &left, &right) {
             return Ok(PlannerResult::Planned(planned));
         }
@@ -161,6 +162,68 @@ fn beside_boolean(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Op
         (DataType::Utf8, DataType::Boolean) => Some(binary_expr(read(&expr.left)?, op, expr.right.clone())),
         _ => None,
     }
+}
+
+/// A text that is written beside a number, or subtracted from a day or time, is one of its kind: `'5' + 1`, `day -
+/// '2024-01-01'`.
+fn read_as_the_other(
+    mut expr: RawBinaryExpr,
+    left: DataType,
+    right: DataType,
+) -> (RawBinaryExpr, DataType, DataType) {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    let calculates = matches!(expr.op, Plus | Minus | Multiply | Divide | Modulo);
+    let text = |side: &Expr, of: &DataType| *of == DataType::Utf8 && is_written(side);
+    let takes = |of: &DataType| {
+        let time = matches!(of, DataType::Date32 | DataType::Timestamp(..)) && matches!(expr.op, Minus);
+        of.is_integer() || of.is_floating() || time
+    };
+    if !calculates {
+        return (expr, left, right);
+    }
+    let numeric = |side: &Expr| match side {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => written_numeric(text),
+        _ => None,
+    };
+    if is_decimal(&left)
+        && let Some(read) = numeric(&expr.right)
+    {
+        let of = read.data_type();
+        expr.right = Expr::Literal(read, None);
+        return (expr, left, of);
+    }
+    if is_decimal(&right)
+        && let Some(read) = numeric(&expr.left)
+    {
+        let of = read.data_type();
+        expr.left = Expr::Literal(read, None);
+        return (expr, of, right);
+    }
+    if text(&expr.right, &right) && takes(&left) {
+        expr.right = cast(expr.right, left.clone());
+        return (expr, left.clone(), left);
+    }
+    if text(&expr.left, &left) && takes(&right) {
+        expr.left = cast(expr.left, right.clone());
+        return (expr, right.clone(), right);
+    }
+    (expr, left, right)
+}
+
+/// A text as the numeric that it says: `1.50`.
+fn written_numeric(text: &str) -> Option<ScalarValue> {
+    let digits = text.trim();
+    let unsigned = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+    let (before, after) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let all = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let places = before.len() + after.len();
+    if !all(before) || !all(after) || before.is_empty() || places > 38 {
+        return None;
+    }
+    let value: i128 = format!("{before}{after}").parse().ok()?;
+    let value = if digits.starts_with('-') { -value } else { value };
+    let (precision, scale) = (u8::try_from(places).ok()?, i8::try_from(after.len()).ok()?);
+    Some(ScalarValue::Decimal128(Some(value), precision, scale))
 }
 
 /// A text that is written beside an interval, or added to a timestamp, is an interval.

@@ -244,6 +244,7 @@ fn without_qualifiers(name: &str) -> String {
     if !name.contains('(') {
         return name.to_owned();
     }
+    let name = &plain_literals(name);
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     let (mut bare, mut word) = (String::new(), String::new());
     for c in name.chars().chain(std::iter::once('\0')) {
@@ -257,6 +258,20 @@ fn without_qualifiers(name: &str) -> String {
         bare.extend(Some(c).filter(|c| *c != '\0'));
     }
     bare
+}
+
+/// Literals in a name, which the engine writes with their types: `Int64(1)`, `Utf8("x")`.
+fn plain_literals(name: &str) -> String {
+    let mut plain = name.to_owned();
+    for kind in ["Int64(", "Int32(", "UInt64(", "Float64(", "Boolean(", "Utf8("] {
+        while let Some(at) = plain.find(kind) {
+            let from = at + kind.len();
+            let Some(end) = plain[from..].find(')') else { return plain };
+            let value = plain[from..from + end].replace('"', "'");
+            plain.replace_range(at..=from + end, &value);
+        }
+    }
+    plain
 }
 
 /// The operation that one of our own functions stands for.

@@ -99,6 +99,41 @@ fn in_part(engine: &str) -> Option<Told> {
             "cast the arguments to the types that are meant",
         );
     }
+    if let Some(column) =
+        engine.strip_suffix(" must appear in GROUP BY clause because it's not an aggregate expression")
+    {
+        let column = column.trim_matches('\'').rsplit('.').next().unwrap_or(column);
+        return Some(Told {
+            message: format!("{column} must stand in GROUP BY, or within an aggregate"),
+            help: None,
+        });
+    }
+    if let Some((name, near)) = engine
+        .strip_prefix("No field named ")
+        .and_then(|rest| rest.trim_end_matches('.').split_once(". Did you mean '"))
+    {
+        let near = near.split('\'').next().and_then(|near| near.rsplit('.').next()).unwrap_or_default();
+        return told(format!("there is no column {name} here"), &format!("did you mean {near}?"));
+    }
+    if let Some(rest) = engine.strip_prefix("Cannot create filter with non-boolean predicate '")
+        && let Some((condition, of)) = rest.split_once("' returning ")
+    {
+        let condition = condition.rsplit('.').next().unwrap_or(condition);
+        return told(
+            format!("a condition is boolean, and {condition} is {}", in_sql(of)),
+            "compare it with something: x <> 0",
+        );
+    }
+    if let Some((name, rest)) =
+        engine.strip_prefix("Function '").and_then(|rest| rest.split_once("' requires "))
+        && let Some((_, of)) = rest.split_once("but received ")
+    {
+        let of = of.split(" (").next().unwrap_or(of);
+        return told(
+            format!("{name} does not take {} here", in_sql(of)),
+            "cast the arguments to the types that are meant",
+        );
+    }
     if let Some((_, rest)) = engine.split_once("[return_type] ")
         && let Some((name, "Null")) = rest.split_once(" not supported for ")
     {
@@ -148,7 +183,27 @@ fn in_part(engine: &str) -> Option<Told> {
 
 const READS_AROUND: &str = "compare by =, or join: number the rows with row_number() OVER (PARTITION BY … ORDER BY …) in a subquery of FROM, and join those that are wanted";
 
-const UNPLANNED: [(&str, &str, &str); 15] = [
+const UNPLANNED: [(&str, &str, &str); 19] = [
+    (
+        "Unsupported LIMIT expression",
+        "LIMIT is answered here with a number that is written out",
+        "number the rows with row_number() OVER (ORDER BY …) in a subquery, and keep the first of them",
+    ),
+    (
+        "Unsupported AnyOp",
+        "ANY and ALL over an array are answered here with comparisons and LIKE",
+        "write one condition for each: x ~ 'a' OR x ~ 'b'",
+    ),
+    (
+        "ANY in LIKE expression",
+        "LIKE ANY and LIKE ALL take an array that is written out here",
+        "write ARRAY['a%', 'b%']; of patterns in a table EXISTS (SELECT 1 FROM p WHERE x LIKE p.pattern)",
+    ),
+    (
+        "Cannot get result type for temporal operation",
+        "these two times cannot be added or subtracted",
+        "add an interval, or subtract two of one type: CAST(x AS timestamp) - y",
+    ),
     (
         "frame offsets for ROWS / GROUPS must be",
         "the offset of a frame is a number that is written out here",
@@ -255,6 +310,7 @@ pub fn in_sql(text: &str) -> String {
                 rest = after;
             }
             (_, "List" | "LargeList", Some((element, after))) => {
+                let element = element.rsplit_once(", field:").map_or(element, |(element, _)| element);
                 told.push_str(&format!("{}[]", in_sql(element)));
                 rest = after;
             }
@@ -282,6 +338,7 @@ fn type_of(name: &str) -> Option<&'static str> {
         "Float32" => "real",
         "Float64" => "double precision",
         "Date32" | "Date64" => "date",
+        "Boolean" => "boolean",
         "Binary" | "BinaryView" | "LargeBinary" => "bytea",
         _ => return None,
     })
@@ -314,7 +371,8 @@ mod tests {
             ("has type Decimal128(12, 2) and Utf8", "has type numeric(12,2) and text"),
             ("List(Utf8), List(Timestamp(µs, \"UTC\"))", "text[], timestamptz[]"),
             ("Timestamp(Microsecond, None) - Interval(MonthDayNano)", "timestamp - interval"),
-            ("Int64ish, Boolean (x)", "Int64ish, Boolean (x)"),
+            ("Int64ish, Boolean (x)", "Int64ish, boolean (x)"),
+            ("List(List(Int32, field: 'element'), field: 'element')", "integer[][]"),
         ] {
             assert_eq!(in_sql(engine), sql);
         }

@@ -289,6 +289,11 @@ fn syntax_error(document: &Document, text: &str, offset: usize, error: &str) -> 
         }
         _ => offset + text.trim_end().len()..offset + text.len(),
     };
+    let unread = message
+        .strip_prefix("No infix parser for token Word(Word { value: \"")
+        .and_then(|rest| rest.split('"').next());
+    let operator = unread.map(|word| format!("{word} is no operator"));
+    let message = operator.as_deref().unwrap_or(message);
     let (message, help) = match message.ends_with("found: EXCLUDE") {
         true => (
             "frames with EXCLUDE are not read here".to_owned(),

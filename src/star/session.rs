@@ -312,6 +312,13 @@ fn root_text(error: &DataFusionError) -> String {
     }
 }
 
+/// What the engine advises where a column is neither grouped nor aggregated, with an aggregate that Postgres has.
+fn grouped(help: &str) -> Option<String> {
+    let (column, _) = help.strip_prefix("Either add '")?.split_once('\'')?;
+    let column = column.rsplit('.').next().unwrap_or(column);
+    Some(format!("add {column} to GROUP BY, or aggregate it: max({column})"))
+}
+
 /// The engine's refusal of a user's query, as diagnostics under the line that has it.
 pub fn plan_diagnostics(error: &DataFusionError, sql: &SelectSql) -> Vec<Diagnostic> {
     let mut found = Vec::new();
@@ -356,7 +363,8 @@ pub fn plan_diagnostics(error: &DataFusionError, sql: &SelectSql) -> Vec<Diagnos
                 .iter()
                 .any(|begin| help.starts_with(begin))
         });
-        let mut help: Vec<String> = steady.map(in_sql).chain(told.help).collect();
+        let mut help: Vec<String> =
+            steady.map(|help| grouped(help).unwrap_or_else(|| in_sql(help))).chain(told.help).collect();
         if let DataFusionError::SchemaError(schema, _) = error.find_root()
             && let datafusion::common::SchemaError::FieldNotFound { valid_fields, .. } = schema.as_ref()
         {

@@ -215,12 +215,17 @@ pub fn judged_by_other_servers() {
 
 /// A remedy that names columns, functions or labels of the statement, or only what the engine guesses.
 fn is_of_the_statement(help: &str) -> bool {
-    let begins =
-        ["Either add", "columns here", "did you mean", "possible column", "has type", "- can only be used"];
+    let begins = ["columns here", "did you mean", "possible column", "has type", "- can only be used"];
     begins.iter().any(|begin| help.starts_with(begin))
-        || ["`allow = [", "the source has ", "tables of the source", "its labels: "]
-            .iter()
-            .any(|part| help.contains(part))
+        || [
+            "to GROUP BY, or aggregate it: max(",
+            "`allow = [",
+            "the source has ",
+            "tables of the source",
+            "its labels: ",
+        ]
+        .iter()
+        .any(|part| help.contains(part))
 }
 
 #[test]
