@@ -125,6 +125,7 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(Transformed::yes(Expr::ScalarFunction(function)));
             }
             match function.func.name() {
+                "abs" => Ok(call(arithmetic::unordered(&function.func), function.args)),
                 "round" if double => Ok(call(arithmetic::round_double(), function.args)),
                 name if arithmetic::MAY_BE_INFINITE.contains(&name) => {
                     let checked = arithmetic::finite(&function.func);

@@ -21,7 +21,9 @@ use super::functions::numbers::{SHIFT_LEFT, SHIFT_RIGHT};
 use super::functions::numeric::PUBLISHED;
 use super::functions::padded::is_bpchar;
 use super::functions::{interval, interval_sums, numeric, quotient};
-use super::met::{as_instant, between, case, in_list, instant_among, is_written, meeting, without_blanks};
+use super::met::{
+    as_instant, as_numeric, between, case, in_list, instant_among, is_written, meeting, without_blanks,
+};
 use super::refuse::is_one;
 use super::refuse::kinds::{enum_of, is_json};
 use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
@@ -145,6 +147,11 @@ const WITHOUT_FRAME: [&str; 6] = ["row_number", "rank", "dense_rank", "ntile", "
 /// would round it.
 fn wide_enough(args: &mut [Expr], schema: &DFSchema) {
     let [value, _, other] = args else { return };
+    if let (Some(read), Ok(of)) = (as_numeric(other), value.get_type(schema))
+        && is_decimal(&of)
+    {
+        *other = read;
+    }
     let room = |of: &Expr| of.get_type(schema).ok().and_then(|of| Room::of(&of).ok());
     if let (Some(has), Some(wanted)) = (room(value), room(other))
         && wanted.after > has.after
@@ -233,6 +240,15 @@ fn of_values(
     if is_comparison(op) && (is_bpchar(&left) || is_bpchar(&right)) {
         let (left, right) = (Box::new(without_blanks(*left)), Box::new(without_blanks(*right)));
         return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    if is_comparison(op) {
+        let read = |side: &Expr, other: &DataType| as_numeric(side).filter(|_| is_decimal(other));
+        if let Some(right) = read(&right, of_left) {
+            return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(right) }));
+        }
+        if let Some(left) = read(&left, of_right) {
+            return Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right }));
+        }
     }
     if is_comparison(op)
         && let Some(instant) = instant_among([&*left, &*right].into_iter(), schema)

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::functions::arrays::{CONTAINS, ELEMENT_AT, OVERLAPS, SLICE};
 use super::functions::json::change::{JOINED, WITHOUT, WITHOUT_PATH};
 use super::functions::{array_text, json, named, quotient, scaled, spans};
-use super::met::is_written;
+use super::met::{as_numeric, is_written};
 use super::numerics;
 use super::refuse::kinds::is_jsonb;
 use super::rewrite::{is_decimal, is_interval};
@@ -181,22 +181,18 @@ fn read_as_the_other(
     if !calculates {
         return (expr, left, right);
     }
-    let numeric = |side: &Expr| match side {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => written_numeric(text),
-        _ => None,
-    };
     if is_decimal(&left)
-        && let Some(read) = numeric(&expr.right)
+        && let Some(read) = as_numeric(&expr.right)
     {
-        let of = read.data_type();
-        expr.right = Expr::Literal(read, None);
+        expr.right = read;
+        let of = expr.right.get_type(&DFSchema::empty()).unwrap_or(DataType::Utf8);
         return (expr, left, of);
     }
     if is_decimal(&right)
-        && let Some(read) = numeric(&expr.left)
+        && let Some(read) = as_numeric(&expr.left)
     {
-        let of = read.data_type();
-        expr.left = Expr::Literal(read, None);
+        expr.left = read;
+        let of = expr.left.get_type(&DFSchema::empty()).unwrap_or(DataType::Utf8);
         return (expr, of, right);
     }
     if text(&expr.right, &right) && takes(&left) {
@@ -208,22 +204,6 @@ fn read_as_the_other(
         return (expr, right.clone(), right);
     }
     (expr, left, right)
-}
-
-/// A text as the numeric that it says: `1.50`.
-fn written_numeric(text: &str) -> Option<ScalarValue> {
-    let digits = text.trim();
-    let unsigned = digits.strip_prefix(['-', '+']).unwrap_or(digits);
-    let (before, after) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-    let all = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let places = before.len() + after.len();
-    if !all(before) || !all(after) || before.is_empty() || places > 38 {
-        return None;
-    }
-    let value: i128 = format!("{before}{after}").parse().ok()?;
-    let value = if digits.starts_with('-') { -value } else { value };
-    let (precision, scale) = (u8::try_from(places).ok()?, i8::try_from(after.len()).ok()?);
-    Some(ScalarValue::Decimal128(Some(value), precision, scale))
 }
 
 /// A text that is written beside an interval, or added to a timestamp, is an interval.

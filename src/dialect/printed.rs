@@ -8,6 +8,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, cast};
 
+use super::met::as_written;
 use super::rewrite::is_decimal;
 
 /// The values one of which `coalesce(n, 0)` or a CASE of numerics gives, where their digits differ.
@@ -18,7 +19,7 @@ pub fn branches<'a>(value: &'a Expr, schema: &DFSchema) -> Option<Vec<&'a Expr>>
         }
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, then)| &**then);
-            results.chain(case.else_expr.as_deref()).collect()
+            results.chain(case.else_expr.as_deref()).map(as_written).collect()
         }
         _ => return None,
     };

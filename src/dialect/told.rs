@@ -183,7 +183,17 @@ fn in_part(engine: &str) -> Option<Told> {
 
 const READS_AROUND: &str = "compare by =, or join: number the rows with row_number() OVER (PARTITION BY … ORDER BY …) in a subquery of FROM, and join those that are wanted";
 
-const UNPLANNED: [(&str, &str, &str); 19] = [
+const UNPLANNED: [(&str, &str, &str); 21] = [
+    (
+        "does not satisfy order requirements",
+        "rows are not sorted in this order here",
+        "compute what they are sorted by in a subquery of FROM, and sort by that column",
+    ),
+    (
+        "Cannot run range queries on datatype",
+        "the frame of this window, which reaches to the last equal row, is not known for its order",
+        "order it by one number, of an interval by extract(epoch FROM x), or say ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+    ),
     (
         "Unsupported LIMIT expression",
         "LIMIT is answered here with a number that is written out",

@@ -11,8 +11,10 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, cast};
 
+use super::functions::convert;
+use super::met::common;
 use super::refuse::kinds;
-use super::rewrite::is_decimal;
+use super::rewrite::{call, is_decimal};
 
 /// A UNION whose branches have the types that Postgres gives them; other steps as they are.
 pub fn as_one_type(node: LogicalPlan) -> Result<LogicalPlan> {
@@ -131,8 +133,11 @@ fn met(union: &Union, column: usize) -> Option<DataType> {
             false => type_union_resolution(&known),
         };
     }
-    let floating = types().filter(|of| of.is_floating()).max_by_key(|of| **of == DataType::Float64)?;
-    types().any(is_decimal).then(|| floating.clone())
+    let floating = types().filter(|of| of.is_floating()).max_by_key(|of| **of == DataType::Float64);
+    match floating {
+        Some(floating) if types().any(is_decimal) => Some(floating.clone()),
+        _ => common(&all),
+    }
 }
 
 /// The types of a column in all branches, also of those that are a UNION themselves.
@@ -170,6 +175,11 @@ fn made(input: Arc<LogicalPlan>, wanted: &[Option<DataType>]) -> Result<Arc<Logi
         .map(|((qualifier, field), wanted)| {
             let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
             match wanted {
+                // What is said of a numeric's digits goes with a cast, and holds of no double.
+                Some(wanted) if wanted.is_floating() && is_decimal(field.data_type()) => {
+                    let double = call(convert::to_double(wanted), vec![column]).data;
+                    double.alias_qualified(qualifier.cloned(), field.name())
+                }
                 Some(wanted) if field.data_type() != wanted => {
                     cast(column, wanted.clone()).alias_qualified(qualifier.cloned(), field.name())
                 }

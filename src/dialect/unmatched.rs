@@ -1,6 +1,7 @@
 //! Rows without a partner in an outer join. Their columns of the other side are NULL, whatever that side's own rows have;
 //! the engine takes what holds of those rows (a column that is one value, or equal to another) to hold of all, and then
-//! leaves keys out of a sort, a window or a grouping. So it is forgotten before they are joined.
+//! leaves keys out of a sort, a window or a grouping. So it is forgotten before they are joined; and likewise what it takes to hold
+//! of the totals of GROUPING SETS.
 
 use std::fmt::{Formatter, Result as Written};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, replace_children_if_necessary};
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
@@ -34,6 +36,10 @@ struct Unmatched;
 impl PhysicalOptimizerRule for Unmatched {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = plan.transform_up(|node| {
+            // Where a total stands in a column's place, it is NULL.
+            if node.downcast_ref::<AggregateExec>().is_some_and(|of| of.group_expr().has_grouping_set()) {
+                return Ok(Transformed::yes(Arc::new(Forgotten::new(node)) as Arc<dyn ExecutionPlan>));
+            }
             let (left, right) = may_miss(&node);
             let sides = node.children().into_iter().zip([left, right]);
             let believed =
@@ -77,7 +83,7 @@ fn may_miss(node: &Arc<dyn ExecutionPlan>) -> (bool, bool) {
     }
 }
 
-/// The rows of a side that may be missing, of which nothing is known.
+/// Rows of which nothing is known.
 #[derive(Debug, Clone)]
 struct Forgotten {
     rows: Arc<dyn ExecutionPlan>,

@@ -255,6 +255,12 @@ pub fn finite(inner: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(Finite { inner: Arc::clone(inner), name }))
 }
 
+/// A function of the engine's under its own name, of whose order nothing is said: it asks for the range of what it is given,
+/// which functions of ours do not tell.
+pub fn unordered(inner: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(Finite { inner: Arc::clone(inner), name: inner.name().to_owned() }))
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Finite {
     inner: Arc<ScalarUDF>,

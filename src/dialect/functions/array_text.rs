@@ -109,34 +109,50 @@ pub fn elements(text: &str) -> Result<Vec<Option<String>>> {
     };
     let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).ok_or_else(other)?;
     let mut found = Vec::new();
-    if inner.is_empty() {
+    if inner.trim().is_empty() {
         return Ok(found);
     }
     let mut letters = inner.chars().peekable();
     loop {
-        let (mut element, mut quoted) = (String::new(), false);
-        while let Some(letter) = letters.next_if(|letter| quoted || *letter != ',') {
-            match letter {
-                '"' => {
-                    // Whether within or not, it was a text in quotes.
-                    quoted = !quoted;
-                    if quoted {
-                        element.push('\u{0}');
-                    }
+        // Blanks around an element are none of it, unless they stand in quotes.
+        while letters.next_if(|letter| letter.is_whitespace()).is_some() {}
+        let mut element = String::new();
+        let quoted = letters.next_if_eq(&'"').is_some();
+        if quoted {
+            loop {
+                match letters.next().ok_or_else(other)? {
+                    '"' => break,
+                    '\\' => element.extend(letters.next()),
+                    letter => element.push(letter),
                 }
-                '\\' => element.extend(letters.next()),
-                '{' | '}' if !quoted => return Err(other()),
-                letter => element.push(letter),
             }
+            while letters.next_if(|letter| letter.is_whitespace()).is_some() {}
+        } else {
+            // What is escaped is no blank at the end.
+            let mut whole = 0;
+            while let Some(letter) = letters.next_if(|letter| *letter != ',') {
+                match letter {
+                    '\\' => {
+                        element.extend(letters.next());
+                        whole = element.len();
+                    }
+                    '{' | '}' | '"' => return Err(other()),
+                    letter => element.push(letter),
+                }
+            }
+            let end = element[whole..].trim_end().len();
+            element.truncate(whole + end);
         }
-        let value = match element.strip_prefix('\u{0}') {
-            Some(quoted) => Some(quoted.to_owned()),
-            None if element == "NULL" => None,
-            None => Some(element),
+        let value = match quoted {
+            false if element.is_empty() => return Err(other()),
+            false if element.eq_ignore_ascii_case("null") => None,
+            _ => Some(element),
         };
         found.push(value);
-        if letters.next().is_none() {
-            return Ok(found);
+        match letters.next() {
+            None => return Ok(found),
+            Some(',') => {}
+            Some(_) => return Err(other()),
         }
     }
 }
@@ -153,6 +169,11 @@ mod tests {
         assert_eq!(read("{1,2,3}"), texts(&["1", "2", "3"]));
         assert_eq!(read(r#"{a,"b,c","d\"e\\f","","NULL"}"#), texts(&["a", "b,c", "d\"e\\f", "", "NULL"]));
         assert_eq!(read("{1,NULL}"), vec![Some("1".to_owned()), None]);
+        assert_eq!(
+            read(r#"{ a , " b ",null,c d }"#),
+            vec![Some("a".to_owned()), Some(" b ".to_owned()), None, Some("c d".to_owned())]
+        );
+        assert!(elements("{a,}").is_err());
         assert!(elements("{{1,2},{3,4}}").is_err());
         assert!(elements("[0:1]={1,2}").is_err());
     }

@@ -12,6 +12,11 @@ const DIGIT: &str = "0-9";
 /// Blanks, without those at which no line may break.
 const SPACE: &str = r"\t-\r \x{1680}\x{2000}-\x{2006}\x{2008}-\x{200A}\x{2028}\x{2029}\x{205F}\x{3000}";
 
+/// What no text of Postgres has. Beside it a backslash is a class of two, which the engine does not take for a literal:
+/// of those it makes a LIKE, in which a backslash would escape what follows.
+const NOWHERE: &str = r"\x00";
+const BACKSLASH: &str = r"[\x00\\]";
+
 /// A class by its name between brackets and colons.
 fn class(name: &str) -> Option<&'static str> {
     Some(match name {
@@ -112,7 +117,10 @@ impl Translation<'_> {
             'W' => shown(WORD, true),
             'A' => "\\A".to_owned(),
             'Z' => "\\z".to_owned(),
-            letter => regex::escape(self.letter(letter)?.encode_utf8(&mut [0; 4])),
+            letter => match self.letter(letter)? {
+                '\\' => BACKSLASH.to_owned(),
+                letter => regex::escape(letter.encode_utf8(&mut [0; 4])),
+            },
         };
         self.said.push_str(&said);
         Some(())
@@ -204,6 +212,9 @@ impl Translation<'_> {
     }
 
     fn among(&mut self, letter: char) {
+        if letter == '\\' {
+            self.said.push_str(NOWHERE);
+        }
         if matches!(letter, '\\' | '[' | ']' | '^' | '-' | '&' | '~') {
             self.said.push('\\');
         }
@@ -266,6 +277,8 @@ mod tests {
             (r"a\Z", "ab\na", true),
             (r"^\bx", "\u{8}x", true),
             ("a{,2}", "a{,2}", true),
+            (r"^a\\b$", r"a\b", true),
+            (r"^[\\]$", r"\", true),
             (r"^\u00e9$", "é", true),
             ("a#b ", "a#b ", true),
         ] {

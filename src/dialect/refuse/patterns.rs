@@ -23,6 +23,12 @@ const TAKE_PATTERNS: [&str; 8] = [
 pub(super) fn refused(expr: &Expr) -> Option<Refusal> {
     match expr {
         Expr::BinaryExpr(binary) if is_regex(binary.op) => pattern(expr, &binary.right, None, None),
+        Expr::ScalarFunction(function)
+            if function.func.name() == "regexp_count"
+                && function.args.get(1).and_then(literal).is_some_and(|pattern| finds_nothing(&pattern)) =>
+        {
+            Some(empty_matches(expr))
+        }
         Expr::ScalarFunction(function) if TAKE_PATTERNS.contains(&function.func.name()) => {
             let replaces = function.func.name() == "regexp_replace";
             let args = &function.args;
@@ -45,7 +51,7 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
     let plain = without_escapes_and_classes(&pattern);
     let said = regular::translated(&pattern);
     let replacing = matches!(expr, Expr::ScalarFunction(_));
-    if replacing && plain.contains('|') {
+    if replacing && plain.contains('|') && !(trims(&pattern) || alternatives_begin_apart(&pattern)) {
         return refusal(
             format!(
                 "{} would take the first alternative that matches, where Postgres takes the longest",
@@ -73,12 +79,9 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
         );
     }
     if flags.is_some_and(|flags| literal(flags).is_some_and(|flags| flags.contains('g')))
-        && said.as_ref().is_some_and(|said| regex::Regex::new(said).is_ok_and(|said| said.is_match("")))
+        && finds_nothing(&pattern)
     {
-        return refusal(
-            format!("the pattern of {} matches what is empty, of which Postgres finds more", shown(expr)),
-            "write a pattern that takes at least one character: a+ instead of a*",
-        );
+        return Some(empty_matches(expr));
     }
     if said.is_none() {
         return refusal(
@@ -112,6 +115,98 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
         );
     }
     None
+}
+
+/// `^\s+|\s+$`: where both match at once they match the same.
+fn trims(pattern: &str) -> bool {
+    let Some((first, last)) = pattern.strip_prefix('^').and_then(|rest| rest.split_once('|')) else {
+        return false;
+    };
+    let Some(repeated) = first.strip_suffix('+') else { return false };
+    let is_one = match repeated.strip_prefix('[') {
+        Some(set) => set.len() > 1 && !set[1..set.len() - 1].contains(']') && set.ends_with(']'),
+        None => {
+            let letter = repeated.strip_prefix('\\').unwrap_or(repeated);
+            letter.chars().count() == 1
+                && (repeated.starts_with('\\')
+                    || letter.chars().all(|c| c.is_alphanumeric() || " -_/,;:".contains(c)))
+        }
+    };
+    is_one && last.strip_suffix('$') == Some(first)
+}
+
+/// Whether no two alternatives can begin at one place, so that which is tried first decides nothing: each begins with a
+/// letter that is written, and another than the others.
+fn alternatives_begin_apart(pattern: &str) -> bool {
+    /// The alternatives of a group: what each begins with, where that is known.
+    #[derive(Default)]
+    struct Group(Vec<Option<char>>);
+    impl Group {
+        fn is_told_apart(&self) -> bool {
+            let mut known: Vec<char> = self.0.iter().flatten().copied().collect();
+            known.sort_unstable();
+            known.dedup();
+            self.0.len() < 2 || known.len() == self.0.len()
+        }
+    }
+    let mut groups = vec![Group::default()];
+    let mut letters = pattern.chars().peekable();
+    let mut begins = true;
+    while let Some(letter) = letters.next() {
+        let mut first = None;
+        match letter {
+            '|' | ')' if begins => {
+                if let Some(group) = groups.last_mut() {
+                    group.0.push(None);
+                }
+            }
+            '\\' => first = letters.next().filter(|escaped| !escaped.is_alphanumeric()),
+            '[' => {
+                letters.next_if_eq(&'^');
+                letters.next_if_eq(&']');
+                for inside in letters.by_ref() {
+                    if inside == ']' {
+                        break;
+                    }
+                }
+            }
+            '(' | ')' | '|' | '.' | '^' | '$' | '*' | '+' | '?' | '{' | '}' => {}
+            letter => first = Some(letter),
+        }
+        if begins && !matches!(letter, '|' | ')') {
+            // What may be absent begins nothing.
+            let absent = matches!(letters.peek(), Some('*' | '?' | '{'));
+            let first = first.filter(|_| !absent).map(|first| first.to_lowercase().next().unwrap_or(first));
+            if let Some(group) = groups.last_mut() {
+                group.0.push(first);
+            }
+        }
+        begins = matches!(letter, '(' | '|');
+        match letter {
+            '(' => {
+                if letters.next_if_eq(&'?').is_some() {
+                    letters.next();
+                }
+                groups.push(Group::default());
+            }
+            ')' if !groups.pop().is_some_and(|group| group.is_told_apart()) => return false,
+            _ => {}
+        }
+    }
+    groups.into_iter().all(|group| group.is_told_apart())
+}
+
+/// Whether it matches what is empty.
+fn finds_nothing(pattern: &str) -> bool {
+    let said = regular::translated(pattern);
+    said.is_some_and(|said| regex::Regex::new(&said).is_ok_and(|said| said.is_match("")))
+}
+
+fn empty_matches(expr: &Expr) -> Refusal {
+    Refusal::new(
+        format!("the pattern of {} matches what is empty, of which Postgres finds more", shown(expr)),
+        "write a pattern that takes at least one character: a+ instead of a*",
+    )
 }
 
 /// A text that is written out.
@@ -166,6 +261,34 @@ fn without_escapes_and_classes(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn alternatives_that_begin_alike_are_told_from_others() {
+        for apart in ["-|_", "(GmbH|AG)$", r" (Inc|Ltd)\.?", "(?:foo|bar)+", "a|b|c", r"\.|,", "x(a|b)y(c|d)"]
+        {
+            assert!(alternatives_begin_apart(apart), "{apart}");
+        }
+        for alike in [
+            "a|ab", "(foo|fo)", "x|X", "a?|b", "[a]|b", "|a", "a|", "(a|b)|c", ".|a", "(a|)b", r"\d|1",
+            "a*|b", "^a|b",
+        ] {
+            assert!(!alternatives_begin_apart(alike), "{alike}");
+        }
+        for trimming in [r"^\s+|\s+$", "^ +| +$", "^[ ,]+|[ ,]+$", "^0+|0+$"] {
+            assert!(trims(trimming), "{trimming}");
+        }
+        for other in [
+            r"^\s*|\s*$",
+            r"^\s+|\d+$",
+            "^ab+|ab+$",
+            r"^\s+|\s+",
+            "^[a]b]+|[a]b]+$",
+            "^.+|.+$x",
+            "^(a|b)+|(a|b)+$",
+        ] {
+            assert!(!trims(other), "{other}");
+        }
+    }
 
     #[test]
     fn only_a_patterns_own_operators_count() {

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 use super::trace::origins;
 use super::{Found, Refusal, shown};
 use crate::dialect::numerics::gives_numeric;
+use crate::dialect::rewrite::is_decimal;
 
 /// Integer divisions of a step by or of such a number.
 pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
@@ -42,7 +43,8 @@ pub(super) fn node(node: &LogicalPlan, found: &mut Found) {
 /// Whether a whole number is a numeric in Postgres. A cast says that it is not.
 fn is_numeric_there(expr: &Expr, inputs: &[&LogicalPlan]) -> bool {
     let sums = |name: &str, args: &[Expr]| {
-        name == "sum" && args.first().is_some_and(|arg| !is_integer_there(arg, inputs))
+        name == "sum"
+            && args.first().is_some_and(|arg| !is_integer_there(arg, inputs) && !becomes_numeric(arg, inputs))
     };
     match expr {
         Expr::Cast(_) | Expr::TryCast(_) | Expr::Literal(..) | Expr::ScalarSubquery(_) => false,
@@ -64,6 +66,32 @@ fn is_numeric_there(expr: &Expr, inputs: &[&LogicalPlan]) -> bool {
             });
             any
         }
+    }
+}
+
+/// Whether it is called an integer by its first branch, and is a numeric here too once its branches are one type.
+fn becomes_numeric(expr: &Expr, inputs: &[&LogicalPlan]) -> bool {
+    if expr.get_type(&merge_schema(inputs)).is_ok_and(|of| is_decimal(&of)) {
+        return true;
+    }
+    match expr {
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+            results.into_iter().any(|result| becomes_numeric(result, inputs))
+        }
+        Expr::Column(column) => {
+            let mut found = false;
+            origins(column, inputs, &mut |origin, below| {
+                found |= match origin {
+                    Expr::Column(_) => origin.get_type(&merge_schema(below)).is_ok_and(|of| is_decimal(&of)),
+                    other => becomes_numeric(other, below),
+                };
+            });
+            found
+        }
+        Expr::Negative(inner) => becomes_numeric(inner, inputs),
+        Expr::BinaryExpr(of) => becomes_numeric(&of.left, inputs) || becomes_numeric(&of.right, inputs),
+        _ => false,
     }
 }
 
