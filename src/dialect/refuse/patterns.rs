@@ -193,6 +193,10 @@ fn alternatives_begin_apart(pattern: &str) -> bool {
             _ => {}
         }
     }
+    // Nothing stands behind the last bar.
+    if let Some(group) = groups.last_mut().filter(|_| begins) {
+        group.0.push(None);
+    }
     groups.into_iter().all(|group| group.is_told_apart())
 }
 
