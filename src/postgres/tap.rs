@@ -13,7 +13,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::auth::Demand;
-use super::traffic::Traffic;
+use super::traffic::{Requests, Traffic};
 
 /// Takes one row's bytes; an error ends the connection.
 pub type Taker = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
@@ -42,6 +42,8 @@ const COPY_DATA: u8 = b'd';
 const AUTHENTICATION: u8 = b'R';
 const BACKEND_KEY: u8 = b'K';
 const READY: u8 = b'Z';
+/// The server expects rows now.
+const COPY_IN: u8 = b'G';
 
 /// A stream of the server's frames, of which the tap takes some.
 pub struct Tapped<L = Line> {
@@ -50,6 +52,7 @@ pub struct Tapped<L = Line> {
     /// What is held against the server's first words.
     demand: Option<Demand>,
     traffic: Arc<Traffic>,
+    requests: Requests,
     buffer: Vec<u8>,
     /// What of the buffer is filled, and how much of that is done with.
     filled: usize,
@@ -66,7 +69,18 @@ pub enum Line {
 
 impl<L> Tapped<L> {
     fn new(line: L, tap: Tap, demand: Option<Demand>, traffic: Arc<Traffic>) -> Tapped<L> {
-        Tapped { line, tap, demand, traffic, buffer: vec![0; BUFFER], filled: 0, done: 0, passing: 0 }
+        let requests = Requests::default();
+        Tapped {
+            line,
+            tap,
+            demand,
+            traffic,
+            requests,
+            buffer: vec![0; BUFFER],
+            filled: 0,
+            done: 0,
+            passing: 0,
+        }
     }
 
     /// Walks the whole frames at hand. Stops before one that goes the common way, or is not whole.
@@ -115,6 +129,8 @@ impl<L> Tapped<L> {
                 self.traffic.is_of(i32::from_be_bytes([*a, *b, *c, *d]));
             }
             READY => self.traffic.answered(),
+            // The Sync that asked for it is answered by nothing.
+            COPY_IN if self.requests.by_sync() => drop(self.traffic.settled()),
             _ => {}
         }
         Ok(true)
@@ -183,7 +199,8 @@ impl<L: AsyncRead + Unpin> AsyncRead for Tapped<L> {
 impl<L: AsyncWrite + Unpin> AsyncWrite for Tapped<L> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.line).poll_write(cx, bytes))?;
-        self.traffic.asked();
+        let requests = self.requests.count(&bytes[..written]);
+        self.traffic.asked(requests);
         Poll::Ready(Ok(written))
     }
 
