@@ -8,7 +8,6 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
-use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, cast};
 
 use super::functions::convert;
@@ -118,25 +117,22 @@ pub fn with_types(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// The type that Postgres makes of a column's types, where the engine makes another.
 fn met(union: &Union, column: usize) -> Option<DataType> {
     let all: Vec<DataType> = union.inputs.iter().flat_map(|input| types_of(input, column)).collect();
-    let types = || all.iter();
+    let types = || all.iter().filter(|of| !of.is_null());
+    // Where all are NULL, it is a text, and does not become something else in a further branch.
+    let Some(first) = types().next() else { return all.first().map(|_| DataType::Utf8) };
     let instant = types().find(|of| matches!(of, DataType::Timestamp(_, Some(_))));
     if let Some(instant) = instant
         && types().any(|of| matches!(of, DataType::Date32 | DataType::Timestamp(_, None)))
     {
         return Some(instant.clone());
     }
-    if types().any(DataType::is_null) {
-        let known: Vec<DataType> = types().filter(|of| !of.is_null()).cloned().collect();
-        // Where all are, it is a text, and does not become something else in a further branch.
-        return match known.is_empty() {
-            true => Some(DataType::Utf8),
-            false => type_union_resolution(&known),
-        };
-    }
     let floating = types().filter(|of| of.is_floating()).max_by_key(|of| **of == DataType::Float64);
     match floating {
         Some(floating) if types().any(is_decimal) => Some(floating.clone()),
-        _ => common(&all),
+        _ => common(&all).or_else(|| {
+            let one = types().all(|of| of == first);
+            (one && all.iter().any(DataType::is_null)).then(|| first.clone())
+        }),
     }
 }
 

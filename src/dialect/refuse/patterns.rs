@@ -136,7 +136,8 @@ fn trims(pattern: &str) -> bool {
 }
 
 /// Whether no two alternatives can begin at one place, so that which is tried first decides nothing: each begins with a
-/// letter that is written, and another than the others.
+/// letter that is written, and another than the others. Before alternatives in a group, and within them, nothing may be
+/// repeated: of `x*(b|xbb)` the longest match may begin its group elsewhere than the first that is found.
 fn alternatives_begin_apart(pattern: &str) -> bool {
     /// The alternatives of a group: what each begins with, where that is known.
     #[derive(Default)]
@@ -151,9 +152,15 @@ fn alternatives_begin_apart(pattern: &str) -> bool {
     }
     let mut groups = vec![Group::default()];
     let mut letters = pattern.chars().peekable();
-    let mut begins = true;
+    let (mut begins, mut repeats) = (true, false);
     while let Some(letter) = letters.next() {
         let mut first = None;
+        match letter {
+            '*' | '+' | '?' | '{' => repeats = true,
+            // Each of the outermost begins for itself.
+            '|' if groups.len() == 1 => repeats = false,
+            _ => {}
+        }
         match letter {
             '|' | ')' if begins => {
                 if let Some(group) = groups.last_mut() {
@@ -189,7 +196,10 @@ fn alternatives_begin_apart(pattern: &str) -> bool {
                 }
                 groups.push(Group::default());
             }
-            ')' if !groups.pop().is_some_and(|group| group.is_told_apart()) => return false,
+            ')' => match groups.pop() {
+                Some(group) if group.is_told_apart() && !(repeats && group.0.len() > 1) => {}
+                _ => return false,
+            },
             _ => {}
         }
     }
@@ -268,13 +278,28 @@ mod tests {
 
     #[test]
     fn alternatives_that_begin_alike_are_told_from_others() {
-        for apart in ["-|_", "(GmbH|AG)$", r" (Inc|Ltd)\.?", "(?:foo|bar)+", "a|b|c", r"\.|,", "x(a|b)y(c|d)"]
+        for apart in
+            ["-|_", "(GmbH|AG)$", r" (Inc|Ltd)\.?", "(?:foo|bar)+", "a|b|c", r"\.|,", "x(a|b)y(c|d)", "a+|b+"]
         {
             assert!(alternatives_begin_apart(apart), "{apart}");
         }
         for alike in [
-            "a|ab", "(foo|fo)", "x|X", "a?|b", "[a]|b", "|a", "a|", "(a|b)|c", ".|a", "(a|)b", r"\d|1",
-            "a*|b", "^a|b",
+            "a|ab",
+            "(foo|fo)",
+            "x|X",
+            "a?|b",
+            "[a]|b",
+            "|a",
+            "a|",
+            "(a|b)|c",
+            ".|a",
+            "(a|)b",
+            r"\d|1",
+            "a*|b",
+            "^a|b",
+            "x*(b|xbb)",
+            "(ab?|bc)+",
+            "x?((a|xa))",
         ] {
             assert!(!alternatives_begin_apart(alike), "{alike}");
         }

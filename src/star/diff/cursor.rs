@@ -1,18 +1,21 @@
 //! One side of the walk: its rows in key order, a batch at a time.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, Rows, SortField};
-use datafusion::common::TableReference;
+use chrono_tz::Tz;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::StreamExt;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::walk::cell;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::quote_identifier as quote;
-use crate::star::session::{STAR, Session, model_error};
+use crate::star::session::{Effort, Session, model_error, star_reference};
 use crate::star::shelf;
 use crate::star::staged::schema_only;
 use crate::star::table::{StarTable, in_zone};
@@ -20,6 +23,9 @@ use crate::star::table::{StarTable, in_zone};
 /// Rows that are read at once, and batches that are read ahead.
 const ROWS: usize = 8_192;
 const AHEAD: usize = 2;
+
+/// What an engine is made of, where one is needed.
+pub type Engine<'a> = (Tz, &'a Arc<RuntimeEnv>);
 
 /// Where the rows come from.
 enum Source {
@@ -52,14 +58,12 @@ pub struct Cursor {
 
 impl Cursor {
     pub async fn open(
-        session: &Session,
-        side: &str,
+        engine: Engine<'_>,
         table: &StarTable,
         columns: &[String],
         key: &[String],
-        zone: &str,
     ) -> Result<Cursor> {
-        let schema = in_zone(&table.schema, zone);
+        let schema = in_zone(&table.schema, engine.0.name());
         let wanted = columns.iter().map(|name| schema.index_of(name));
         let wanted = wanted.collect::<std::result::Result<Vec<_>, _>>();
         let wanted = wanted.or_error(ErrorKind::Bug, || "columns to compare".to_owned())?;
@@ -67,7 +71,7 @@ impl Cursor {
         let schema = SchemaRef::new(schema);
         let source = match !key.is_empty() && table.sort.starts_with(key) {
             true => Source::Files(files(table.clone(), columns.to_vec(), SchemaRef::clone(&schema))),
-            false => Source::Sorted(sorted(session, side, table, (columns, key), zone).await?),
+            false => Source::Sorted(sorted(engine, table, columns, key).await?),
         };
         let options = SortOptions { descending: false, nulls_first: false };
         let fields = schema.fields()[..key.len()].iter();
@@ -133,14 +137,14 @@ fn shown(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
 
 /// Has the engine sort what is not sorted by the key.
 async fn sorted(
-    session: &Session,
-    side: &str,
+    (timezone, runtime): Engine<'_>,
     table: &StarTable,
-    (columns, key): (&[String], &[String]),
-    zone: &str,
+    columns: &[String],
+    key: &[String],
 ) -> Result<SendableRecordBatchStream> {
+    let (session, zone) = (Session::new(timezone, runtime, Effort::Frugal)?, timezone.name());
     let failed = |error| model_error(error, format!("cannot compare {}", table.name));
-    let reference = TableReference::full(STAR, side, table.name.as_str());
+    let reference = star_reference(&table.name);
     let rows = match table.files.is_empty() {
         true => schema_only(in_zone(&table.schema, zone)),
         false => shelf::provider(table, zone),

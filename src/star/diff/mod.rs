@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Sums;
 use super::number::Number;
-use super::session::{Effort, Session};
 use super::table::StarTable;
 use super::{AuditedStar, PublishedStar};
 use crate::error::Result;
@@ -245,10 +244,9 @@ async fn compare(
         let found = TableDiff::unchanged(new.name.as_str());
         return Ok(TableDiff { added: new.rows(), removed: old.rows(), reshaped, ..found });
     }
-    let session = Session::new(timezone, runtime, Effort::Frugal)?;
     let (old, new) = &without_shared(old, new);
-    let old_rows = Cursor::open(&session, "old", old, &columns, key, timezone.name()).await?;
-    let new_rows = Cursor::open(&session, "new", new, &columns, key, timezone.name()).await?;
+    let old_rows = Cursor::open((timezone, runtime), old, &columns, key).await?;
+    let new_rows = Cursor::open((timezone, runtime), new, &columns, key).await?;
     let mut walk =
         Walk { key: key.len(), found: TableDiff { reshaped, ..TableDiff::unchanged(new.name.as_str()) } };
     walk.run(old_rows, new_rows).await?;
