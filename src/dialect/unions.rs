@@ -108,7 +108,19 @@ pub fn with_types(plan: LogicalPlan) -> Result<LogicalPlan> {
         return Ok(plan);
     }
     let typed = plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Union(union) => Ok(Transformed::yes(of_one_type(union)?)),
+        LogicalPlan::Union(union) => {
+            let wanted: Vec<Option<DataType>> =
+                (0..union.schema.fields().len()).map(|column| met(&union, column)).collect();
+            // What else they are made is made once the query is known to be one that is answered.
+            let typed = |input: Arc<LogicalPlan>| {
+                let own = input.schema().fields().iter().zip(&wanted);
+                let own = own.map(|(field, wanted)| wanted.clone().filter(|_| field.data_type().is_null()));
+                let own: Vec<Option<DataType>> = own.collect();
+                made(input, &own)
+            };
+            let inputs = union.inputs.into_iter().map(typed).collect::<Result<Vec<_>>>()?;
+            Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
+        }
         node => Ok(Transformed::yes(node.recompute_schema()?)),
     })?;
     Ok(typed.data)
