@@ -8,6 +8,7 @@ mod arguments;
 mod before;
 mod expressions;
 pub mod kinds;
+mod longest;
 mod padding;
 mod patterns;
 mod scales;

@@ -23,7 +23,7 @@ const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
 
 /// Bytes of a data file, unless the pipeline says otherwise, and how many there may be. Smaller ones are shared by more
 /// nights, and cost each night more time: `benches/README.md` has both.
-const FILE_SIZE: u64 = 4_000_000;
+const FILE_SIZE: u64 = 3_000_000;
 const FILE_SIZES: RangeInclusive<u64> = 64_000..=4 << 30;
 
 /// A path without `.` and `..`.

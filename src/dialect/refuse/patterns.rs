@@ -3,7 +3,7 @@
 use datafusion::logical_expr::Expr;
 
 use super::expressions::refusal;
-use super::{Refusal, shown};
+use super::{Refusal, longest, shown};
 use crate::dialect::exactness::is_regex;
 use crate::dialect::functions::regular;
 
@@ -50,16 +50,8 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
     };
     let plain = without_escapes_and_classes(&pattern);
     let said = regular::translated(&pattern);
-    let replacing = matches!(expr, Expr::ScalarFunction(_));
-    if replacing && plain.contains('|') && !(trims(&pattern) || alternatives_begin_apart(&pattern)) {
-        return refusal(
-            format!(
-                "{} would take the first alternative that matches, where Postgres takes the longest",
-                shown(expr)
-            ),
-            "write one call for each alternative, or CASE WHEN x LIKE … THEN …",
-        );
-    }
+    // Whether something matches at all is the same however it is found.
+    let finds = matches!(expr, Expr::ScalarFunction(function) if function.func.name() != "regexp_like");
     if pattern.replace("(?:", "(").contains("(?")
         || pattern.starts_with("***")
         || ["\\m", "\\M", "\\y", "\\Y", "\\<", "\\>"].iter().any(|it| pattern.contains(it))
@@ -69,7 +61,7 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
             "write it without (?i), (?=…), \\m, \\M and \\y",
         );
     }
-    if replacing && ["*?", "+?", "??", "}?"].iter().any(|lazy| plain.contains(lazy)) {
+    if finds && ["*?", "+?", "??", "}?"].iter().any(|lazy| plain.contains(lazy)) {
         return refusal(
             format!(
                 "the pattern of {} mixes greedy and lazy parts, which Postgres weighs otherwise",
@@ -88,6 +80,9 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
             format!("the pattern of {} is not read here, or not in Postgres either", shown(expr)),
             "write it without references to its own groups, without \\D, \\S and \\W in brackets, with a - at their end, and with one quantifier behind what it repeats",
         );
+    }
+    if finds && let Some(refusal) = otherwise_found(expr, said.as_deref().unwrap_or_default(), replacement) {
+        return Some(refusal);
     }
     if let Some(other) =
         flags.and_then(literal).and_then(|flags| flags.chars().find(|flag| !"gic".contains(*flag)))
@@ -117,97 +112,45 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
     None
 }
 
-/// `^\s+|\s+$`: where both match at once they match the same.
-fn trims(pattern: &str) -> bool {
-    let Some((first, last)) = pattern.strip_prefix('^').and_then(|rest| rest.split_once('|')) else {
-        return false;
+/// A match that is not the longest, or whose groups are shared in another way, in whichever case it is sought.
+fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Option<Refusal> {
+    let name = match expr {
+        Expr::ScalarFunction(function) => function.func.name(),
+        _ => "",
     };
-    let Some(repeated) = first.strip_suffix('+') else { return false };
-    let is_one = match repeated.strip_prefix('[') {
-        Some(set) => set.len() > 1 && !set[1..set.len() - 1].contains(']') && set.ends_with(']'),
-        None => {
-            let letter = repeated.strip_prefix('\\').unwrap_or(repeated);
-            letter.chars().count() == 1
-                && (repeated.starts_with('\\')
-                    || letter.chars().all(|c| c.is_alphanumeric() || " -_/,;:".contains(c)))
+    let spellings = [said.to_owned(), format!("(?i){said}")];
+    for said in &spellings {
+        match longest::is_found_first(said) {
+            Some(true) => {}
+            Some(false) => {
+                return refusal(
+                    format!(
+                        "{} would take the first way to match, where Postgres takes the longest",
+                        shown(expr)
+                    ),
+                    "write the longer alternative first (foobar|foo), or one call for each",
+                );
+            }
+            None => {
+                return refusal(
+                    format!("the pattern of {} is too large to be sure of what it finds", shown(expr)),
+                    "count less far: \\w+ instead of \\w{1,100}, or [a-z] instead of \\w",
+                );
+            }
         }
+    }
+    let groups = match replacement.map(literal) {
+        Some(Some(replacement)) => replacement.contains('\\'),
+        Some(None) => true,
+        None => matches!(name, "regexp_match" | "regexp_matches"),
     };
-    is_one && last.strip_suffix('$') == Some(first)
-}
-
-/// Whether no two alternatives can begin at one place, so that which is tried first decides nothing: each begins with a
-/// letter that is written, and another than the others. Before alternatives in a group, and within them, nothing may be
-/// repeated: of `x*(b|xbb)` the longest match may begin its group elsewhere than the first that is found.
-fn alternatives_begin_apart(pattern: &str) -> bool {
-    /// The alternatives of a group: what each begins with, where that is known.
-    #[derive(Default)]
-    struct Group(Vec<Option<char>>);
-    impl Group {
-        fn is_told_apart(&self) -> bool {
-            let mut known: Vec<char> = self.0.iter().flatten().copied().collect();
-            known.sort_unstable();
-            known.dedup();
-            self.0.len() < 2 || known.len() == self.0.len()
-        }
+    if groups && !spellings.iter().all(|said| longest::is_shared_alike(said)) {
+        return refusal(
+            format!("the groups of {} could share what matches in several ways", shown(expr)),
+            "let each group have one part that repeats, and part them by what they do not take: ([^-]+)-(.*)",
+        );
     }
-    let mut groups = vec![Group::default()];
-    let mut letters = pattern.chars().peekable();
-    let (mut begins, mut repeats) = (true, false);
-    while let Some(letter) = letters.next() {
-        let mut first = None;
-        match letter {
-            '*' | '+' | '?' | '{' => repeats = true,
-            // Each of the outermost begins for itself.
-            '|' if groups.len() == 1 => repeats = false,
-            _ => {}
-        }
-        match letter {
-            '|' | ')' if begins => {
-                if let Some(group) = groups.last_mut() {
-                    group.0.push(None);
-                }
-            }
-            '\\' => first = letters.next().filter(|escaped| !escaped.is_alphanumeric()),
-            '[' => {
-                letters.next_if_eq(&'^');
-                letters.next_if_eq(&']');
-                for inside in letters.by_ref() {
-                    if inside == ']' {
-                        break;
-                    }
-                }
-            }
-            '(' | ')' | '|' | '.' | '^' | '$' | '*' | '+' | '?' | '{' | '}' => {}
-            letter => first = Some(letter),
-        }
-        if begins && !matches!(letter, '|' | ')') {
-            // What may be absent begins nothing.
-            let absent = matches!(letters.peek(), Some('*' | '?' | '{'));
-            let first = first.filter(|_| !absent).map(|first| first.to_lowercase().next().unwrap_or(first));
-            if let Some(group) = groups.last_mut() {
-                group.0.push(first);
-            }
-        }
-        begins = matches!(letter, '(' | '|');
-        match letter {
-            '(' => {
-                if letters.next_if_eq(&'?').is_some() {
-                    letters.next();
-                }
-                groups.push(Group::default());
-            }
-            ')' => match groups.pop() {
-                Some(group) if group.is_told_apart() && !(repeats && group.0.len() > 1) => {}
-                _ => return false,
-            },
-            _ => {}
-        }
-    }
-    // Nothing stands behind the last bar.
-    if let Some(group) = groups.last_mut().filter(|_| begins) {
-        group.0.push(None);
-    }
-    groups.into_iter().all(|group| group.is_told_apart())
+    None
 }
 
 /// Whether it matches what is empty.
@@ -275,49 +218,6 @@ fn without_escapes_and_classes(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn alternatives_that_begin_alike_are_told_from_others() {
-        for apart in
-            ["-|_", "(GmbH|AG)$", r" (Inc|Ltd)\.?", "(?:foo|bar)+", "a|b|c", r"\.|,", "x(a|b)y(c|d)", "a+|b+"]
-        {
-            assert!(alternatives_begin_apart(apart), "{apart}");
-        }
-        for alike in [
-            "a|ab",
-            "(foo|fo)",
-            "x|X",
-            "a?|b",
-            "[a]|b",
-            "|a",
-            "a|",
-            "(a|b)|c",
-            ".|a",
-            "(a|)b",
-            r"\d|1",
-            "a*|b",
-            "^a|b",
-            "x*(b|xbb)",
-            "(ab?|bc)+",
-            "x?((a|xa))",
-        ] {
-            assert!(!alternatives_begin_apart(alike), "{alike}");
-        }
-        for trimming in [r"^\s+|\s+$", "^ +| +$", "^[ ,]+|[ ,]+$", "^0+|0+$"] {
-            assert!(trims(trimming), "{trimming}");
-        }
-        for other in [
-            r"^\s*|\s*$",
-            r"^\s+|\d+$",
-            "^ab+|ab+$",
-            r"^\s+|\s+",
-            "^[a]b]+|[a]b]+$",
-            "^.+|.+$x",
-            "^(a|b)+|(a|b)+$",
-        ] {
-            assert!(!trims(other), "{other}");
-        }
-    }
 
     #[test]
     fn only_a_patterns_own_operators_count() {
