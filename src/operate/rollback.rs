@@ -76,9 +76,9 @@ pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
             .hint("nothing was done; look again at what would change"));
     }
     // The registry is not touched by a rollback.
-    let verified = writer.store().verify_snapshots(&latest, std::slice::from_ref(&plan.to));
+    let verified = writer.store().verify_snapshots(&latest, std::slice::from_ref(&plan.to))?;
     if let Some(damage) = verified.damaged.first() {
-        let message = format!("{} is damaged: {}", damage.path.display(), damage.problem);
+        let message = format!("{} is damaged: {}", damage.path, damage.problem);
         return Err(Error::new(ErrorKind::Store, message).hint("nothing was done; choose another snapshot"));
     }
     let mut record = Record::begin(&deployment, writer.store(), Mode::Rollback);

@@ -66,7 +66,7 @@ pub fn list(path: &Path) -> Result<Snapshots> {
             snapshots.push(line(&store, id, *id == latest.snapshot));
         }
     }
-    Ok(Snapshots { pipeline: deployment.name, store: store.folder().display().to_string(), snapshots })
+    Ok(Snapshots { pipeline: deployment.name, store: store.shown(), snapshots })
 }
 
 /// Everything that is known of one snapshot.
@@ -83,7 +83,7 @@ pub fn show(path: &Path, reference: &str) -> Result<Shown> {
     let store = Store::there(&deployment)?;
     let id = store.find(reference, deployment.timezone)?;
     let published = store.commit_point()?.snapshot == id;
-    let folder = store.snapshot_folder(&id).display().to_string();
+    let folder = store.snapshot_shown(&id);
     Ok(Shown { published, folder, manifest: store.manifest(&id)? })
 }
 

@@ -43,6 +43,11 @@ fn bytes(text: &Text) -> Option<u64> {
     text.value.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
 }
 
+/// An address that is none of a bucket.
+fn is_elsewhere(url: &str) -> bool {
+    url.contains("://") && !url.starts_with("s3://")
+}
+
 impl Resolver<'_> {
     pub(super) fn deployment(&self, file: &PipelineFile, path: &Path) -> Option<Deployment> {
         let stem = stem(path);
@@ -58,7 +63,7 @@ impl Resolver<'_> {
         let target = file.target.as_ref().and_then(|target| self.target(target));
         let schedule = file.schedule.as_ref().and_then(|schedule| self.schedule(schedule, timezone));
         let notify = self.notify(&file.notify);
-        let store_url = file.store.url.as_ref().map_or(format!("out/{stem}"), |url| url.value.clone());
+        let place = self.place(&file.store, &stem);
         if let Some(url) = file.store.url.as_ref().filter(|url| url.value.trim().is_empty()) {
             self.notes.error(
                 url.span.clone(),
@@ -81,10 +86,10 @@ impl Resolver<'_> {
         if let Some(scratch) = &file.run.scratch {
             self.plain_folder(scratch);
         }
-        if let Some(url) = file.store.url.as_ref().filter(|url| url.value.contains("://")) {
+        if let Some(url) = file.store.url.as_ref().filter(|url| is_elsewhere(&url.value)) {
             let message =
                 format!("a store cannot be `{}://…`", url.value.split("://").next().unwrap_or_default());
-            self.notes.error(url.span.clone(), message, "write a folder");
+            self.notes.error(url.span.clone(), message, "write a folder, or s3://bucket/prefix");
         }
         let scratch = file.run.scratch.as_ref().filter(|text| !text.value.is_empty());
         Some(Deployment {
@@ -93,7 +98,7 @@ impl Resolver<'_> {
             timezone: timezone?,
             project: self.project.to_owned(),
             store: StoreSettings {
-                folder: self.project.join(store_url),
+                place: place?,
                 keep: file.store.keep.and_then(|keep| usize::try_from(keep).ok()).unwrap_or(14),
                 grace: grace?,
                 keep_runs: keep_runs?,

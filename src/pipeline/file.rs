@@ -51,6 +51,12 @@ pub struct StoreFile {
     pub keep_runs: Option<Text>,
     pub encodings: Option<Text>,
     pub file_size: Option<Text>,
+    /// Of a store in a bucket.
+    pub endpoint: Option<Text>,
+    pub region: Option<Text>,
+    pub addressing: Option<Text>,
+    pub cache: Option<Text>,
+    pub lease: Option<Text>,
 }
 
 #[derive(Debug, Default)]
@@ -222,6 +228,11 @@ fn store(section: Section) -> StoreFile {
         keep_runs: section.string("keep_runs"),
         encodings: section.string("encodings"),
         file_size: section.string("file_size"),
+        endpoint: section.string("endpoint"),
+        region: section.string("region"),
+        addressing: section.string("addressing"),
+        cache: section.string("cache"),
+        lease: section.string("lease"),
     };
     section.finish();
     file

@@ -11,6 +11,7 @@ mod file;
 pub mod filter;
 pub mod model;
 pub mod notify;
+mod place;
 mod relations;
 mod resolve;
 pub mod schedule;
@@ -34,6 +35,7 @@ use notify::NotifySettings;
 use schedule::Schedule;
 
 pub use crate::pgcopy::policy::{ColumnAs, Decimal, Extremes, FarDates, Special, TypePolicy};
+pub use place::{BucketSettings, Place};
 pub use resolve::{deployment, mistakes, read, read_source, read_with_mistakes};
 pub use section::Spanned;
 
@@ -98,7 +100,7 @@ pub struct SourceSettings {
 
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
-    pub folder: PathBuf,
+    pub place: Place,
     pub keep: usize,
     /// A snapshot that was published so recently may still have readers, and is not pruned.
     pub grace: Duration,

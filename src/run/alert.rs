@@ -37,7 +37,7 @@ pub async fn alive(deployment: &Deployment) {
 
 /// What people are owed.
 pub fn outbox(deployment: &Deployment) -> Outbox {
-    Outbox::of(&deployment.store.folder)
+    Outbox::of(&Store::of(&deployment.store).local_folder())
 }
 
 /// What a run's end is to the people: nothing, when all is as it was.
@@ -50,7 +50,7 @@ pub fn kind_of(deployment: &Deployment, report: &RunReport) -> Option<AlertKind>
         Outcome::Refused => Some(AlertKind::Refusal),
         Outcome::Failed | Outcome::DeliveryPending => Some(AlertKind::Failure),
         Outcome::Published => {
-            let open = Store::new(&deployment.store.folder).note::<IncidentNote>();
+            let open = Store::of(&deployment.store).note::<IncidentNote>();
             let wants = |kind: AlertKind| deployment.notify.on.contains(&kind);
             // Who was told of a failure and wants to hear of its end hears that; it is a success, too.
             let told = open.is_some_and(|open| wants(open.kind));
@@ -78,7 +78,7 @@ pub enum Wanted {
 /// Notes what is wrong until it comes right. A recovery is wanted by those who were told of what it
 /// recovers from.
 pub fn remember(deployment: &Deployment, alert: &Alert) -> Wanted {
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::of(&deployment.store);
     let wants = |kind: AlertKind| deployment.notify.on.contains(&kind);
     let _held = store.hold_notes();
     let open = store.note::<IncidentNote>();
@@ -98,7 +98,7 @@ pub fn remember(deployment: &Deployment, alert: &Alert) -> Wanted {
             let since = open.map_or(alert.at, |open| open.since);
             let note = IncidentNote { kind, run: alert.run.clone(), night: alert.scheduled_for, since };
             // Where a store should be and is not, none is made for a note's sake.
-            let keeps = !said && store.folder().exists();
+            let keeps = !said && store.exists();
             (if keeps { store.keep_note(&note) } else { Ok(()) }, !said && wants(kind))
         }
     };
@@ -116,7 +116,7 @@ pub fn about(deployment: &Deployment, report: &RunReport) -> Option<Alert> {
 
 /// Tells that what was wrong has come right by other means than a run.
 pub async fn recovered(deployment: &Deployment, how: &str) {
-    if Store::new(&deployment.store.folder).note::<IncidentNote>().is_some() {
+    if Store::of(&deployment.store).note::<IncidentNote>().is_some() {
         tell(deployment, bare(deployment, AlertKind::Recovery, format!("recovered; {how}"))).await;
     }
 }
@@ -147,7 +147,7 @@ pub fn of_run(deployment: &Deployment, event: AlertKind, report: &RunReport) -> 
 
 /// An alert that tells nothing but a line.
 pub fn bare(deployment: &Deployment, event: AlertKind, text: String) -> Alert {
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::of(&deployment.store);
     let latest = store.latest().ok().flatten();
     Alert {
         event,

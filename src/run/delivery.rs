@@ -58,15 +58,15 @@ pub async fn require_known(
             return Ok(());
         }
     };
-    let (folder, latest) = (store.folder(), store.latest()?);
+    let (place, latest) = (store.shown(), store.latest()?);
     let holds = format!("the target's schema {} holds snapshot {} of it", target.schema, received.snapshot);
     match latest {
-        None => Err(gone(folder, &holds)),
+        None => Err(gone(&place, &holds)),
         Some(latest) if latest.store == received.store => {
             let newest = latest.newest();
             let newer = newest.is_none_or(|newest| *newest < received.snapshot);
             match newer && beginning != Beginning::Restored {
-                true => Err(older(folder, newest, &holds)),
+                true => Err(older(&place, newest, &holds)),
                 false => Ok(()),
             }
         }
@@ -150,7 +150,7 @@ pub async fn deliver_published(
 pub async fn verify(path: &Path) -> Result<Verification> {
     let deployment = pipeline::deployment(path)?;
     let target = target_of(&deployment)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::of(&deployment.store);
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
     let shipment = shipment(&deployment, &latest, &published.star, Vec::new());
@@ -217,7 +217,7 @@ async fn ship(
 pub async fn takeover(path: &Path) -> Result<Vec<TakenOver>> {
     let deployment = pipeline::deployment(path)?;
     let target = target_of(&deployment)?;
-    let store = Store::new(&deployment.store.folder);
+    let store = Store::of(&deployment.store);
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
     let sources = sources(&published.manifest, target).await?;

@@ -106,7 +106,7 @@ pub async fn run(
             kind = stop => { stopped = Some(kind); None }
         };
         postgres::settle();
-        // Publishing never waits, so a signal finds it not begun or done.
+        // The commit never waits, so a signal finds it not begun or done.
         let result =
             result.unwrap_or_else(|| Err(interrupted(stopped.unwrap_or(ErrorKind::Interrupted), &report)));
         report.seconds = watch.elapsed().as_secs_f64();
@@ -158,10 +158,10 @@ fn keep(path: &Path, writer: Option<&StoreWriter>, report: &mut RunReport) {
     let store = match writer {
         Some(writer) => Ok(writer.store().clone()),
         // A pipeline whose models are wrong still says where its runs are told.
-        None => pipeline::deployment(path).map(|deployment| Store::new(&deployment.store.folder)),
+        None => pipeline::deployment(path).map(|deployment| Store::of(&deployment.store)),
     };
     let Ok(store) = store else { return };
-    if !store.folder().exists() {
+    if !store.exists() {
         // Where a store should be and is not, none is made for a report's sake.
         return;
     }
@@ -197,8 +197,8 @@ async fn night(
     let store = &pipeline.deployment.store;
     match request.purpose {
         Purpose::Rehearse => {
-            let memory = Memory::of(&pipeline.deployment.project, &store.folder);
-            let seen = Store::new(&store.folder);
+            let memory = Memory::of(&pipeline.deployment.project, &store.place);
+            let seen = Store::of(store);
             memory.require(seen.latest_or_lost()?.as_ref(), request.beginning)?;
             let scratch = readers_scratch(&pipeline.deployment, &report.run)?;
             let stand = Stand::dry(seen, scratch);
@@ -207,9 +207,9 @@ async fn night(
             Ok(())
         }
         Purpose::Publish => {
-            if !store.folder.exists() {
+            let seen = Store::of(store);
+            if !seen.exists() {
                 // Nothing is made where only the target knows that a store was.
-                let seen = Store::new(&store.folder);
                 delivery::require_known(&pipeline.deployment, &seen, request.beginning, report).await?;
             }
             let acquired = StoreWriter::acquire(&pipeline.deployment, &report.run, request.beginning)?;
@@ -220,11 +220,12 @@ async fn night(
             }
             delivery::require_known(&pipeline.deployment, writer.store(), request.beginning, report).await?;
             delivery::pending(&pipeline.deployment, writer.store(), progress, report).await?;
-            let parent = pipeline.deployment.run.scratch.clone().unwrap_or_else(|| store.folder.clone());
+            let parent =
+                pipeline.deployment.run.scratch.clone().unwrap_or_else(|| writer.store().local_folder());
             let scratch = Scratch::create(&parent, &report.run)?;
             let stand = Stand::of(writer, scratch);
             let rehearsal = rehearse::rehearse(pipeline, request, stand, progress, report).await?;
-            let (pipeline, star) = publish(rehearsal, writer, progress, report)?;
+            let (pipeline, star) = publish(rehearsal, writer, progress, report).await?;
             delivery::deliver(&pipeline.deployment, writer.store(), &star, progress, report).await
         }
     }
@@ -282,7 +283,7 @@ pub fn readers_engine(deployment: &Deployment) -> Result<(Scratch, Arc<RuntimeEn
     Ok((scratch, runtime))
 }
 
-fn publish(
+async fn publish(
     rehearsal: Rehearsal,
     writer: &StoreWriter,
     progress: &Progress,
@@ -291,10 +292,10 @@ fn publish(
     progress.tell(Event::Step("publish"));
     let watch = Stopwatch::start();
     let Rehearsal { pipeline, star, proof } = rehearsal;
-    let star = writer.publish(&pipeline, star, proof)?;
+    let star = writer.publish(&pipeline, star, proof).await?;
     report.outcome = Outcome::Published;
     report.snapshot = Some(star.snapshot.clone());
-    report.output = Some(writer.store().snapshot_folder(&star.snapshot).display().to_string());
+    report.output = Some(writer.store().snapshot_shown(&star.snapshot));
     // The star is published; an old snapshot that stays is no reason to say otherwise.
     let store = &pipeline.deployment.store;
     let retention = Retention { count: Some(store.keep), age: None, grace: store.grace };

@@ -38,7 +38,7 @@ pub async fn planned(path: &Path) -> Result<Plan> {
         Some(pipeline) => Pipeline { warnings: found, ..pipeline },
         None => pipeline::read(path)?,
     };
-    let published = Store::new(&pipeline.deployment.store.folder).published().ok().flatten();
+    let published = Store::of(&pipeline.deployment.store).published().ok().flatten();
     let known = published.map(|published| published.manifest.source).unwrap_or_default();
     plan(pipeline, &known).await
 }
@@ -290,7 +290,7 @@ impl Plan {
             reads: reads.collect(),
             builds: builds.collect(),
             controls: pipeline.controls.len(),
-            store: pipeline.deployment.store.folder.display().to_string(),
+            store: pipeline.deployment.store.place.to_string(),
             target: pipeline
                 .deployment
                 .target

@@ -178,10 +178,10 @@ fn same_pipeline(store: &Store, previous: Option<&Published>, pipeline: &Pipelin
     let holds = previous.map(|previous| &previous.manifest.pipeline.name);
     match holds {
         Some(name) if *name != pipeline.deployment.name => {
-            let folder = store.folder().display();
+            let place = store.shown();
             Err(Error::new(
                 ErrorKind::Pipeline,
-                format!("the store {folder} holds the star of the pipeline `{name}`"),
+                format!("the store {place} holds the star of the pipeline `{name}`"),
             )
             .hint("give this pipeline a store of its own: `url` in [store]"))
         }

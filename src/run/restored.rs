@@ -62,7 +62,7 @@ fn unreadable(store: &Store, id: &SnapshotId, error: Error) -> Error {
     let message = format!("the snapshot {id}, which may tell of keys that were given, cannot be read");
     Error::new(ErrorKind::Store, message).caused_by(error).hint(format!(
         "restore it from a backup; or move {} out of the store and run again: what it gave is then known from the target alone",
-        store.snapshot_folder(id).display()
+        store.snapshot_shown(id)
     ))
 }
 

@@ -117,34 +117,48 @@ fn standings(board: &Board) -> Standings {
 /// The scheduler lives; how each pipeline stands is in the body.
 async fn health(State(board): State<Board>) -> Response {
     let standings = standings(&board);
-    let pipelines: Vec<_> = standings.pipelines.iter().map(told).collect();
-    let mut body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "pipelines": pipelines });
-    if !standings.left_out.is_empty() {
-        body["left_out"] = json!(standings.left_out);
+    // Stores are read, and a bucket's server may take its time.
+    let body = tokio::task::spawn_blocking(move || {
+        let pipelines: Vec<_> = standings.pipelines.iter().map(told).collect();
+        let mut body =
+            json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "pipelines": pipelines });
+        if !standings.left_out.is_empty() {
+            body["left_out"] = json!(standings.left_out);
+        }
+        body
+    });
+    match body.await {
+        Ok(body) => json_response(StatusCode::OK, &body),
+        Err(error) => failed(&error.to_string()),
     }
-    json_response(StatusCode::OK, &body)
 }
 
 /// Whether one pipeline is well: 503 while something is wrong and has not come right.
 async fn health_of(State(board): State<Board>, Path(name): Path<String>) -> Response {
     let standings = standings(&board).pipelines;
-    let Some(standing) = standings.iter().find(|standing| standing.pipeline == name) else {
+    let Some(standing) = standings.iter().find(|standing| standing.pipeline == name).cloned() else {
         let names: Vec<&str> = standings.iter().map(|standing| standing.pipeline.as_str()).collect();
         let body = json!({ "error": format!("there is no pipeline {name} here"), "pipelines": names });
         return json_response(StatusCode::NOT_FOUND, &body);
     };
-    let status = if is_well(standing) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json_response(status, &told(standing))
+    let answer = tokio::task::spawn_blocking(move || {
+        let status = if is_well(&standing) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, told(&standing))
+    });
+    match answer.await {
+        Ok((status, body)) => json_response(status, &body),
+        Err(error) => failed(&error.to_string()),
+    }
 }
 
 fn is_well(standing: &Standing) -> bool {
-    let store = Store::new(&standing.deployment.store.folder);
+    let store = Store::of(&standing.deployment.store);
     store.is_readable() && store.note::<IncidentNote>().is_none()
 }
 
 fn told(standing: &Standing) -> serde_json::Value {
     let mut value = json!(standing);
-    let store = Store::new(&standing.deployment.store.folder);
+    let store = Store::of(&standing.deployment.store);
     value["healthy"] = is_well(standing).into();
     value["store_readable"] = store.is_readable().into();
     value["incident"] = json!(store.note::<IncidentNote>());
@@ -153,7 +167,7 @@ fn told(standing: &Standing) -> serde_json::Value {
 
 async fn metrics_text(State(board): State<Board>) -> Response {
     let standings = standings(&board);
-    // Stores are read from disk.
+    // Stores are read.
     let text = tokio::task::spawn_blocking(move || metrics(&standings)).await;
     match text {
         Ok(Ok(text)) => {

@@ -106,7 +106,7 @@ impl Metrics {
             self.nights.get_or_create(&label).inc_by(count);
         }
         self.attempts.get_or_create(&pipeline).inc_by(standing.ends.attempts);
-        let store = Store::new(&standing.deployment.store.folder);
+        let store = Store::of(&standing.deployment.store);
         self.readable.get_or_create(&pipeline).set(i64::from(store.is_readable()));
         self.incident.get_or_create(&pipeline).set(i64::from(store.note::<IncidentNote>().is_some()));
         self.take_runs(&pipeline, &store);

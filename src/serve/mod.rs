@@ -136,8 +136,8 @@ impl Daemon {
             tracing::error!(pipeline = post.deployment.name, error = %told_whole(&error), "the pipeline's nights will fail");
         }
         let others = || self.posts.iter().map(|other| &other.deployment);
-        if others().any(|other| other.store.folder == post.deployment.store.folder) {
-            let message = format!("two pipelines have the store {}", post.deployment.store.folder.display());
+        if others().any(|other| other.store.place == post.deployment.store.place) {
+            let message = format!("two pipelines have the store {}", post.deployment.store.place);
             return Err(Error::new(ErrorKind::Usage, message).hint("name each pipeline once"));
         }
         if others().any(|other| other.name == post.deployment.name) {
@@ -231,7 +231,7 @@ impl Daemon {
         }
         for (entry, post) in self.posts.iter_mut().enumerate() {
             match Post::open(&post.path) {
-                Ok((fresh, schedule)) if fresh.deployment.store.folder == post.deployment.store.folder => {
+                Ok((fresh, schedule)) if fresh.deployment.store.place == post.deployment.store.place => {
                     post.deployment = fresh.deployment;
                     self.timetable.reschedule(entry, schedule);
                     tracing::info!(pipeline = post.deployment.name, "the pipeline was read again");

@@ -93,7 +93,7 @@ impl Post {
     }
 
     fn store(&self) -> Store {
-        Store::new(&self.deployment.store.folder)
+        Store::of(&self.deployment.store)
     }
 
     /// The last night that needs no run any more: one that has been had, or one from before anybody

@@ -56,7 +56,7 @@ pub fn batches<'a>(
     type Batches<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + Send + 'a>;
     table.files.iter().flat_map(move |file| -> Batches<'a> {
         let path = table.folder.join(&file.name);
-        match reader(&path, file, table.provenance, columns, rows) {
+        match reader(&path, file, &table.provenance, columns, rows) {
             Err(error) => Box::new(std::iter::once(Err(error))),
             Ok((reader, order)) => Box::new(reader.map(move |batch| {
                 let batch = batch.map_err(|error| unreadable(&path, error))?;
@@ -73,7 +73,7 @@ pub fn batches<'a>(
 fn reader(
     path: &Path,
     file: &DataFile,
-    provenance: Provenance,
+    provenance: &Provenance,
     columns: Option<&[&str]>,
     rows: usize,
 ) -> Result<(ParquetRecordBatchReader, Option<Vec<usize>>)> {
@@ -99,9 +99,16 @@ fn reader(
 }
 
 /// Opens a file that is what was written down of it, and reads its footer.
-fn open(path: &Path, file: &DataFile, provenance: Provenance) -> Result<(File, ParquetMetaData)> {
-    if provenance == Provenance::Kept {
-        require_whole(path, file)?;
+fn open(path: &Path, file: &DataFile, provenance: &Provenance) -> Result<(File, ParquetMetaData)> {
+    match provenance {
+        Provenance::Written => {}
+        Provenance::Kept => require_whole(path, file)?,
+        Provenance::Away(store) => {
+            if !is_whole(path, file) {
+                store.bring(path, file)?;
+            }
+            require_whole(path, file)?;
+        }
     }
     let handle = File::open(path).map_err(|error| unreadable(path, error))?;
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
@@ -145,7 +152,7 @@ fn shelved(table: &StarTable) -> impl Iterator<Item = Shelved> {
     table.files.iter().map(|file| Shelved {
         path: table.folder.join(&file.name),
         file: file.clone(),
-        provenance: table.provenance,
+        provenance: table.provenance.clone(),
     })
 }
 
@@ -230,7 +237,7 @@ impl ShelfTable {
         let files = self.files.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let opened = files.iter().enumerate().map(|(number, shelved)| {
-                let (handle, metadata) = open(&shelved.path, &shelved.file, shelved.provenance)?;
+                let (handle, metadata) = open(&shelved.path, &shelved.file, &shelved.provenance)?;
                 Ok(Opened {
                     label: format!("{number:06}.parquet"),
                     path: shelved.path.clone(),
@@ -340,14 +347,18 @@ pub fn is_whole(path: &Path, file: &DataFile) -> bool {
 
 /// Reads a file whole, and says how many bytes it has, or what is wrong with it.
 pub fn whole(path: &Path, file: &DataFile) -> Result<u64, String> {
-    match hash_file(path) {
-        Ok((bytes, _)) if bytes != file.bytes => {
-            Err(format!("it has {bytes} bytes, and {} were published", file.bytes))
-        }
-        Ok((_, hash)) if hash != file.sha256 => Err("its bytes are not those that were published".to_owned()),
-        Ok((bytes, _)) => Ok(bytes),
-        Err(error) => Err(error.to_string()),
+    is_this(hash_file(path).map_err(|error| error.to_string())?, file)
+}
+
+/// Whether what was read, so many bytes of this hash, is a file.
+pub fn is_this((bytes, hash): (u64, String), file: &DataFile) -> Result<u64, String> {
+    if bytes != file.bytes {
+        return Err(format!("it has {bytes} bytes, and {} were published", file.bytes));
     }
+    if hash != file.sha256 {
+        return Err("its bytes are not those that were published".to_owned());
+    }
+    Ok(bytes)
 }
 
 /// The highest of a file's integers in one column, as its footer tells it; zero where it does not.

@@ -42,12 +42,19 @@ fn in_its_folder<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::resu
 }
 
 /// Whether a table's files are still as they were hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Provenance {
     /// This run wrote them, and took their hashes while it did.
     Written,
     /// They come from the store, and are held against their hashes before a row of them is believed.
     Kept,
+    /// The same, and they are elsewhere: what is not at its path yet is brought there.
+    Away(Arc<dyn Bring>),
+}
+
+/// Brings files of a store that is no folder of this machine, each whole and held against its hash.
+pub trait Bring: Send + Sync + std::fmt::Debug {
+    fn bring(&self, path: &Path, file: &DataFile) -> Result<()>;
 }
 
 /// A table of the star: where its files are and what they hold. `shelf` reads it.

@@ -1,9 +1,11 @@
 //! Keeps the registry in few files: every night that gives keys adds one, and every night reads them all.
 //! What was given stays as it was given.
 
+use std::path::PathBuf;
+
 use super::lock::StoreWriter;
 use super::manifest::KeysEntry;
-use super::{star_table, sync_file, sync_folder};
+use super::{keys_below, star_table, sync_file, sync_folder};
 use crate::error::Result;
 use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Encodings;
@@ -17,13 +19,19 @@ const MANY: usize = 32;
 pub(super) const TOGETHER: &str = "-together";
 
 impl StoreWriter {
-    /// Writes a registry of many files as one. It counts from the commit that names it; the files that it
+    /// Writes a registry of many files as one, and says where it lies and what it is called. It counts from the commit that names it; the files that it
     /// holds are swept after that.
-    pub(super) fn compact(&self, model: &ModelName, entry: &mut KeysEntry, id: &SnapshotId) -> Result<()> {
+    pub(super) fn compact(
+        &self,
+        model: &ModelName,
+        entry: &mut KeysEntry,
+        id: &SnapshotId,
+    ) -> Result<Option<(PathBuf, String)>> {
         if entry.files.len() < MANY {
-            return Ok(());
+            return Ok(None);
         }
-        let folder = self.store().folder().join("keys").join(model.as_str());
+        let below = keys_below(model);
+        let folder = self.store().objects.local(&below);
         let many = star_table(&folder, model, &entry.files, &[])?;
         let path = folder.join(format!("{id}{TOGETHER}.parquet"));
         let mut writer = TableWriter::create(&path, &many.schema, &[], Encodings::Delta)?;
@@ -33,7 +41,8 @@ impl StoreWriter {
         let one = writer.finish()?;
         sync_file(&path)?;
         sync_folder(&folder)?;
+        let name = format!("{below}/{}", one.name);
         entry.files = vec![one];
-        Ok(())
+        Ok(Some((path, name)))
     }
 }

@@ -6,26 +6,28 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::lock::{RESERVE, entries};
+use super::lock::RESERVE;
 use super::prune::is_full;
-use super::{Readers, Store, create_folder, replace_file, store_error};
+use super::{Readers, Store};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::RunId;
 
 const FOLDER: &str = "runs";
 
+fn report_of(run: &RunId) -> String {
+    format!("{FOLDER}/{run}.json")
+}
+
 impl Store {
     /// Keeps what happened in a run, by its id.
     pub fn keep_report<R: Serialize>(&self, run: &RunId, report: &R) -> Result<()> {
-        let folder = self.folder().join(FOLDER);
-        create_folder(&folder)?;
         let text =
             serde_json::to_string_pretty(report).or_error(ErrorKind::Bug, || "the report".to_owned())?;
-        let path = folder.join(format!("{run}.json"));
-        replace_file(&path, &text, Readers::Owner).or_else(|error| {
+        let name = report_of(run);
+        self.objects.write(&name, &text, Readers::Owner).or_else(|error| {
             // On a full disk the room that is kept for a prune has enough for what went wrong.
-            match is_full(&error) && std::fs::remove_file(self.folder().join(RESERVE)).is_ok() {
-                true => replace_file(&path, &text, Readers::Owner),
+            match is_full(&error) && self.objects.remove(RESERVE).is_ok() {
+                true => self.objects.write(&name, &text, Readers::Owner),
                 false => Err(error),
             }
         })
@@ -33,15 +35,12 @@ impl Store {
 
     /// The runs that have a report, the newest first.
     pub fn runs(&self) -> Vec<RunId> {
-        let folder = self.folder().join(FOLDER);
-        if let Err(error) = std::fs::read_dir(&folder)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(folder = %folder.display(), %error, "the runs cannot be read");
-        }
-        let names = entries(&folder);
+        let entries = self.objects.entries(FOLDER).unwrap_or_else(|error| {
+            tracing::warn!(store = self.shown(), %error, "the runs cannot be read");
+            Vec::new()
+        });
         let mut runs: Vec<RunId> =
-            names.iter().filter_map(|(_, name)| RunId::parse(name.strip_suffix(".json")?)).collect();
+            entries.iter().filter_map(|entry| RunId::parse(entry.name.strip_suffix(".json")?)).collect();
         runs.sort();
         runs.reverse();
         runs
@@ -53,19 +52,18 @@ impl Store {
         // A length that no calendar holds is for ever.
         let Some(since) = now.checked_sub_signed(length) else { return Ok(()) };
         for run in self.runs().into_iter().filter(|run| run.started_at() < since) {
-            let path = self.folder().join(FOLDER).join(format!("{run}.json"));
-            std::fs::remove_file(&path).map_err(|error| store_error("cannot remove", &path, error))?;
+            self.objects.remove(&report_of(&run))?;
         }
         Ok(())
     }
 
     /// The report of a run.
     pub fn report<R: DeserializeOwned>(&self, run: &RunId) -> Result<R> {
-        let path = self.folder().join(FOLDER).join(format!("{run}.json"));
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| store_error("cannot read", &path, error))?;
-        serde_json::from_str(&text)
-            .or_error(ErrorKind::Store, || format!("{} is not the report of a run", path.display()))
+        let name = report_of(run);
+        let text = self.objects.require(&name)?;
+        serde_json::from_slice(&text).or_error(ErrorKind::Store, || {
+            format!("{} is not the report of a run", self.objects.shown(&name))
+        })
     }
 
     /// The reports of all runs, the newest first, each read when it is asked for. What cannot be read

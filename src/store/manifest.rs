@@ -43,6 +43,9 @@ pub struct Latest {
     /// The numbers that columns were ever given. A model may be away for a night.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<ModelName, ColumnIds>,
+    /// The run that last took away what others had left: those who began before it commit no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<RunId>,
 }
 
 impl Latest {

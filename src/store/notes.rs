@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Readers, Store, create_folder, replace_file, store_error};
+use super::objects::Objects;
+use super::{Readers, Store};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::{RunId, SnapshotId};
 use crate::pipeline::notify::AlertKind;
@@ -64,31 +65,33 @@ pub struct NotesHeld(#[allow(dead_code, reason = "the lock goes with it")] Optio
 impl Store {
     /// Waits until nobody else holds the notes. Where no store is, nobody does.
     pub fn hold_notes(&self) -> NotesHeld {
-        let folder = std::fs::File::open(self.folder());
-        NotesHeld(folder.ok().filter(|folder| folder.lock().is_ok()))
+        let folder = match &self.objects {
+            Objects::Folder(folder) => std::fs::File::open(folder).ok(),
+            // Schedulers on several machines may both tell of one failure.
+            Objects::Bucket(_) => std::fs::File::open(self.local_folder()).ok(),
+        };
+        NotesHeld(folder.filter(|folder| folder.lock().is_ok()))
     }
 
     pub fn note<N: Note>(&self) -> Option<N> {
-        let path = self.folder().join(N::FILE);
-        let text = std::fs::read_to_string(&path).ok()?;
-        serde_json::from_str(&text)
-            .inspect_err(|error| tracing::warn!(file = %path.display(), %error, "a note is ignored"))
-            .ok()
+        if !self.exists() {
+            return None;
+        }
+        let ignored =
+            |error: &dyn std::fmt::Display| tracing::warn!(file = N::FILE, %error, "a note is ignored");
+        let text = self.objects.read(N::FILE).inspect_err(|error| ignored(error)).ok()??;
+        serde_json::from_slice(&text).inspect_err(|error| ignored(error)).ok()
     }
 
     pub fn keep_note<N: Note>(&self, note: &N) -> Result<()> {
-        create_folder(self.folder())?;
         let text = serde_json::to_string_pretty(note).or_error(ErrorKind::Bug, || "a note".to_owned())?;
-        replace_file(&self.folder().join(N::FILE), &text, Readers::All)
+        self.objects.write(N::FILE, &text, Readers::All)
     }
 
     pub fn drop_note<N: Note>(&self) -> Result<()> {
-        let path = self.folder().join(N::FILE);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(store_error("cannot remove", &path, error))
-            }
-            _ => Ok(()),
+        match self.objects.read(N::FILE) {
+            Ok(None) => Ok(()),
+            _ => self.objects.remove(N::FILE),
         }
     }
 }

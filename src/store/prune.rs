@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::lock::{StoreWriter, remove};
+use super::lock::StoreWriter;
 use super::manifest::Latest;
-use super::store_error;
+use super::{snapshot_below, store_error};
 use crate::error::{Error, Result};
 use crate::fault::{self, Point};
 use crate::name::SnapshotId;
@@ -79,12 +79,10 @@ impl StoreWriter {
             committed => committed?,
         }
         for id in &plan.remove {
-            let folder = self.store().snapshot_folder(id);
+            let name = snapshot_below(id);
+            let folder = self.store().objects.local(&name);
             fault::at(Point::PruneSnapshot).map_err(|error| store_error("cannot remove", &folder, error))?;
-            // What is gone already need not go.
-            if folder.symlink_metadata().is_ok() {
-                remove(&folder)?;
-            }
+            self.store().objects.remove_below(&name)?;
         }
         self.sweep_tables(&latest.snapshots)
     }
@@ -124,6 +122,7 @@ mod tests {
             newest: None,
             manifests: BTreeMap::new(),
             columns: BTreeMap::new(),
+            writer: None,
         }
     }
 

@@ -1,7 +1,7 @@
-//! Makes an audited star the published one, at one instant: the renaming of `latest.json`.
+//! Makes an audited star the published one, at one instant: the replacement of `latest.json`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,12 @@ use super::lock::StoreWriter;
 use super::manifest::{
     ColumnRecord, FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, RegistryShape, StepRecord, TableRecord,
 };
-use super::{LATEST, Readers, create_folder, replace_file, store_error, sync_file, sync_folder};
+use super::objects::Objects;
+use super::tables::Placed;
+use super::{
+    KEYS, MANIFEST, Readers, create_folder, keys_below, manifest_of, replace_file, snapshot_below,
+    store_error, sync_file, sync_folder,
+};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{ModelName, SnapshotId};
@@ -36,39 +41,34 @@ pub struct Proof {
 
 impl StoreWriter {
     /// Publishes the star. Until the commit nothing is visible; after it everything is.
-    pub fn publish(&self, pipeline: &Pipeline, star: AuditedStar, proof: Proof) -> Result<PublishedStar> {
+    pub async fn publish(
+        &self,
+        pipeline: &Pipeline,
+        star: AuditedStar,
+        proof: Proof,
+    ) -> Result<PublishedStar> {
         let id = SnapshotId::of(self.run());
-        at(Point::PublishStart, self.store().folder())?;
+        at(Point::PublishStart, &self.store().local_folder())?;
         let latest = self.store().latest()?;
         let new = self.new_snapshot_folder();
         create_folder(&new)?;
         let mut star = star;
-        let mut placed = self.place(std::mem::take(&mut star.tables), latest.as_ref())?;
+        let mut placed = self.place(std::mem::take(&mut star.tables), latest.as_ref()).await?;
         let columns = numbered(&placed.tables, latest.as_ref());
         let manifest = self.manifest(pipeline, &star, &placed.tables, &columns, proof, latest.as_ref());
         let text =
             serde_json::to_string_pretty(&manifest).or_error(ErrorKind::Bug, || "the manifest".to_owned())?;
-        let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id)?;
+        let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id).await?;
         at(Point::PublishManifest, &new)?;
-        replace_file(&new.join("manifest.json"), &text, Readers::All)?;
-        self.show(&new, placed.tables.iter().map(|table| (&table.name, table.files.as_slice())));
-        for table in &placed.tables {
-            sync_folder(&new.join(table.name.as_str()))?;
+        match &self.store().objects {
+            Objects::Folder(folder) => {
+                self.put_snapshot(folder, &id, &text, &mut placed, latest.is_none())?
+            }
+            objects @ Objects::Bucket(_) => {
+                objects.write(&manifest_of(&id), &text, Readers::All)?;
+                at(Point::PublishRenamed, &new)?;
+            }
         }
-        sync_folder(&new)?;
-        at(Point::PublishSynced, &new)?;
-        let snapshots = self.store().folder().join("snapshots");
-        let folder = self.store().snapshot_folder(&id);
-        std::fs::rename(&new, &folder).map_err(|error| store_error("cannot rename", &new, error))?;
-        placed.snapshot = Some(folder.clone());
-        sync_folder(&snapshots)?;
-        if latest.is_none() {
-            // A first publication made these folders too.
-            sync_folder(self.store().folder())?;
-            let above = self.store().folder().parent().filter(|above| !above.as_os_str().is_empty());
-            sync_folder(above.unwrap_or(Path::new(".")))?;
-        }
-        at(Point::PublishRenamed, &folder)?;
         let now = crate::clock::now();
         let mut latest = match latest {
             Some(latest) => latest.moved_to(id.clone(), now),
@@ -80,10 +80,46 @@ impl StoreWriter {
         latest.manifests.insert(id.clone(), hash(text.as_bytes()));
         latest.snapshots.push(id.clone());
         latest.newest = latest.newest().cloned();
-        self.commit(&latest)?;
+        if let Err(error) = self.commit(&latest) {
+            if let Objects::Bucket(_) = &self.store().objects {
+                // A request that nobody answered may still be obeyed, so what it names stays until the next run knows.
+                placed.committed();
+            }
+            return Err(error);
+        }
         let tables = placed.committed();
         let shapes = manifest.tables.into_iter().map(|table| table.shape).collect();
         Ok(PublishedStar { snapshot: id, tables, shapes, sums: star.sums })
+    }
+
+    /// Puts a snapshot's folder to its place, whole and on disk.
+    fn put_snapshot(
+        &self,
+        store: &Path,
+        id: &SnapshotId,
+        manifest: &str,
+        placed: &mut Placed,
+        is_first: bool,
+    ) -> Result<()> {
+        let new = self.new_snapshot_folder();
+        replace_file(&new.join(MANIFEST), manifest, Readers::All)?;
+        self.show(&new, placed.tables.iter().map(|table| (&table.name, table.files.as_slice())));
+        for table in &placed.tables {
+            sync_folder(&new.join(table.name.as_str()))?;
+        }
+        sync_folder(&new)?;
+        at(Point::PublishSynced, &new)?;
+        let folder = store.join(snapshot_below(id));
+        std::fs::rename(&new, &folder).map_err(|error| store_error("cannot rename", &new, error))?;
+        placed.snapshot = Some(folder.clone());
+        sync_folder(folder.parent().unwrap_or(store))?;
+        if is_first {
+            // A first publication made these folders too.
+            sync_folder(store)?;
+            let above = store.parent().filter(|above| !above.as_os_str().is_empty());
+            sync_folder(above.unwrap_or(Path::new(".")))?;
+        }
+        at(Point::PublishRenamed, &folder)
     }
 
     /// Makes another kept snapshot the published one. Nothing else moves: the registry keeps what it
@@ -99,11 +135,9 @@ impl StoreWriter {
     /// The commit: readers see the new snapshot from the moment of the rename. What comes after it
     /// cannot fail any more, since it could not be taken back.
     pub(super) fn commit(&self, latest: &Latest) -> Result<()> {
-        let text =
-            serde_json::to_string_pretty(latest).or_error(ErrorKind::Bug, || "latest.json".to_owned())?;
-        at(Point::PublishCommitFile, self.store().folder())?;
-        self.still_holds()?;
-        replace_file(&self.store().folder().join(LATEST), &text, Readers::All)?;
+        let text = text_of(latest)?;
+        at(Point::PublishCommitFile, &self.store().local_folder())?;
+        self.replace_commit_point(&text)?;
         let _ = fault::at(Point::PublishCommitted);
         self.memory().keep(latest);
         self.link(&latest.snapshot);
@@ -112,7 +146,7 @@ impl StoreWriter {
     }
 
     /// Puts this run's new registrations beside the old ones. They count once they are committed.
-    fn publish_keys(
+    async fn publish_keys(
         &self,
         pipeline: &Pipeline,
         star: &AuditedStar,
@@ -129,8 +163,11 @@ impl StoreWriter {
                 entry.shape = shape;
             }
         }
+        let objects = &self.store().objects;
+        let mut sent: Vec<(PathBuf, String)> = Vec::new();
         for registration in &star.registrations {
-            let folder = self.store().folder().join("keys").join(registration.model.as_str());
+            let below = keys_below(&registration.model);
+            let folder = objects.local(&below);
             create_folder(&folder)?;
             let from = registration.folder.join(&registration.file.name);
             sync_file(&from)?;
@@ -142,18 +179,28 @@ impl StoreWriter {
             let to = folder.join(&file.name);
             std::fs::rename(&from, &to).map_err(|error| store_error("cannot move", &from, error))?;
             sync_folder(&folder)?;
+            sent.push((to, format!("{below}/{}", file.name)));
             let entry = keys.entry(registration.model.clone()).or_default();
             entry.files.push(file);
             entry.highest = entry.highest.max(registration.highest);
         }
         for (model, entry) in &mut keys {
-            self.compact(model, entry, id)?;
+            sent.extend(self.compact(model, entry, id)?);
+        }
+        if let Objects::Bucket(bucket) = objects {
+            // One that was written together meanwhile is named no more.
+            let named = |name: &str| {
+                keys.iter().any(|(model, entry)| {
+                    entry.files.iter().any(|file| name == format!("{}/{}", keys_below(model), file.name))
+                })
+            };
+            bucket.send(sent.into_iter().filter(|(_, name)| named(name)).collect()).await?;
         }
         let _ = std::fs::remove_dir_all(self.new_snapshot_folder().join(".keys"));
-        let folder = self.store().folder().join("keys");
+        let folder = objects.local(KEYS);
         if folder.exists() {
             sync_folder(&folder)?;
-            sync_folder(self.store().folder())?;
+            sync_folder(&self.store().local_folder())?;
         }
         at(Point::PublishKeys, &folder)?;
         Ok(keys)
@@ -186,7 +233,12 @@ fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
         superseded: BTreeMap::new(),
         manifests: BTreeMap::new(),
         columns: BTreeMap::new(),
+        writer: None,
     }
+}
+
+pub(super) fn text_of(latest: &Latest) -> Result<String> {
+    serde_json::to_string_pretty(latest).or_error(ErrorKind::Bug, || "latest.json".to_owned())
 }
 
 impl StoreWriter {

@@ -12,7 +12,7 @@ impl Store {
     /// The commit point, or an error that says that there is none yet.
     pub fn commit_point(&self) -> Result<Latest> {
         self.latest_or_lost()?.ok_or_else(|| {
-            Error::new(ErrorKind::Store, format!("nothing is published in {}", self.folder().display()))
+            Error::new(ErrorKind::Store, format!("nothing is published in {}", self.shown()))
                 .hint("run the pipeline first")
         })
     }
@@ -21,7 +21,7 @@ impl Store {
     pub fn find(&self, reference: &str, timezone: Tz) -> Result<SnapshotId> {
         let latest = self.commit_point()?;
         resolve(&latest, reference.trim(), timezone).map_err(|hint| {
-            let message = format!("the store {} has no one snapshot `{reference}`", self.folder().display());
+            let message = format!("the store {} has no one snapshot `{reference}`", self.shown());
             Error::new(ErrorKind::Usage, message).hint(hint)
         })
     }

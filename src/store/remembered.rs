@@ -14,6 +14,7 @@ use super::{Readers, create_folder, replace_file};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::SnapshotId;
+use crate::pipeline::Place;
 use crate::star::shelf::hash;
 
 /// What is allowed to a run whose store is not the one that is remembered.
@@ -39,23 +40,36 @@ struct Remembered {
 /// Where one store is remembered.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    folder: PathBuf,
+    /// As people name it.
+    store: String,
     files: Vec<PathBuf>,
 }
 
 impl Memory {
     /// The memory of a store's folder, for a project.
-    pub fn of(project: &Path, folder: &Path) -> Memory {
-        let (project, folder) = (really(project), really(folder));
-        let file = |home: PathBuf, known: &Path| {
-            let name = format!("{}.json", &hash(known.as_os_str().as_encoded_bytes())[..16]);
-            home.join("stores").join(name)
-        };
-        // Inside the project, where the project is doesn't matter: it may move, its memory with it.
-        let inside = folder.strip_prefix(&project).unwrap_or(&folder);
-        let mut files = vec![file(project.join(".starmill"), inside)];
-        files.extend(state_folder().map(|home| file(home, &folder)));
-        Memory { folder, files }
+    pub fn of(project: &Path, place: &Place) -> Memory {
+        let project = really(project);
+        let file =
+            |home: PathBuf, known: &[u8]| home.join("stores").join(format!("{}.json", &hash(known)[..16]));
+        let beside = project.join(".starmill");
+        match place {
+            Place::Folder(folder) => {
+                let folder = really(folder);
+                // Inside the project, where the project is doesn't matter: it may move, its memory with it.
+                let inside = folder.strip_prefix(&project).unwrap_or(&folder);
+                let mut files = vec![file(beside, inside.as_os_str().as_encoded_bytes())];
+                let whole = folder.as_os_str().as_encoded_bytes();
+                files.extend(state_folder().map(|home| file(home, whole)));
+                Memory { store: folder.display().to_string(), files }
+            }
+            Place::Bucket(bucket) => {
+                // Buckets of one name on two servers are two.
+                let known = format!("{bucket} {}", bucket.endpoint.as_deref().unwrap_or_default());
+                let mut files = vec![file(beside, known.as_bytes())];
+                files.extend(state_folder().map(|home| file(home, known.as_bytes())));
+                Memory { store: bucket.to_string(), files }
+            }
+        }
     }
 
     fn recall(&self) -> Option<Remembered> {
@@ -72,7 +86,7 @@ impl Memory {
     pub fn keep(&self, latest: &Latest) {
         let Some(newest) = latest.newest() else { return };
         let remembered = Remembered {
-            folder: self.folder.clone(),
+            folder: PathBuf::from(&self.store),
             store: latest.store.clone(),
             newest: newest.clone(),
             at: clock::now(),
@@ -82,7 +96,7 @@ impl Memory {
             written.inspect_err(|error| tracing::debug!(%error, "not remembered there")).is_ok()
         });
         if !kept {
-            tracing::warn!(store = %self.folder.display(), "the store is remembered nowhere outside of it");
+            tracing::warn!(store = self.store, "the store is remembered nowhere outside of it");
         }
     }
 
@@ -94,17 +108,17 @@ impl Memory {
         match latest {
             _ if beginning == Beginning::New => Ok(()),
             None => {
-                Err(gone(&self.folder, &format!("it held snapshot {newest} when it was last written, {at}")))
+                Err(gone(&self.store, &format!("it held snapshot {newest} when it was last written, {at}")))
             }
             Some(latest) if latest.store != known.store => match beginning {
                 Beginning::Restored => Ok(()),
                 _ => Err(gone(
-                    &self.folder,
+                    &self.store,
                     &format!("another store lies there than the one that held snapshot {newest}, {at}"),
                 )),
             },
             Some(_) if held.is_none_or(|held| held < newest) && beginning != Beginning::Restored => {
-                Err(older(&self.folder, held, &format!("snapshot {newest} was published from it, {at}")))
+                Err(older(&self.store, held, &format!("snapshot {newest} was published from it, {at}")))
             }
             Some(_) => Ok(()),
         }
@@ -150,18 +164,17 @@ fn state_folder() -> Option<PathBuf> {
 }
 
 /// The store was there and is not.
-pub fn gone(folder: &Path, how: &str) -> Error {
-    Error::new(ErrorKind::Store, format!("the store {} is gone: {how}", folder.display())).hint(
+pub fn gone(store: &str, how: &str) -> Error {
+    Error::new(ErrorKind::Store, format!("the store {store} is gone: {how}")).hint(
         "mount its disk, or restore it from a backup; if a new beginning is meant, say `run --new-store`: \
          surrogate keys are then given anew, and first-seen values are lost",
     )
 }
 
 /// The store is older than what somebody knows of it.
-pub fn older(folder: &Path, held: Option<&SnapshotId>, how: &str) -> Error {
+pub fn older(store: &str, held: Option<&SnapshotId>, how: &str) -> Error {
     let newest = held.map_or("none".to_owned(), |id| format!("{id} at the newest"));
-    let message =
-        format!("the store {} is older than it was: it holds snapshot {newest}, but {how}", folder.display());
+    let message = format!("the store {store} is older than it was: it holds snapshot {newest}, but {how}");
     Error::new(ErrorKind::Store, message).hint(
         "restore the newer one; if this backup is meant, say `run --accept-restored`: what keys were given \
          after it is then taken from the target, as far as it holds them",

@@ -6,9 +6,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::lock::{StoreWriter, entries, remove};
+use super::lock::StoreWriter;
 use super::manifest::{Latest, Manifest};
-use super::{Store, create_folder, store_error, sync_file, sync_folder};
+use super::objects::{Entry, Kind, Objects};
+use super::{SNAPSHOTS, Store, create_folder, snapshot_below, store_error, sync_file, sync_folder};
 use crate::error::Result;
 use crate::fault::{self, Point};
 use crate::name::{ModelName, RunId, SnapshotId};
@@ -42,22 +43,18 @@ impl Named {
 }
 
 impl Store {
-    /// Where a table's files lie.
-    pub(super) fn table_folder(&self, table: &str) -> PathBuf {
-        self.folder.join(FOLDER).join(table)
-    }
-
-    /// Where those of one of a snapshot's tables lie. Older snapshots have folders of their own.
-    pub(super) fn files_folder(&self, manifest: &Manifest, table: &ModelName) -> PathBuf {
+    /// Below which name those of one of a snapshot's tables lie. Older snapshots have folders of their own.
+    pub(super) fn files_below(&self, manifest: &Manifest, table: &ModelName) -> String {
         match manifest.shares_files() {
-            true => self.table_folder(table.as_str()),
-            false => self.snapshot_folder(&manifest.snapshot).join(table.as_str()),
+            true => table_below(table.as_str()),
+            false => format!("{}/{table}", snapshot_below(&manifest.snapshot)),
         }
     }
 
-    /// Every table that has had files here, with its folder.
-    pub(super) fn table_folders(&self) -> Vec<(PathBuf, String)> {
-        entries(&self.folder.join(FOLDER))
+    /// Every table that has had files here. What is a link leads to somebody else's.
+    pub(super) fn tables_there(&self) -> Result<Vec<String>> {
+        let entries = self.objects.entries(FOLDER)?.into_iter();
+        Ok(entries.filter(|entry| entry.kind == Kind::Folder).map(|entry| entry.name).collect())
     }
 
     /// What some snapshots name together; an error when one of them cannot be asked.
@@ -77,12 +74,16 @@ impl Store {
     }
 }
 
+/// Below which name a table's files lie.
+pub(super) fn table_below(table: &str) -> String {
+    format!("{FOLDER}/{table}")
+}
+
 /// A data file that some run wrote: it bears the run's id and a number.
-pub(super) fn is_data_of_a_run(path: &Path, name: &str) -> bool {
-    let is_file = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
-    let numbered = [".parquet", UNFINISHED].iter().find_map(|end| name.strip_suffix(end));
+pub(super) fn is_data_of_a_run(file: &Entry) -> bool {
+    let numbered = [".parquet", UNFINISHED].iter().find_map(|end| file.name.strip_suffix(end));
     let numbered = numbered.and_then(|name| name.rsplit_once('-'));
-    is_file
+    file.kind == Kind::File
         && numbered.is_some_and(|(run, number)| {
             RunId::is_one(run) && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
         })
@@ -119,7 +120,8 @@ impl Drop for Placed {
 impl StoreWriter {
     /// Puts a star's files to their tables, each on disk; one that a kept snapshot has already is named again, when it
     /// is still what was published.
-    pub(super) fn place(&self, tables: Vec<StarTable>, latest: Option<&Latest>) -> Result<Placed> {
+    pub(super) async fn place(&self, tables: Vec<StarTable>, latest: Option<&Latest>) -> Result<Placed> {
+        let objects = &self.store().objects;
         let mut named = Named::default();
         if let Some(latest) = latest {
             // Of a snapshot that cannot be read nothing is shared.
@@ -130,13 +132,24 @@ impl StoreWriter {
         }
         let mut placed = Placed { tables: Vec::new(), new: Vec::new(), snapshot: None };
         for table in tables {
-            let folder = self.store().table_folder(table.name.as_str());
+            let below = table_below(table.name.as_str());
+            let folder = objects.local(&below);
             create_folder(&folder)?;
-            let mut files = Vec::new();
+            let (mut files, mut sent) = (Vec::new(), Vec::new());
+            let lies = match objects {
+                Objects::Folder(_) => Vec::new(),
+                Objects::Bucket(_) => objects.entries(&below)?,
+            };
+            let is_there = |there: &&DataFile| match objects {
+                Objects::Folder(_) => shelf::is_whole(&folder.join(&there.name), there),
+                Objects::Bucket(_) => {
+                    lies.iter().any(|entry| entry.name == there.name && entry.bytes == there.bytes)
+                }
+            };
             for (number, file) in table.files.iter().enumerate() {
                 let from = table.folder.join(&file.name);
                 let there = named.same(&table.name, file);
-                if let Some(there) = there.filter(|there| shelf::is_whole(&folder.join(&there.name), there)) {
+                if let Some(there) = there.filter(is_there) {
                     // What is there already need not reach the disk again.
                     std::fs::remove_file(&from)
                         .map_err(|error| store_error("cannot remove", &from, error))?;
@@ -148,21 +161,28 @@ impl StoreWriter {
                     // The same bytes, in place of those that were lost: every snapshot that names them has them again.
                     let kept = folder.join(&there.name);
                     move_file(&from, &kept).map_err(|error| store_error("cannot replace", &kept, error))?;
+                    sent.push((kept, format!("{below}/{}", there.name)));
                     files.push(there.clone());
                     continue;
                 }
                 let name = format!("{}-{number}.parquet", self.run());
                 let to = folder.join(&name);
                 move_file(&from, &to).map_err(|error| store_error("cannot move", &from, error))?;
+                sent.push((to.clone(), format!("{below}/{name}")));
                 placed.new.push(to);
                 files.push(DataFile { name, ..file.clone() });
             }
-            sync_folder(&folder)?;
+            match objects {
+                Objects::Folder(_) => sync_folder(&folder)?,
+                Objects::Bucket(bucket) => bucket.send(sent).await?,
+            }
             placed.tables.push(StarTable { folder, files, ..table });
         }
-        let above = self.store().folder().join(FOLDER);
-        sync_folder(&above)?;
-        sync_folder(self.store().folder())?;
+        let above = objects.local(FOLDER);
+        if let Objects::Folder(folder) = objects {
+            sync_folder(&above)?;
+            sync_folder(folder)?;
+        }
         fault::at(Point::PublishTables).map_err(|error| store_error("cannot publish into", &above, error))?;
         Ok(placed)
     }
@@ -189,37 +209,57 @@ impl StoreWriter {
         }
     }
 
-    /// Removes the data files that no kept snapshot names. Where one of those cannot be read nobody knows what it
-    /// names, and all stay.
-    pub(super) fn sweep_tables<'a>(&self, kept: impl IntoIterator<Item = &'a SnapshotId>) -> Result<()> {
-        let folders = self.store().table_folders();
-        if folders.is_empty() {
-            return Ok(());
+    /// The data files that no kept snapshot names. Where one of those cannot be read nobody knows what it names, and all
+    /// stay.
+    pub(super) fn unnamed_files<'a>(
+        &self,
+        kept: impl IntoIterator<Item = &'a SnapshotId>,
+    ) -> Result<Vec<String>> {
+        let tables = self.store().tables_there()?;
+        if tables.is_empty() {
+            return Ok(Vec::new());
         }
         let named = match self.store().named(kept) {
             Ok(named) => named,
             Err(error) => {
                 tracing::warn!(%error, "data files that no snapshot names stay until every kept snapshot can be read");
-                return Ok(());
+                return Ok(Vec::new());
             }
         };
-        for (folder, table) in folders {
-            if folder.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
-                continue;
-            }
-            let mut swept = false;
-            for (path, name) in entries(&folder) {
-                if is_data_of_a_run(&path, &name) && !named.has(&table, &name) {
-                    remove(&path)?;
-                    swept = true;
-                }
-            }
-            // What is somebody else's keeps it, and an empty folder of theirs stays.
-            if swept {
-                let _ = std::fs::remove_dir(&folder);
-            }
+        let mut unnamed = Vec::new();
+        for table in tables {
+            let below = table_below(&table);
+            let files = self.store().objects.entries(&below)?.into_iter();
+            let files = files.filter(|file| is_data_of_a_run(file) && !named.has(&table, &file.name));
+            unnamed.extend(files.map(|file| format!("{below}/{}", file.name)));
         }
-        Ok(())
+        Ok(unnamed)
+    }
+
+    /// Removes the data files that no kept snapshot names.
+    pub(super) fn sweep_tables<'a>(&self, kept: impl IntoIterator<Item = &'a SnapshotId>) -> Result<()> {
+        self.remove_all(self.unnamed_files(kept)?)
+    }
+
+    /// Removes snapshots and files that nothing names, and in a folder the folders that are empty then.
+    pub(super) fn remove_all(&self, names: Vec<String>) -> Result<()> {
+        let objects = &self.store().objects;
+        let (snapshots, files): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|name| name.starts_with(SNAPSHOTS));
+        for snapshot in snapshots {
+            objects.remove_below(&snapshot)?;
+        }
+        match objects {
+            Objects::Bucket(bucket) => bucket.remove(files),
+            Objects::Folder(folder) => files.into_iter().try_for_each(|name| {
+                objects.remove(&name)?;
+                if let Some(above) = folder.join(&name).parent().filter(|_| name.starts_with(FOLDER)) {
+                    // What is somebody else's keeps it.
+                    let _ = std::fs::remove_dir(above);
+                }
+                Ok(())
+            }),
+        }
     }
 }
 

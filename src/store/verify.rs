@@ -1,14 +1,16 @@
 //! Holds what lies in a store against the hashes that were taken when it was written.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::Store;
-use super::lock::{LINK, are_keys_of_a_run, entries, published_target};
+use super::lock::{LINK, are_keys_of_a_run, published_target};
 use super::manifest::{Latest, Manifest, TableRecord};
-use super::tables::{is_data_of_a_run, link_target, part_name};
+use super::objects::Objects;
+use super::tables::{is_data_of_a_run, link_target, part_name, table_below};
+use super::{LATEST, MANIFEST, keys_below, manifest_of, snapshot_below};
 use crate::error::Result;
 use crate::name::SnapshotId;
 use crate::star::shelf::{self, hash};
@@ -23,13 +25,13 @@ pub struct Verified {
     pub damaged: Vec<Damage>,
     /// Files that were read: one that several snapshots name is read once.
     #[serde(skip)]
-    seen: BTreeSet<PathBuf>,
+    seen: BTreeSet<String>,
 }
 
 /// One file that is not what was published.
 #[derive(Debug, Serialize)]
 pub struct Damage {
-    pub path: PathBuf,
+    pub path: String,
     pub problem: String,
     /// The snapshot that it was found in.
     #[serde(skip)]
@@ -41,23 +43,25 @@ const STRANGE: &str = "nobody published it";
 impl Store {
     /// Reads every file of some snapshots, and of the registry, once.
     pub fn verify(&self, latest: &Latest, snapshots: &[SnapshotId]) -> Result<Verified> {
-        let mut found = self.verify_snapshots(latest, snapshots);
-        self.verify_tables(latest, &mut found);
+        let mut found = self.verify_snapshots(latest, snapshots)?;
+        self.verify_tables(latest, &mut found)?;
         self.verify_link(latest, &mut found);
         for (model, entry) in &latest.keys {
-            let folder = self.folder().join("keys").join(model.as_str());
+            let below = keys_below(model);
             for file in &entry.files {
-                found.file(&folder, file, None);
+                found.file(&self.objects, &below, file, None);
             }
             // A file that cannot be read was told already.
-            if let Ok(Some(problem)) = self.given_twice(model, entry) {
-                found.damage(self.folder().join(super::LATEST), problem, None);
+            let brought = entry.files.iter().all(|file| self.objects.fetch(&below, file).is_ok());
+            if brought && let Ok(Some(problem)) = self.given_twice(model, entry) {
+                found.damage(self.objects.shown(LATEST), problem, None);
             }
-            for (path, name) in entries(&folder) {
+            for there in self.objects.entries(&below)? {
                 // What a dead run left is swept by the next.
-                let left = are_keys_of_a_run(&path, &name);
-                if !left && !entry.files.iter().any(|file| file.name == name) {
-                    found.damage(path, STRANGE.to_owned(), None);
+                let left = are_keys_of_a_run(&there);
+                if !left && !entry.files.iter().any(|file| file.name == there.name) {
+                    let name = format!("{below}/{}", there.name);
+                    found.damage(self.objects.shown(&name), STRANGE.to_owned(), None);
                 }
             }
         }
@@ -65,62 +69,78 @@ impl Store {
     }
 
     /// The same without what is no snapshot's own.
-    pub fn verify_snapshots(&self, latest: &Latest, snapshots: &[SnapshotId]) -> Verified {
+    pub fn verify_snapshots(&self, latest: &Latest, snapshots: &[SnapshotId]) -> Result<Verified> {
         let mut found = Verified { snapshots: snapshots.to_vec(), ..Verified::default() };
         for id in snapshots {
-            self.verify_snapshot(latest, id, &mut found);
+            self.verify_snapshot(latest, id, &mut found)?;
         }
-        found
+        Ok(found)
     }
 
-    fn verify_snapshot(&self, latest: &Latest, id: &SnapshotId, found: &mut Verified) {
-        let folder = self.snapshot_folder(id);
-        let path = folder.join("manifest.json");
-        let text = match std::fs::read(&path) {
+    fn verify_snapshot(&self, latest: &Latest, id: &SnapshotId, found: &mut Verified) -> Result<()> {
+        let (below, name) = (snapshot_below(id), manifest_of(id));
+        let shown = self.objects.shown(&name);
+        let text = match self.objects.require(&name) {
             Ok(text) => text,
-            Err(error) => return found.damage(path, error.to_string(), Some(id)),
+            Err(error) => {
+                let why = error.causes().first().cloned().unwrap_or_else(|| error.to_string());
+                found.damage(shown, why, Some(id));
+                return Ok(());
+            }
         };
         found.files += 1;
         found.bytes += text.len() as u64;
         // Snapshots of an older starmill have no hash of their manifest.
         if latest.manifests.get(id).is_some_and(|known| *known != hash(&text)) {
             let problem = "its bytes are not those that were published".to_owned();
-            found.damage(path.clone(), problem, Some(id));
+            found.damage(shown.clone(), problem, Some(id));
         }
         let manifest = match serde_json::from_slice::<Manifest>(&text) {
             Ok(manifest) => manifest,
-            Err(error) => return found.damage(path, format!("it cannot be read: {error}"), Some(id)),
+            Err(error) => {
+                found.damage(shown, format!("it cannot be read: {error}"), Some(id));
+                return Ok(());
+            }
         };
-        let named = |name: &str| {
-            name == "manifest.json" || manifest.tables.iter().any(|table| table.name.as_str() == name)
-        };
-        for (path, _) in entries(&folder).into_iter().filter(|(_, name)| !named(name)) {
+        let named =
+            |name: &str| name == MANIFEST || manifest.tables.iter().any(|table| table.name.as_str() == name);
+        for strange in self.objects.entries(&below)?.iter().filter(|entry| !named(&entry.name)) {
+            let path = self.objects.shown(&format!("{below}/{}", strange.name));
             found.damage(path, STRANGE.to_owned(), Some(id));
         }
         for table in &manifest.tables {
-            let files = self.files_folder(&manifest, &table.name);
+            let files = self.files_below(&manifest, &table.name);
             for file in &table.files {
-                found.file(&files, file, Some(id));
+                found.file(&self.objects, &files, file, Some(id));
             }
-            let shown = folder.join(table.name.as_str());
-            let missing = |number: &usize| shown.join(part_name(*number)).symlink_metadata().is_err();
-            let gone: Vec<usize> = (0..table.files.len()).filter(missing).collect();
-            // Of none a reader gets no rows, and no wrong ones.
-            if manifest.shares_files() && gone.len() < table.files.len() {
-                for number in gone {
-                    let problem = "the link is gone, and a reader of its folder gets fewer rows".to_owned();
-                    found.damage(shown.join(part_name(number)), problem, Some(id));
-                }
+            if let Objects::Folder(_) = self.objects {
+                self.verify_shown(&manifest, table, found);
             }
-            // A reader of the folder would take its rows for ours.
-            for (path, name) in entries(&folder.join(table.name.as_str())) {
-                let wanted = match manifest.shares_files() {
-                    true => is_shown(&path, &name, table),
-                    false => table.files.iter().any(|file| file.name == name),
-                };
-                if !wanted {
-                    found.damage(path, STRANGE.to_owned(), Some(id));
-                }
+        }
+        Ok(())
+    }
+
+    /// What a person finds who opens a table of a snapshot in its folder.
+    fn verify_shown(&self, manifest: &Manifest, table: &TableRecord, found: &mut Verified) {
+        let id = &manifest.snapshot;
+        let shown = self.objects.local(&snapshot_below(id)).join(table.name.as_str());
+        let missing = |number: &usize| shown.join(part_name(*number)).symlink_metadata().is_err();
+        let gone: Vec<usize> = (0..table.files.len()).filter(missing).collect();
+        // Of none a reader gets no rows, and no wrong ones.
+        if manifest.shares_files() && gone.len() < table.files.len() {
+            for number in gone {
+                let problem = "the link is gone, and a reader of its folder gets fewer rows".to_owned();
+                found.damage(shown.join(part_name(number)).display().to_string(), problem, Some(id));
+            }
+        }
+        // A reader of the folder would take its rows for ours.
+        for (path, name) in super::lock::entries(&shown) {
+            let wanted = match manifest.shares_files() {
+                true => is_shown(&path, &name, table),
+                false => table.files.iter().any(|file| file.name == name),
+            };
+            if !wanted {
+                found.damage(path.display().to_string(), STRANGE.to_owned(), Some(id));
             }
         }
     }
@@ -128,7 +148,8 @@ impl Store {
     /// A reader of `latest` that leads elsewhere gets another star. One that is gone misleads nobody: not every disk has
     /// links.
     fn verify_link(&self, latest: &Latest, found: &mut Verified) {
-        let link = self.folder().join(LINK);
+        let Objects::Folder(folder) = &self.objects else { return };
+        let link = folder.join(LINK);
         if link.symlink_metadata().is_err() {
             return;
         }
@@ -143,20 +164,23 @@ impl Store {
                        and the next run makes it again"
                 .to_owned(),
         };
-        found.damage(link, problem, None);
+        found.damage(link.display().to_string(), problem, None);
     }
 
     /// What lies among the data files, and is none of any snapshot's or run's.
-    fn verify_tables(&self, latest: &Latest, found: &mut Verified) {
-        let Ok(named) = self.named(&latest.snapshots) else { return };
-        for (folder, table) in self.table_folders() {
-            for (path, name) in entries(&folder) {
+    fn verify_tables(&self, latest: &Latest, found: &mut Verified) -> Result<()> {
+        let Ok(named) = self.named(&latest.snapshots) else { return Ok(()) };
+        for table in self.tables_there()? {
+            let below = table_below(&table);
+            for file in self.objects.entries(&below)? {
                 // What a dead run left is swept by the next.
-                if !named.has(&table, &name) && !is_data_of_a_run(&path, &name) {
+                if !named.has(&table, &file.name) && !is_data_of_a_run(&file) {
+                    let path = self.objects.shown(&format!("{below}/{}", file.name));
                     found.damage(path, STRANGE.to_owned(), None);
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -171,22 +195,25 @@ fn is_shown(path: &Path, name: &str, table: &TableRecord) -> bool {
 }
 
 impl Verified {
-    fn file(&mut self, folder: &Path, file: &DataFile, of: Option<&SnapshotId>) {
-        let path = folder.join(&file.name);
+    fn file(&mut self, objects: &Objects, below: &str, file: &DataFile, of: Option<&SnapshotId>) {
+        let name = format!("{below}/{}", file.name);
+        let path = objects.shown(&name);
         if !self.seen.insert(path.clone()) {
             return;
         }
         self.files += 1;
-        if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+        if let Objects::Folder(folder) = objects
+            && folder.join(&name).symlink_metadata().is_ok_and(|meta| meta.is_symlink())
+        {
             return self.damage(path, "a link stands in its place".to_owned(), of);
         }
-        match shelf::whole(&path, file) {
+        match objects.whole(&name, file) {
             Ok(bytes) => self.bytes += bytes,
             Err(problem) => self.damage(path, problem, of),
         }
     }
 
-    fn damage(&mut self, path: PathBuf, problem: String, of: Option<&SnapshotId>) {
+    fn damage(&mut self, path: String, problem: String, of: Option<&SnapshotId>) {
         self.damaged.push(Damage { path, problem, of: of.cloned() });
     }
 }

@@ -173,7 +173,7 @@ pub fn verified(verified: &Verified) -> String {
     }
     text.push_str(&format!("; {} damaged:\n\n", verified.damaged.len()));
     for damage in &verified.damaged {
-        text.push_str(&format!("  {}: {}\n", damage.path.display(), damage.problem));
+        text.push_str(&format!("  {}: {}\n", damage.path, damage.problem));
     }
     text
 }

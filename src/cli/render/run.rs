@@ -238,8 +238,8 @@ fn whereabouts(report: &RunReport, folder: &str) -> String {
     let table = report.tables.iter().find(|table| table.role == "summary").or(report.tables.first());
     let table = table.map(|table| table.table.clone()).unwrap_or_default();
     let mut text = format!("\n  Published: {}\n", shown::line(folder));
-    // What a terminal would obey cannot be copied from one.
-    if matches!(shown::line(&latest), Cow::Borrowed(_)) {
+    // What a terminal would obey cannot be copied from one; and a bucket has no folder of links.
+    if !folder.starts_with("s3://") && matches!(shown::line(&latest), Cow::Borrowed(_)) {
         let command = duckdb(&format!("{latest}/{table}"));
         text.push_str(&format!("  Query it:  {command}\n"));
     }

@@ -1,0 +1,153 @@
+//! Where a store is: a folder, or a bucket of an object store.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::file::{StoreFile, Text};
+use super::resolve::Resolver;
+
+/// A lease that ends sooner could not be renewed in time; one that ends later keeps others out after a crash.
+const LEASE: Duration = Duration::from_secs(60);
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Folder(PathBuf),
+    Bucket(BucketSettings),
+}
+
+/// A bucket's part that is a store, and how to reach it. Credentials are found as the tools of AWS find them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketSettings {
+    pub bucket: String,
+    /// Without slashes at its ends; empty is the whole bucket.
+    pub prefix: String,
+    /// Another server than AWS's own.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    /// Whether the bucket is named in the path, and not in the host's name.
+    pub path_style: Option<bool>,
+    /// Where copies of its files are kept on this machine.
+    pub cache: Option<PathBuf>,
+    /// How long a writer that gives no sign of life keeps others out.
+    pub lease: Duration,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Folder(folder) => folder.display().fmt(f),
+            Place::Bucket(bucket) => bucket.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for BucketSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix.as_str() {
+            "" => write!(f, "s3://{}", self.bucket),
+            prefix => write!(f, "s3://{}/{prefix}", self.bucket),
+        }
+    }
+}
+
+const SCHEME: &str = "s3://";
+
+impl Resolver<'_> {
+    /// The place of a store; what is wrong with it is told.
+    pub(super) fn place(&self, file: &StoreFile, stem: &str) -> Option<Place> {
+        match file.url.as_ref().filter(|url| url.value.starts_with(SCHEME)) {
+            Some(url) => self.bucket(url, file).map(Place::Bucket),
+            None => {
+                for (key, text) in [
+                    ("endpoint", &file.endpoint),
+                    ("region", &file.region),
+                    ("cache", &file.cache),
+                    ("lease", &file.lease),
+                ] {
+                    if let Some(text) = text.as_ref().filter(|text| !text.value.is_empty()) {
+                        let message = format!("`{key}` is of a store in a bucket, and this one is a folder");
+                        self.notes.error(
+                            text.span.clone(),
+                            message,
+                            "leave it out, or write url = \"s3://…\"",
+                        );
+                    }
+                }
+                let url = file.url.as_ref().map_or(format!("out/{stem}"), |url| url.value.clone());
+                Some(Place::Folder(self.project.join(url)))
+            }
+        }
+    }
+
+    fn bucket(&self, url: &Text, file: &StoreFile) -> Option<BucketSettings> {
+        let wrong = |message: &str, help: &str| {
+            self.notes.error(url.span.clone(), message, help);
+            None
+        };
+        let rest = url.value.strip_prefix(SCHEME).unwrap_or_default();
+        if rest.contains('@') {
+            return wrong(
+                "an address of a bucket has no user and no password",
+                "write s3://bucket/prefix; credentials are found in the environment, a profile, or where the machine has a role",
+            );
+        }
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+        if bucket.len() < 3 || !bucket.chars().all(letters) {
+            return wrong("this names no bucket", "write s3://bucket/prefix");
+        }
+        let prefix = prefix.trim_matches('/');
+        let plain =
+            |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['?', '#', '\\']);
+        let is_plain = prefix.split('/').all(plain) && !prefix.chars().any(char::is_control);
+        if !(prefix.is_empty() || is_plain) {
+            return wrong("this prefix is none that every tool reads alike", "write s3://bucket/stars/shop");
+        }
+        let said = |text: &Option<Text>| {
+            text.as_ref()
+                .filter(|text| !text.value.trim().is_empty())
+                .map(|text| text.value.trim().to_owned())
+        };
+        if let Some(endpoint) = &file.endpoint
+            && let Some(value) = said(&file.endpoint)
+        {
+            let host = value.strip_prefix("https://").or(value.strip_prefix("http://"));
+            if host.is_none_or(|host| host.is_empty() || host.contains(['@', '?', '#', ' '])) {
+                self.notes.error(
+                    endpoint.span.clone(),
+                    "this is no address of a server",
+                    "write https://host, or http://host:port on your own network",
+                );
+                return None;
+            }
+        }
+        let lease = match &file.lease {
+            None => LEASE,
+            Some(text) => self.duration(text)?,
+        };
+        if let Some(text) = file.lease.as_ref().filter(|_| lease < SHORTEST_LEASE) {
+            self.notes.error(
+                text.span.clone(),
+                "so short a lease cannot be renewed in time",
+                "write 60s; at least 2s",
+            );
+            return None;
+        }
+        Some(BucketSettings {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            endpoint: said(&file.endpoint),
+            region: said(&file.region),
+            path_style: self.style(&file.addressing)?,
+            cache: said(&file.cache).map(|folder| self.project.join(folder)),
+            lease,
+        })
+    }
+
+    fn style(&self, text: &Option<Text>) -> Option<Option<bool>> {
+        let choices = [("auto", None), ("path", Some(true)), ("virtual", Some(false))];
+        self.choice("addressing", text, &choices)
+    }
+}

@@ -1,0 +1,77 @@
+//! The way to a bucket: its server, its region, and whose credentials are shown there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+
+use super::profile;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::pipeline::BucketSettings;
+
+/// How long a request is tried again that a server does not answer, or asks to be sent later.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn connect(settings: &BucketSettings) -> Result<Arc<dyn ObjectStore>> {
+    let retry = RetryConfig {
+        backoff: BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() },
+        max_retries: 10,
+        retry_timeout: PATIENCE,
+    };
+    let mut builder = AmazonS3Builder::from_env();
+    let profile = profile::found()?;
+    let said =
+        |builder: &AmazonS3Builder, key| builder.get_config_value(&key).filter(|value| !value.is_empty());
+    let has_own = said(&builder, AmazonS3ConfigKey::AccessKeyId).is_some()
+        || said(&builder, AmazonS3ConfigKey::WebIdentityTokenFile).is_some();
+    if let Some(profile) = &profile {
+        if !has_own {
+            match (&profile.access_key, &profile.secret_key) {
+                (Some(access), Some(secret)) => {
+                    builder = builder.with_access_key_id(access).with_secret_access_key(secret);
+                    if let Some(token) = &profile.token {
+                        builder = builder.with_token(token);
+                    }
+                }
+                _ => profile.require_understood()?,
+            }
+        }
+        if let Some(region) =
+            profile.region.as_ref().filter(|_| said(&builder, AmazonS3ConfigKey::Region).is_none())
+        {
+            builder = builder.with_region(region);
+        }
+    }
+    if let Some(region) = &settings.region {
+        builder = builder.with_region(region);
+    }
+    let endpoint = settings
+        .endpoint
+        .clone()
+        .or_else(|| said(&builder, AmazonS3ConfigKey::S3Endpoint))
+        .or_else(|| said(&builder, AmazonS3ConfigKey::Endpoint))
+        .or_else(|| profile.and_then(|profile| profile.endpoint));
+    // AWS names buckets in the host's name; other servers seldom do.
+    let in_path = settings.path_style.unwrap_or(endpoint.is_some() || settings.bucket.contains('.'));
+    let mut options =
+        ClientOptions::new().with_connect_timeout(Duration::from_secs(5)).with_timeout(PATIENCE);
+    if let Some(endpoint) = endpoint {
+        // A server without TLS is one that somebody has written so.
+        options = options.with_allow_http(endpoint.starts_with("http://"));
+        builder = builder.with_endpoint(match (in_path, endpoint.split_once("://")) {
+            (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", settings.bucket),
+            _ => endpoint,
+        });
+    }
+    let built = builder
+        .with_bucket_name(&settings.bucket)
+        .with_virtual_hosted_style_request(!in_path)
+        .with_client_options(options)
+        .with_retry(retry)
+        .build();
+    let built = built.or_error(ErrorKind::Store, || format!("{settings} cannot be reached so"));
+    built.map(|client| Arc::new(client) as Arc<dyn ObjectStore>).map_err(|error: Error| {
+        error.hint("check `endpoint` and `region` in [store], and the variables AWS_… of the environment")
+    })
+}

@@ -1,0 +1,114 @@
+//! Data files on their way to a bucket and back, hashed as they come.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{AT_ONCE, Bucket};
+use crate::error::Result;
+use crate::star::shelf::hex;
+use crate::store::store_error;
+
+/// Larger files are sent in parts of this size.
+const PART: u64 = 16 << 20;
+impl Bucket {
+    /// Sends files to their names, some at once.
+    pub async fn send(self: &Arc<Self>, files: Vec<(PathBuf, String)>) -> Result<()> {
+        let client = self.reached()?;
+        let mut work = Vec::new();
+        for (path, name) in files {
+            let (client, key, bucket) = (Arc::clone(&client), self.key(&name)?, Arc::clone(self));
+            work.push(async move { bucket.send_one(client.as_ref(), &key, &path, &name).await });
+        }
+        let all = futures::stream::iter(work).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>();
+        self.awaited(all).await?.map(|_| ())
+    }
+
+    async fn send_one(&self, client: &dyn ObjectStore, key: &Key, path: &Path, name: &str) -> Result<()> {
+        let unread = |error| store_error("cannot read", path, error);
+        let mut file = tokio::fs::File::open(path).await.map_err(unread)?;
+        let bytes = file.metadata().await.map_err(unread)?.len();
+        let failed = |error| self.failed("cannot write", name, error);
+        if bytes <= PART {
+            let mut whole = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+            file.read_to_end(&mut whole).await.map_err(unread)?;
+            return client.put(key, PutPayload::from(whole)).await.map(|_| ()).map_err(failed);
+        }
+        let mut upload = client.put_multipart(key).await.map_err(failed)?;
+        let sent: Result<()> = async {
+            loop {
+                let mut part = Vec::new();
+                (&mut file).take(PART).read_to_end(&mut part).await.map_err(unread)?;
+                if part.is_empty() {
+                    break;
+                }
+                upload.put_part(PutPayload::from(part)).await.map_err(failed)?;
+            }
+            upload.complete().await.map(|_| ()).map_err(failed)
+        }
+        .await;
+        if sent.is_err() {
+            // Parts of what will never be whole cost money.
+            let _ = upload.abort().await;
+        }
+        sent
+    }
+
+    /// Brings an object into a file, whole; says what it is.
+    pub fn bring(&self, name: &str, path: &Path) -> Result<(u64, String)> {
+        let (client, key) = (self.reached()?, self.key(name)?);
+        let path = path.to_owned();
+        let brought = self.wait(async move { pour(client.as_ref(), &key, Some(&path)).await })?;
+        brought.map_err(|error| match error {
+            Poured::Request(error) => self.failed("cannot read", name, error),
+            Poured::File(path, error) => store_error("cannot write", &path, error),
+        })
+    }
+
+    /// How many bytes an object has, and their hash.
+    pub fn digest(&self, name: &str) -> Result<(u64, String)> {
+        let (client, key) = (self.reached()?, self.key(name)?);
+        let read = self.wait(async move { pour(client.as_ref(), &key, None).await })?;
+        read.map_err(|error| match error {
+            Poured::Request(error) => self.failed("cannot read", name, error),
+            Poured::File(path, error) => store_error("cannot write", &path, error),
+        })
+    }
+}
+
+enum Poured {
+    Request(object_store::Error),
+    File(PathBuf, std::io::Error),
+}
+
+/// Reads an object from its first byte to its last, into a file if one is named.
+async fn pour(
+    client: &dyn ObjectStore,
+    key: &Key,
+    path: Option<&Path>,
+) -> std::result::Result<(u64, String), Poured> {
+    let at = |error| Poured::File(path.unwrap_or(Path::new("")).to_owned(), error);
+    let mut stream = client.get(key).await.map_err(Poured::Request)?.into_stream();
+    let mut file = match path {
+        Some(path) => Some(tokio::fs::File::create(path).await.map_err(at)?),
+        None => None,
+    };
+    let (mut bytes, mut hash) = (0, Sha256::new());
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(Poured::Request)?;
+        bytes += chunk.len() as u64;
+        hash.update(&chunk);
+        if let Some(file) = &mut file {
+            file.write_all(&chunk).await.map_err(at)?;
+        }
+    }
+    if let Some(file) = &mut file {
+        file.flush().await.map_err(at)?;
+    }
+    Ok((bytes, hex(&hash.finalize())))
+}

@@ -1,0 +1,97 @@
+//! What went wrong with a bucket, in words that say whose turn it is.
+
+use std::error::Error as Cause;
+
+use crate::error::{Error, ErrorKind};
+use crate::pipeline::BucketSettings;
+
+/// All that an error and its causes say.
+fn whole(error: &(dyn Cause + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str("; ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// Whether something was not found because there is no such bucket.
+pub fn is_of_the_bucket(error: &object_store::Error) -> bool {
+    whole(error).contains("NoSuchBucket")
+}
+
+/// Whether the server gave no answer at all, to as many requests as were tried.
+pub fn is_out_of_reach(error: &object_store::Error) -> bool {
+    let said = whole(error);
+    matches!(error, object_store::Error::Generic { .. })
+        && ["error sending request", "connection", "timed out", "dns error"]
+            .iter()
+            .any(|it| said.contains(it))
+}
+
+/// The error of a request, with the step that helps.
+pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) -> Error {
+    let said = whole(&error);
+    let names = |word: &str| said.contains(word);
+    let server = settings.endpoint.as_deref().unwrap_or("the server");
+    let (message, hint) = if names("NoSuchBucket") {
+        (
+            format!("there is no bucket {}", settings.bucket),
+            "make the bucket, or name another: `url` in [store]".to_owned(),
+        )
+    } else if names("SignatureDoesNotMatch")
+        || names("InvalidAccessKeyId")
+        || names("ExpiredToken")
+        || names("InvalidToken")
+    {
+        (
+            doing.to_owned(),
+            "the server does not know these credentials, or they have expired: see AWS_ACCESS_KEY_ID, \
+             AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE"
+                .to_owned(),
+        )
+    } else if names("RequestTimeTooSkewed") {
+        (doing.to_owned(), "this machine's clock differs from the server's by too much: set it".to_owned())
+    } else if names("PermanentRedirect") || names("AuthorizationHeaderMalformed") || names("301 Moved") {
+        (doing.to_owned(), "the bucket is in another region: `region` in [store], or AWS_REGION".to_owned())
+    } else if names("169.254.16") || names("169.254.170") || names("metadata") {
+        (
+            "no credentials for the bucket were found".to_owned(),
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role"
+                .to_owned(),
+        )
+    } else if matches!(
+        error,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+    ) || names("AccessDenied")
+    {
+        (
+            doing.to_owned(),
+            format!(
+                "these credentials may not: they need s3:ListBucket on {}, and s3:GetObject, s3:PutObject and \
+                 s3:DeleteObject below the store's prefix",
+                settings.bucket
+            ),
+        )
+    } else if is_out_of_reach(&error) {
+        (
+            format!("{doing}: {server} gives no answer"),
+            "check `endpoint` and the network; the last snapshot is whole and still published".to_owned(),
+        )
+    } else {
+        (doing.to_owned(), "the last snapshot is whole and still published; try again".to_owned())
+    };
+    let told = Error::new(ErrorKind::Store, message).hint(hint);
+    // What the server has said is a page of XML, in which two words matter.
+    match (element(&said, "Code"), element(&said, "Message")) {
+        (Some(code), Some(words)) => told.caused_by(format!("the server says {code}: {words}")),
+        _ => told.caused_by(error),
+    }
+}
+
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(inner, _)| inner)
+}
