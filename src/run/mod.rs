@@ -291,8 +291,9 @@ async fn publish(
 ) -> Result<(Arc<Pipeline>, PublishedStar)> {
     progress.tell(Event::Step("publish"));
     let watch = Stopwatch::start();
-    let Rehearsal { pipeline, star, proof } = rehearsal;
+    let Rehearsal { pipeline, star, proof, scratch } = rehearsal;
     let star = writer.publish(&pipeline, star, proof).await?;
+    drop(scratch);
     report.outcome = Outcome::Published;
     report.snapshot = Some(star.snapshot.clone());
     report.output = Some(writer.store().snapshot_shown(&star.snapshot));

@@ -38,9 +38,9 @@ impl Stand {
         Stand { store, star: scratch.folder().join("star"), scratch }
     }
 
-    /// A run writes where its star can be published by a rename.
+    /// A run writes where its star can be published from.
     pub fn of(writer: &StoreWriter, scratch: Scratch) -> Stand {
-        Stand { store: writer.store().clone(), star: writer.new_snapshot_folder(), scratch }
+        Stand { store: writer.store().clone(), star: writer.star_folder(&scratch), scratch }
     }
 }
 
@@ -49,6 +49,8 @@ pub struct Rehearsal {
     pub pipeline: Arc<Pipeline>,
     pub star: AuditedStar,
     pub proof: Proof,
+    /// Where its files may lie until they are published.
+    pub scratch: Scratch,
 }
 
 /// The part of the memory budget in which small staged tables may stay.
@@ -165,7 +167,7 @@ pub async fn rehearse(
     report.step("diff", &watch);
     let proof =
         Proof { created_at: report.started_at, position, reads, diff: changes, steps: report.steps.clone() };
-    Ok(Rehearsal { pipeline, star, proof })
+    Ok(Rehearsal { pipeline, star, proof, scratch: stand.scratch })
 }
 
 /// What a policy did is the pipeline's will, and still said.

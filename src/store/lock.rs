@@ -13,7 +13,9 @@ use super::bucket::lease::Lease;
 use super::bucket::{Bucket, Swapped};
 use super::manifest::Latest;
 use super::objects::{Entry, Kind, Objects};
-use super::{Beginning, KEYS, LATEST, Memory, SNAPSHOTS, Store, create_folder, scratch, store_error};
+use super::{
+    Beginning, KEYS, LATEST, Memory, SNAPSHOTS, Scratch, Store, create_folder, scratch, store_error,
+};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{RunId, SnapshotId, host};
@@ -179,21 +181,21 @@ impl StoreWriter {
             }
         }
         self.remove_all(left)?;
-        let local = self.store.local_folder();
-        for (path, name) in entries(&local.join(SNAPSHOTS)) {
+        scratch::sweep(&self.store.local_folder().join(scratch::FOLDER), "");
+        let Objects::Folder(folder) = &self.store.objects else { return Ok(()) };
+        for (path, name) in entries(&folder.join(SNAPSHOTS)) {
             if is_unfinished(&name) && path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
                 remove(&path)?;
             }
         }
-        scratch::sweep(&local.join(scratch::FOLDER), "");
-        if let (Objects::Folder(folder), Some(latest)) = (&self.store.objects, &latest) {
-            let _ = std::fs::remove_file(folder.join("latest.json.new"));
+        let _ = std::fs::remove_file(folder.join("latest.json.new"));
+        if let Some(latest) = &latest {
             for id in &latest.snapshots {
                 if let Ok(manifest) = self.store.manifest(id)
                     && manifest.shares_files()
                 {
                     let tables = manifest.tables.iter().map(|table| (&table.name, table.files.as_slice()));
-                    self.show(&local.join(super::snapshot_below(id)), tables);
+                    self.show(&folder.join(super::snapshot_below(id)), tables);
                 }
             }
             self.link(&latest.snapshot);
@@ -241,8 +243,16 @@ impl StoreWriter {
         StoreWriter::acquire(deployment, &RunId::new(clock::now()), Beginning::Usual)
     }
 
-    /// Where this run builds its star, to be renamed when it is whole.
-    pub fn new_snapshot_folder(&self) -> PathBuf {
+    /// Where this run builds its star: where it can be published by a rename, or in its scratch, to be sent from there.
+    pub fn star_folder(&self, scratch: &Scratch) -> PathBuf {
+        match &self.store.objects {
+            Objects::Folder(_) => self.new_snapshot_folder(),
+            Objects::Bucket(_) => scratch.folder().join("star"),
+        }
+    }
+
+    /// The folder of a snapshot in the making, to be renamed when it is whole.
+    pub(super) fn new_snapshot_folder(&self) -> PathBuf {
         self.store.objects.local(SNAPSHOTS).join(format!("{UNFINISHED}{}", self.run))
     }
 
@@ -322,7 +332,9 @@ pub(super) fn lost_commit(store: &str) -> Error {
 impl Drop for StoreWriter {
     /// What was not published goes at once, while the lock still keeps others away.
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.new_snapshot_folder());
+        if let Objects::Folder(_) = &self.store.objects {
+            let _ = std::fs::remove_dir_all(self.new_snapshot_folder());
+        }
     }
 }
 

@@ -51,7 +51,9 @@ impl StoreWriter {
         at(Point::PublishStart, &self.store().local_folder())?;
         let latest = self.store().latest()?;
         let new = self.new_snapshot_folder();
-        create_folder(&new)?;
+        if let Objects::Folder(_) = &self.store().objects {
+            create_folder(&new)?;
+        }
         let mut star = star;
         let mut placed = self.place(std::mem::take(&mut star.tables), latest.as_ref()).await?;
         let columns = numbered(&placed.tables, latest.as_ref());

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
@@ -9,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{AT_ONCE, Bucket};
+use super::{AT_ONCE, Bucket, TRIES, trouble};
 use crate::error::Result;
 use crate::star::shelf::hex;
 use crate::store::store_error;
@@ -63,7 +64,7 @@ impl Bucket {
     pub fn bring(&self, name: &str, path: &Path) -> Result<(u64, String)> {
         let (client, key) = (self.reached()?, self.key(name)?);
         let path = path.to_owned();
-        let brought = self.wait(async move { pour(client.as_ref(), &key, Some(&path)).await })?;
+        let brought = self.wait(poured(client, key, Some(path)))?;
         brought.map_err(|error| match error {
             Poured::Request(error) => self.failed("cannot read", name, error),
             Poured::File(path, error) => store_error("cannot write", &path, error),
@@ -73,7 +74,7 @@ impl Bucket {
     /// How many bytes an object has, and their hash.
     pub fn digest(&self, name: &str) -> Result<(u64, String)> {
         let (client, key) = (self.reached()?, self.key(name)?);
-        let read = self.wait(async move { pour(client.as_ref(), &key, None).await })?;
+        let read = self.wait(poured(client, key, None))?;
         read.map_err(|error| match error {
             Poured::Request(error) => self.failed("cannot read", name, error),
             Poured::File(path, error) => store_error("cannot write", &path, error),
@@ -84,6 +85,24 @@ impl Bucket {
 enum Poured {
     Request(object_store::Error),
     File(PathBuf, std::io::Error),
+}
+
+/// The same from its first byte again, when it was cut on its way.
+async fn poured(
+    client: Arc<dyn ObjectStore>,
+    key: Key,
+    path: Option<PathBuf>,
+) -> std::result::Result<(u64, String), Poured> {
+    for attempt in 0..TRIES {
+        match pour(client.as_ref(), &key, path.as_deref()).await {
+            Err(Poured::Request(error)) if trouble::is_cut(&error) => {
+                tracing::debug!(%error, "an answer was cut");
+                tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
+            }
+            ended => return ended,
+        }
+    }
+    pour(client.as_ref(), &key, path.as_deref()).await
 }
 
 /// Reads an object from its first byte to its last, into a file if one is named.

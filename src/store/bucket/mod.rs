@@ -73,6 +73,22 @@ fn runtime() -> Result<&'static Runtime> {
     })
 }
 
+/// Asks again when an answer began and was cut; requests that were not answered at all are tried again below.
+async fn again<T, F: Future<Output = object_store::Result<T>>>(
+    work: impl Fn() -> F,
+) -> object_store::Result<T> {
+    for attempt in 0..TRIES {
+        match work().await {
+            Err(error) if trouble::is_cut(&error) => {
+                tracing::debug!(%error, "an answer was cut");
+                tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
+            }
+            ended => return ended,
+        }
+    }
+    work().await
+}
+
 /// What the replacement of an object expects to find.
 fn mode(expected: Option<&UpdateVersion>) -> PutOptions {
     let mode = expected.map_or(PutMode::Create, |version| PutMode::Update(version.clone()));
@@ -146,11 +162,14 @@ impl Bucket {
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
         let unreachable = trouble::is_out_of_reach(&error) || trouble::is_of_the_bucket(&error);
         let told = trouble::told(&self.settings, &format!("{doing} {}", self.shown(name)), error);
-        if unreachable {
-            let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-            *down = Some((Instant::now(), told.clone()));
-        }
-        told
+        if unreachable { self.gives_up(told) } else { told }
+    }
+
+    /// What is asked of it soon gets the same answer, and nothing is written there.
+    fn gives_up(&self, error: Error) -> Error {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        *down = Some((Instant::now(), error.clone()));
+        error
     }
 
     /// Whether nothing has said yet that it is not there.
@@ -169,13 +188,20 @@ impl Bucket {
 
     /// An object, or none.
     pub fn read(&self, name: &str) -> Result<Option<Versioned>> {
-        let (client, key) = (self.reached()?, self.key(name)?);
-        let read = self.wait(async move {
-            let found = client.get(&key).await?;
-            let (version, written) = (version(&found.meta), found.meta.last_modified);
-            let bytes = found.bytes().await?.to_vec();
-            Ok(Versioned { bytes, version, written })
-        })?;
+        self.read_by(self.reached()?, name)
+    }
+
+    fn read_by(&self, client: Arc<dyn ObjectStore>, name: &str) -> Result<Option<Versioned>> {
+        let key = self.key(name)?;
+        let read = self.wait(again(move || {
+            let (client, key) = (Arc::clone(&client), key.clone());
+            async move {
+                let found = client.get(&key).await?;
+                let (version, written) = (version(&found.meta), found.meta.last_modified);
+                let bytes = found.bytes().await?.to_vec();
+                Ok(Versioned { bytes, version, written })
+            }
+        }))?;
         match read {
             Ok(found) => Ok(Some(found)),
             Err(error @ object_store::Error::NotFound { .. }) if !trouble::is_of_the_bucket(&error) => {
@@ -189,7 +215,10 @@ impl Bucket {
     pub fn list(&self, folder: &str) -> Result<Vec<Entry>> {
         let (client, key) = (self.reached()?, self.key(folder)?);
         let below = (!key.as_ref().is_empty()).then_some(key);
-        let listed = self.wait(async move { client.list_with_delimiter(below.as_ref()).await })?;
+        let listed = self.wait(again(move || {
+            let (client, below) = (Arc::clone(&client), below.clone());
+            async move { client.list_with_delimiter(below.as_ref()).await }
+        }))?;
         let listed = listed.map_err(|error| self.failed("cannot list", folder, error))?;
         let last = |key: &Key| key.filename().map(str::to_owned);
         let folders = listed
@@ -227,11 +256,11 @@ impl Bucket {
                 error,
                 object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }
             );
-            let told = self.failed("cannot replace", name, error);
-            let there = if refused { self.read(name)? } else { self.read(name).unwrap_or_default() };
+            let read = self.read_by(self.client()?, name);
+            let there = if refused { read? } else { read.unwrap_or_default() };
             match there {
                 Some(there) if there.bytes == bytes => return Ok(Swapped::Done(there.version)),
-                _ if !refused => return Err(told),
+                _ if !refused => return Err(self.failed("cannot replace", name, error)),
                 // Two were under way at once, and the server has refused both.
                 Some(there) if expected == Some(&there.version) => {
                     std::thread::sleep(Duration::from_millis(50 << attempt.min(5)));

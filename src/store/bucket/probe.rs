@@ -23,7 +23,9 @@ impl Bucket {
         let Some(strange) = strange else { return Ok(()) };
         let message =
             format!("{} is no store, and has something of somebody else's: {}", self.settings, strange.name);
-        Err(Error::new(ErrorKind::Store, message).hint("name a prefix of the store's own: `url` in [store]"))
+        let error =
+            Error::new(ErrorKind::Store, message).hint("name a prefix of the store's own: `url` in [store]");
+        Err(self.gives_up(error))
     }
 
     /// Refuses a server that replaces an object though it was asked to replace another one: two writers of it would both
@@ -37,9 +39,9 @@ impl Bucket {
         self.remove(vec![name])?;
         let told = |problem: &str| {
             let message = format!("the server of {} {problem}", self.settings);
-            Err(Error::new(ErrorKind::Store, message).hint(
+            Err(self.gives_up(Error::new(ErrorKind::Store, message).hint(
                 "a store needs a server that obeys If-None-Match and If-Match, as AWS S3 does; or a folder",
-            ))
+            )))
         };
         match (made, again, other) {
             (true, false, false) => Ok(()),

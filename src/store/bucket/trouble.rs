@@ -17,6 +17,12 @@ fn whole(error: &(dyn Cause + 'static)) -> String {
     text
 }
 
+/// Whether an answer began and was cut.
+pub fn is_cut(error: &object_store::Error) -> bool {
+    let said = whole(error);
+    matches!(error, object_store::Error::Generic { .. }) && said.contains("body")
+}
+
 /// Whether something was not found because there is no such bucket.
 pub fn is_of_the_bucket(error: &object_store::Error) -> bool {
     whole(error).contains("NoSuchBucket")
@@ -70,8 +76,8 @@ pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) 
         (
             doing.to_owned(),
             format!(
-                "these credentials may not: they need s3:ListBucket on {}, and s3:GetObject, s3:PutObject and \
-                 s3:DeleteObject below the store's prefix",
+                "these credentials may not: a run needs ListBucket on {}, and GetObject, PutObject and DeleteObject \
+                 below {settings}; who only reads it needs no more than the first two",
                 settings.bucket
             ),
         )

@@ -1,5 +1,6 @@
 //! A project folder of one's own, the binary, and a throw-away Postgres.
 
+mod bucket;
 mod cluster;
 mod peer;
 mod proxy;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+pub use bucket::{Bucket, Fate, Meddler, Seen};
 pub use cluster::{Cluster, Database, cluster, cluster_of, cluster_with, free_port, other_servers, program};
 pub use peer::{peer, seen_in_star};
 pub use proxy::Proxy;
@@ -142,6 +144,13 @@ impl Project {
             "PGSSLMODE",
             "PGSSLROOTCERT",
             "SSL_CERT_FILE",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_PROFILE",
+            "AWS_REGION",
+            "AWS_DEFAULT_REGION",
+            "AWS_ENDPOINT_URL",
         ] {
             command.env_remove(name);
         }

@@ -1,0 +1,465 @@
+//! A store in a bucket, on a real S3 server: published, read, killed, raced for, and answered badly.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::{Bucket, Fate, Meddler, Project, Ran, Seen, cluster, counts, rounds, wait_until};
+
+const RUN: [&str; 2] = ["run", "pipelines/shop.toml"];
+const TOTALS: &str =
+    "SELECT count(*), sum(line_total), max(customer_key), min(ordered_key) FROM fact_order_items";
+
+/// The shop on its files, published into a bucket of its own.
+fn shop() -> (Project, Bucket) {
+    let (mut project, bucket) = (Project::shop(), Bucket::make());
+    bucket.holds(&mut project, &bucket.endpoint());
+    (project, bucket)
+}
+
+/// The same with somebody before the server.
+fn shop_before(rule: impl Fn(&Seen) -> Fate + Send + Sync + 'static) -> (Project, Bucket, Meddler) {
+    let (mut project, bucket) = shop();
+    let meddler = Meddler::before(&bucket, rule);
+    bucket.holds(&mut project, &meddler.endpoint());
+    (project, bucket, meddler)
+}
+
+fn hashes(manifest: &serde_json::Value) -> Vec<String> {
+    let tables = manifest["tables"].as_array().unwrap().iter();
+    let files = tables.flat_map(|table| table["files"].as_array().unwrap());
+    files.map(|file| file["sha256"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_star_in_a_bucket_is_that_of_a_folder_byte_by_byte_and_every_command_works_on_it() {
+    let source = cluster().shop();
+    let (mut project, bucket) = shop();
+    project.set("SHOP_SOURCE", &source.url());
+    project.set("SHOP_TARGET", &source.url());
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"");
+    let beside = Project::shop_on(&source);
+    beside.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"");
+    project.starmill(&RUN).exits(0).says(&format!("Published: {}/snapshots/", bucket.url()));
+    beside.night();
+    let first = bucket.latest().unwrap();
+    source.sql("UPDATE customers SET full_name = 'Nobody' WHERE customer_id = 3; DELETE FROM order_items WHERE item_id = 7");
+    let report = project.starmill(&["run", "pipelines/shop.toml", "--format", "json"]).exits(0).json();
+    beside.night();
+    assert_eq!(counts(&report, "dim_customer"), (0, 0, 1));
+    assert_eq!(counts(&report, "fact_order_items"), (0, 1, 0));
+    let second = bucket.latest().unwrap();
+    let there = bucket.json(&format!("snapshots/{second}/manifest.json"));
+    let here = beside.read(&format!("out/shop/snapshots/{}/manifest.json", beside.latest().unwrap()));
+    assert_eq!(hashes(&there), hashes(&serde_json::from_str(&here).unwrap()));
+    bucket.assert_whole();
+
+    let query = |project: &Project, at: &str| {
+        project
+            .starmill(&["query", "pipelines/shop.toml", TOTALS, "--at", at, "--format", "csv"])
+            .exits(0)
+            .stdout
+    };
+    assert_eq!(query(&project, "latest"), query(&beside, "latest"));
+    assert_eq!(query(&project, "latest~1"), query(&beside, "latest~1"));
+    project
+        .starmill(&["snapshots", "verify", "pipelines/shop.toml"])
+        .exits(0)
+        .says("2 snapshots and the registry");
+    project.starmill(&["snapshots", "show", "pipelines/shop.toml", &first]).exits(0).says(&bucket.url());
+    project.starmill(&["diff", "pipelines/shop.toml", "latest~1", "latest"]).exits(0).says("Nobody");
+    project.starmill(&["deliver", "pipelines/shop.toml", "--verify"]).exits(0);
+
+    // Another machine has nothing of it yet, and gets all that it needs.
+    project.set("XDG_CACHE_HOME", &project.path("elsewhere").display().to_string());
+    project.set("XDG_STATE_HOME", &project.path("elsewhere").display().to_string());
+    assert_eq!(query(&project, "latest~1"), query(&beside, "latest~1"));
+    assert_eq!(project.entries("elsewhere/starmill").len(), 1);
+    let brought =
+        project.entries(&format!("elsewhere/starmill/{}/tables", project.entries("elsewhere/starmill")[0]));
+    assert_eq!(brought, ["fact_order_items"], "only what was asked for");
+
+    project.starmill(&["snapshots", "rollback", "pipelines/shop.toml", "--yes"]).exits(0);
+    assert_eq!(bucket.latest().as_deref(), Some(first.as_str()));
+    assert_eq!(
+        source.sql("SELECT full_name FROM mart.dim_customer WHERE customer_id = 3") == "Nobody",
+        false
+    );
+    project.starmill(&RUN).exits(0);
+    let kept = bucket.json("latest.json")["snapshots"].as_array().unwrap().len();
+    assert_eq!(kept, 2, "the one that was published first is pruned");
+    let files: Vec<String> =
+        bucket.objects().into_iter().filter(|name| name.starts_with("tables/")).collect();
+    assert_eq!(files, bucket.named_files());
+    let runs = project.starmill(&["runs", "pipelines/shop.toml", "--format", "json"]).exits(0).json();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 4, "three nights and a rollback");
+    bucket.assert_whole();
+}
+
+/// The points of a run at which something can be half done in a bucket.
+const POINTS: [&str; 12] = [
+    "extract.done",
+    "write.batch",
+    "audit.done",
+    "publish.start",
+    "publish.tables",
+    "publish.keys",
+    "publish.manifest",
+    "publish.renamed",
+    "publish.commit-file",
+    "publish.committed",
+    "publish.linked",
+    "prune.snapshot",
+];
+
+#[test]
+fn a_run_that_is_killed_leaves_a_whole_star_in_its_bucket_and_the_next_one_succeeds() {
+    let source = cluster().shop();
+    let (mut project, bucket) = shop();
+    project.set("SHOP_SOURCE", &source.url());
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 1\ngrace = \"0s\"\nlease = \"2s\"");
+    project.starmill(&RUN).exits(0);
+    let mut random = fastrand::Rng::with_seed(20_261_127);
+    let moments = rounds(4);
+    for round in 0..POINTS.len() + moments {
+        let id = 40_000 + round;
+        source.sql(&format!(
+            "INSERT INTO orders VALUES ({id}, 1, 1, 2, '2025-01-01 00:00:00+00', 1.00); \
+             INSERT INTO order_items VALUES ({id}, {id}, 1, 1, 1.00); INSERT INTO customers VALUES ({id}, 'C {id}', NULL)"
+        ));
+        let before = bucket.latest();
+        match POINTS.get(round) {
+            Some(point) => {
+                let killed = project.starmill_with_fault(&RUN, &format!("{point}=kill"));
+                assert_eq!(killed.code, None, "{point} was not passed\n{}", killed.stderr);
+                let committed = ["publish.committed", "publish.linked", "prune.snapshot"].contains(point);
+                assert_eq!(bucket.latest() != before, committed, "{point}");
+            }
+            None => {
+                let mut child = project.start(&RUN, None);
+                std::thread::sleep(Duration::from_millis(random.u64(0..=1_500)));
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+        }
+        bucket.assert_whole();
+        // Who died holds the lease for a while.
+        let mut ran = project.starmill(&RUN);
+        while ran.code == Some(9) {
+            std::thread::sleep(Duration::from_millis(300));
+            ran = project.starmill(&RUN);
+        }
+        ran.exits(0);
+        bucket.assert_whole();
+        let named = bucket.named_files();
+        let files: Vec<String> =
+            bucket.objects().into_iter().filter(|name| name.starts_with("tables/")).collect();
+        assert_eq!(files, named, "swept after round {round}");
+        let snapshots = bucket.objects().iter().filter(|name| name.starts_with("snapshots/")).count();
+        assert_eq!(snapshots, 1, "swept after round {round}");
+    }
+    let keys =
+        "SELECT count(*) - count(DISTINCT customer_key), max(customer_key) - count(*) FROM dim_customer";
+    let keys = project.starmill(&["query", "pipelines/shop.toml", keys, "--format", "csv"]).exits(0).stdout;
+    assert!(keys.contains("0,-1"), "every key was given once, and none was lost: {keys}");
+}
+
+#[test]
+fn the_second_of_two_writers_of_a_bucket_says_who_holds_it() {
+    let (project, bucket) = shop();
+    let flag = project.path("paused");
+    let first = project.start(&RUN, Some(&format!("audit.done=pause:{}", flag.display())));
+    wait_until("the first run to pause", || flag.exists());
+    let held = format!("process {} on ", first.id());
+    project
+        .starmill(&RUN)
+        .exits(9)
+        .warns("another run holds the store s3://")
+        .warns(&held)
+        .warns("its lease ends 60 s after");
+    project.starmill(&["run", "--dry-run", "pipelines/shop.toml"]).exits(0);
+    std::fs::remove_file(&flag).unwrap();
+    Ran::of(first).exits(0);
+    project.starmill(&RUN).exits(0);
+    bucket.assert_whole();
+}
+
+#[test]
+fn a_writer_that_was_taken_for_dead_commits_nothing_over_the_one_that_followed_it() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    for (round, point) in ["audit.done", "publish.tables", "publish.commit-file"].into_iter().enumerate() {
+        let (project, bucket) = shop();
+        project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
+        if round > 0 {
+            project.starmill(&RUN).exits(0);
+        }
+        let flag = project.path("paused");
+        let first = project.start(&RUN, Some(&format!("{point}=pause:{}", flag.display())));
+        wait_until("the first run to pause", || flag.exists());
+        let pid = Pid::from_raw(first.id() as i32);
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let mut second = project.starmill(&RUN);
+        while second.code == Some(9) {
+            std::thread::sleep(Duration::from_millis(300));
+            second = project.starmill(&RUN);
+        }
+        second.exits(0);
+        let won = bucket.latest().unwrap();
+        std::fs::remove_file(&flag).unwrap();
+        kill(pid, Signal::SIGCONT).unwrap();
+        Ran::of(first).exits(9).warns("another run wrote the store").warns(&won);
+        assert_eq!(bucket.latest().unwrap(), won, "{point}");
+        bucket.assert_whole();
+        project.starmill(&RUN).exits(0);
+        bucket.assert_whole();
+        project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(0);
+    }
+}
+
+#[test]
+fn what_a_writer_left_who_still_works_is_taken_away_only_after_its_commit_cannot_succeed() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    let (project, bucket) = shop();
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
+    project.starmill(&RUN).exits(0);
+    let before = bucket.latest();
+    // Something to be swept: a fact of its own.
+    project.edit("sql/shop/top_products.sql", "rank <= 10", "rank <= 9");
+    let flag = project.path("paused");
+    let first = project.start(&RUN, Some(&format!("publish.commit-file=pause:{}", flag.display())));
+    wait_until("the first run to pause", || flag.exists());
+    let pid = Pid::from_raw(first.id() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    // The second takes the lease and sweeps, and then its audit refuses: it publishes nothing.
+    project.double_items();
+    let mut second = project.starmill(&RUN);
+    while second.code == Some(9) {
+        std::thread::sleep(Duration::from_millis(300));
+        second = project.starmill(&RUN);
+    }
+    second.exits(7);
+    std::fs::remove_file(&flag).unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    Ran::of(first).exits(9);
+    assert_eq!(bucket.latest(), before);
+    bucket.assert_whole();
+}
+
+#[test]
+fn a_server_that_ignores_conditions_is_refused() {
+    let (project, bucket, _meddler) = shop_before(|_| Fate::Unconditionally);
+    project.starmill(&RUN).exits(8).warns("though it was asked not to").warns("If-None-Match");
+    assert_eq!(bucket.latest(), None);
+    let only_creates = |seen: &Seen| match seen.head.to_lowercase().contains("if-match") {
+        true => Fate::Unconditionally,
+        false => Fate::Passes,
+    };
+    let (project, bucket, _meddler) = shop_before(only_creates);
+    project.starmill(&RUN).exits(8).warns("replaces an object that is not the one that was read");
+    assert_eq!(bucket.latest(), None);
+    assert!(bucket.objects().iter().all(|name| !name.starts_with(".probe")), "{:?}", bucket.objects());
+}
+
+#[test]
+fn a_server_that_answers_badly_for_a_while_holds_up_no_night() {
+    let fates = [
+        Fate::Refused(500, "InternalError"),
+        Fate::Refused(503, "SlowDown"),
+        Fate::AnswerLost,
+        Fate::AnswerCut(40),
+    ];
+    let (project, bucket, meddler) = shop_before(move |seen| match seen.number % 5 {
+        3 => fates[(seen.number / 5) % fates.len()].clone(),
+        _ => Fate::Passes,
+    });
+    for _ in 0..2 {
+        project.starmill(&RUN).exits(0);
+        bucket.assert_whole();
+    }
+    let answer = project.starmill(&["query", "pipelines/shop.toml", TOTALS, "--format", "csv"]).exits(0);
+    answer.says("12258,2580456.66");
+    project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(0);
+    assert!(meddler.heads().len() > 100);
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_found_to_stand() {
+    let (project, bucket, _meddler) =
+        shop_before(|seen| match seen.method == "PUT" && seen.path.contains("/latest.json") {
+            true => Fate::AnswerLost,
+            false => Fate::Passes,
+        });
+    project.starmill(&RUN).exits(0).says("Published:");
+    let first = bucket.latest();
+    assert!(first.is_some());
+    project.starmill(&RUN).exits(0);
+    assert_ne!(bucket.latest(), first);
+    bucket.assert_whole();
+}
+
+#[test]
+fn what_a_server_refuses_is_told_with_what_helps_and_nothing_is_lost() {
+    for (status, code, on, told) in [
+        (403, "AccessDenied", "PUT", "PutObject"),
+        (403, "InvalidAccessKeyId", "GET", "does not know these credentials"),
+        (403, "SignatureDoesNotMatch", "GET", "does not know these credentials"),
+        (400, "ExpiredToken", "GET", "they have expired"),
+        (403, "RequestTimeTooSkewed", "GET", "this machine's clock"),
+        (404, "NoSuchBucket", "GET", "make the bucket"),
+        (400, "AuthorizationHeaderMalformed", "GET", "in another region"),
+    ] {
+        let (mut project, bucket) = shop();
+        project.starmill(&RUN).exits(0);
+        let before = bucket.latest();
+        let meddler = Meddler::before(&bucket, move |seen| match seen.method == on {
+            true => Fate::Refused(status, code),
+            false => Fate::Passes,
+        });
+        bucket.holds(&mut project, &meddler.endpoint());
+        let ran = project.starmill(&RUN).exits(8).warns(told).warns(code);
+        let ran = ran.never_shows("s3cr3t-of-the-bucket").never_shows("AKIANIGHTLY").never_shows("<Error>");
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
+        assert_eq!(bucket.latest(), before, "{code}");
+        bucket.assert_whole();
+    }
+}
+
+#[test]
+fn a_bucket_that_is_not_there_or_gives_no_answer_ends_the_run_with_eight() {
+    let (mut project, bucket) = shop();
+    project.set("SHOP_STORE", "s3://nobody-has-made-it/shop");
+    let ran =
+        project.starmill(&RUN).exits(8).warns("there is no bucket nobody-has-made-it").warns("NoSuchBucket");
+    assert_eq!(ran.stderr.matches("no bucket").count(), 1, "said once\n{}", ran.stderr);
+    bucket.put("night/shop/holiday.jpg", b"somebody else's");
+    bucket.holds(&mut project, &bucket.endpoint());
+    project.starmill(&RUN).exits(8).warns("has something of somebody else's: holiday.jpg");
+    assert_eq!(bucket.objects(), ["holiday.jpg"]);
+}
+
+#[test]
+fn a_damaged_object_is_told_by_its_name_and_one_that_was_damaged_on_its_way_comes_again() {
+    let (mut project, bucket) = shop();
+    project.starmill(&RUN).exits(0);
+    project.set("XDG_CACHE_HOME", &project.path("elsewhere").display().to_string());
+    let damaged = AtomicUsize::new(0);
+    let meddler = Meddler::before(&bucket, move |seen| {
+        let is_data = seen.method == "GET" && seen.path.contains("/tables/fact_order_items/");
+        match is_data && damaged.fetch_add(1, Ordering::Relaxed) == 0 {
+            true => Fate::Damaged,
+            false => Fate::Passes,
+        }
+    });
+    let cache = project.path("elsewhere").display().to_string();
+    bucket.holds(&mut project, &meddler.endpoint());
+    project.set("XDG_CACHE_HOME", &cache);
+    let query = ["query", "pipelines/shop.toml", TOTALS, "--format", "csv"];
+    project.starmill(&query).exits(0).says("12258,2580456.66");
+    // Now it lies there so.
+    let name = bucket.named_files().into_iter().find(|name| name.contains("fact_order_items")).unwrap();
+    let mut bytes = bucket.get(&name).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bucket.put(&format!("night/shop/{name}"), &bytes);
+    project.set("XDG_CACHE_HOME", &project.path("a-third").display().to_string());
+    project.starmill(&query).exits(8).warns(&name).warns("its bytes are not those that were published");
+    project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(8).says(&name);
+    bucket.delete(&name);
+    project.starmill(&query).exits(8).warns(&name);
+    // The next night brings it again: its rows are those of the source.
+    project.starmill(&RUN);
+    project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(0);
+}
+
+#[test]
+fn a_bucket_that_was_emptied_is_not_begun_anew() {
+    let (project, bucket) = shop();
+    project.starmill(&RUN).exits(0);
+    for name in bucket.objects() {
+        bucket.delete(&name);
+    }
+    project.starmill(&RUN).exits(8).warns("is gone").warns("--new-store");
+    assert_eq!(bucket.latest(), None);
+    project.starmill(&["query", "pipelines/shop.toml", TOTALS]).exits(8).warns("is gone");
+    project.starmill(&["run", "--new-store", "pipelines/shop.toml"]).exits(0);
+    bucket.assert_whole();
+}
+
+#[test]
+fn a_profile_gives_credentials_region_and_server() {
+    let (mut project, bucket, meddler) = shop_before(|_| Fate::Passes);
+    for name in ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"] {
+        project.set(name, "");
+    }
+    project.write("aws/credentials", "[default]\naws_access_key_id = NOTME\naws_secret_access_key = x\n[night]\naws_access_key_id = ATNIGHT\naws_secret_access_key = hush\n");
+    project.write(
+        "aws/config",
+        &format!(
+            "[profile night]\nregion = eu-west-3\nendpoint_url = {}\n[profile sso]\nsso_session = work\n",
+            meddler.endpoint()
+        ),
+    );
+    project.set("AWS_SHARED_CREDENTIALS_FILE", &project.path("aws/credentials").display().to_string());
+    project.set("AWS_CONFIG_FILE", &project.path("aws/config").display().to_string());
+    project.set("AWS_PROFILE", "night");
+    project.starmill(&RUN).exits(0).never_shows("hush").never_shows("ATNIGHT");
+    bucket.assert_whole();
+    let heads = meddler.heads();
+    assert!(
+        heads.iter().all(|head| head.contains("Credential=ATNIGHT/") && head.contains("/eu-west-3/s3/")),
+        "{}",
+        heads[0]
+    );
+    project.set("AWS_PROFILE", "nobody");
+    project.starmill(&RUN).exits(8).warns("there is no profile nobody");
+    project.set("AWS_PROFILE", "sso");
+    project
+        .starmill(&RUN)
+        .exits(8)
+        .warns("by `sso_session`, which is not read here")
+        .warns("export-credentials");
+}
+
+#[test]
+fn a_place_that_is_none_is_told_with_its_line() {
+    for (store, told) in [
+        ("url = \"s3://\"", "this names no bucket"),
+        ("url = \"s3://Stars/shop\"", "this names no bucket"),
+        ("url = \"s3://key:s3cret@stars/shop\"", "has no user and no password"),
+        ("url = \"s3://stars/a/../b\"", "this prefix is none"),
+        ("url = \"s3://stars/a\"\nendpoint = \"localhost:9000\"", "this is no address of a server"),
+        ("url = \"s3://stars/a\"\nlease = \"1s\"", "so short a lease"),
+        ("url = \"s3://stars/a\"\naddressing = \"guess\"", "valid: auto, path and virtual"),
+        ("url = \"out\"\nregion = \"eu-central-1\"", "`region` is of a store in a bucket"),
+        ("url = \"gs://stars/a\"", "a store cannot be `gs://…`"),
+    ] {
+        let toml = format!("name = \"p\"\n[source]\nurl = \"data\"\n[store]\n{store}\n[summary.s]\n");
+        let project =
+            Project::of(&toml, &[("s", "SELECT 1 AS x")], "CREATE TABLE t (id int);", &[("t", "id\n1\n")]);
+        project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns(told).never_shows("s3cret");
+    }
+}
+
+#[test]
+fn a_large_file_travels_in_parts() {
+    let source = cluster().database();
+    source.sql("CREATE TABLE t AS SELECT i AS id, md5(i::text) || md5((-i)::text) || md5((i * 7)::text) AS x FROM generate_series(1, 450000) i");
+    source.sql("ALTER TABLE t ADD PRIMARY KEY (id)");
+    let bucket = Bucket::make();
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{}\"\n[store]\nurl = \"{}\"\nfile_size = \"1GB\"\n[summary.s]\nkey = [\"id\"]\n",
+        source.url(),
+        bucket.url()
+    );
+    let mut project = Project::of(&toml, &[("s", "SELECT id, x FROM t")], "", &[]);
+    let meddler = Meddler::before(&bucket, |_| Fate::Passes);
+    bucket.holds(&mut project, &meddler.endpoint());
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    bucket.assert_whole();
+    let parts = meddler.heads().iter().filter(|head| head.contains("partNumber=")).count();
+    assert!(parts > 1, "{parts} parts");
+    project.set("XDG_CACHE_HOME", &project.path("elsewhere").display().to_string());
+    let sql = "SELECT count(*), max(length(x)) FROM s";
+    project.starmill(&["query", "pipelines/p.toml", sql, "--format", "csv"]).exits(0).says("450000,96");
+}
