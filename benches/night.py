@@ -5,6 +5,7 @@
     python3 benches/night.py                         500,000 orders, 1,500,000 items, five rounds
     python3 benches/night.py --orders 50000 --rounds 3
     pip install duckdb==1.5.5 duckdb-extension-postgres-scanner, to have the peer in the same rounds
+    python3 benches/night.py --bucket                the same nights into a bucket, too (pip install 'moto[server]==5.2.5')
 
 It starts a throw-away Postgres of its own (initdb on the PATH), grows the shop in it, and removes it
 at the end. Every figure is of the client process alone; the server shares the machine's cores.
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,10 +108,41 @@ def raw_copy(url):
     return {"wall": time.monotonic() - start}
 
 
-def night(url, store, fresh):
+class Buckets:
+    """An S3 server on this machine, in memory."""
+
+    def __init__(self, work):
+        self.work, self.made = work, 0
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
+        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    break
+            time.sleep(0.1)
+        self.environment = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}", "AWS_ACCESS_KEY_ID": "k",
+                            "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1", "XDG_CACHE_HOME": f"{work}/cache"}
+
+    def fresh(self):
+        """A bucket that nobody has used, and a machine that has no copies."""
+        self.made += 1
+        shutil.rmtree(f"{self.work}/cache", ignore_errors=True)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/stars-{self.made}", method="PUT")
+        urllib.request.urlopen(request).read()
+        return f"s3://stars-{self.made}/shop"
+
+    def close(self):
+        self.server.terminate()
+        self.server.wait()
+
+
+def night(url, store, fresh, settings={}):
     if fresh:
         shutil.rmtree(store, ignore_errors=True)
-    environment = {**os.environ, "SHOP_SOURCE": url, "SHOP_STORE": store, "SHOP_TARGET": ""}
+    environment = {**os.environ, "SHOP_SOURCE": url, "SHOP_STORE": store, "SHOP_TARGET": "", **settings}
     # A store that was removed is begun anew only by somebody's word.
     anew = ["--new-store"] if fresh else []
     result = measured([str(STARMILL), "run", *anew, "pipelines/shop.toml", "--format", "json"],
@@ -187,21 +220,26 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--orders", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bucket", action="store_true", help="the same nights into a bucket, too")
     options = parser.parse_args()
     if not STARMILL.exists():
         sys.exit("build it first: cargo build --release")
     cluster = Cluster()
     work = tempfile.mkdtemp(prefix="starmill-night")
+    buckets = Buckets(work) if options.bucket else None
     try:
         grow = ["psql", "-X", "-q", "-d", cluster.url, "-v", f"orders={options.orders}", "-f", "data/shop/grow.sql"]
         subprocess.run(grow, check=True, cwd=ROOT)
         with_peer = has_peer()
         store = f"{work}/store"
-        rounds = {"copy": [], "first": [], "later": [], "peer": []}
+        rounds = {"copy": [], "first": [], "later": [], "peer": [], "first in a bucket": [], "later in a bucket": []}
         night(cluster.url, store, fresh=True)  # warms the page cache
         for number in range(options.rounds):
             rounds["copy"].append(raw_copy(cluster.url))
             rounds["first"].append(night(cluster.url, store, fresh=True))
+            if buckets:
+                bucket = buckets.fresh()
+                rounds["first in a bucket"].append(night(cluster.url, bucket, True, buckets.environment))
             if with_peer:
                 rounds["peer"].append(peer(cluster.url, f"{work}/peer"))
             # A day's changes: one order in a hundred gets another carrier, a few customers a name.
@@ -210,10 +248,14 @@ def main():
             for statement in day.split("; "):
                 subprocess.run(["psql", "-X", "-q", "-d", cluster.url, "-c", statement], check=True)
             rounds["later"].append(night(cluster.url, store, fresh=False))
+            if buckets:
+                rounds["later in a bucket"].append(night(cluster.url, bucket, False, buckets.environment))
         report(rounds, options)
         growth(cluster.url, store, options)
     finally:
         cluster.close()
+        if buckets:
+            buckets.close()
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -250,6 +292,12 @@ def report(rounds, options):
         wall = statistics.median(result["wall"] for result in rounds[key])
         peak = max(result["rss"] for result in rounds[key])
         print(f"{'  beside raw COPY, peak memory':34} {wall / copy:6.2f}x  {peak / 1e6:.0f} MB")
+    if rounds["first in a bucket"]:
+        for key in ["first", "later"]:
+            print(show(f"{key} night, in a bucket", rounds[f"{key} in a bucket"]))
+            wall = statistics.median(result["wall"] for result in rounds[f"{key} in a bucket"])
+            folder = statistics.median(result["wall"] for result in rounds[key])
+            print(f"{'  beside the folder':34} {wall / folder:6.2f}x")
     if rounds["peer"]:
         print(show("DuckDB, same models, unaudited", rounds["peer"]))
         print(show("  its CPU", rounds["peer"], "cpu"))
