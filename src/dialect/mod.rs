@@ -14,6 +14,7 @@ pub mod distinct;
 mod enums;
 mod exactness;
 mod first_rows;
+pub mod foreign;
 pub mod functions;
 mod gathered;
 mod grammar;

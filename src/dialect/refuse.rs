@@ -8,6 +8,7 @@ mod arguments;
 mod before;
 mod expressions;
 pub mod kinds;
+mod letters;
 mod longest;
 mod padding;
 mod patterns;

@@ -17,7 +17,7 @@ use super::refuse::Purpose;
 use super::reword::is_by_bytes;
 use super::sets::makes_rows;
 use super::shape::is_plain;
-use super::{outputs, using};
+use super::{foreign, outputs, using};
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
@@ -173,6 +173,10 @@ impl Refusals {
         self.found.push((span, Refusal { message: message.into(), help }));
     }
 
+    fn refuse_foreign(&mut self, found: impl IntoIterator<Item = foreign::Foreign>) {
+        found.into_iter().for_each(|(span, what, help)| self.refuse(span, what, help));
+    }
+
     /// Refuses what may give other rows in every run, where that matters.
     fn unsteady(&mut self, span: Span, message: impl Into<String>, help: &'static str) {
         if self.purpose == Purpose::Model {
@@ -269,6 +273,7 @@ impl Visitor for Refusals {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.refuse_foreign(foreign::of_query(query));
         for select in using::by_place(query) {
             self.refuse(select.span(), using::OTHER_COLUMNS, "name the columns");
         }
@@ -318,6 +323,7 @@ impl Visitor for Refusals {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.refuse_foreign(foreign::of_select(select));
         if select.into.is_some() {
             self.refuse(select.span(), "SELECT INTO writes a table", "remove INTO");
         }
@@ -328,6 +334,7 @@ impl Visitor for Refusals {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        self.refuse_foreign(foreign::of_table(factor));
         if let TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } =
             factor
         {

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use super::relations::{Filtered, Relations};
 use crate::diagnostic::{Diagnostic, Document};
+use crate::dialect::foreign::double_equals;
 use crate::dialect::functions::run_at;
 use crate::dialect::{Finding, Purpose, reword, spelled, words};
 pub use words::folded;
@@ -95,6 +96,11 @@ impl SelectSql {
             );
             let help = "give inner parts a name of their own: WITH part AS (SELECT …)";
             return Err(vec![Diagnostic::error(message).at(&document, span).help(help)]);
+        }
+        if let Some(double) = double_equals(text) {
+            let span = span_of(&document, text, offset, double);
+            let message = "== is no operator of Postgres";
+            return Err(vec![Diagnostic::error(message).at(&document, span).help("write =")]);
         }
         let statements = spelled::parser(text)
             .and_then(|mut parser| parser.parse_statements())

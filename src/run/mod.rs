@@ -214,7 +214,7 @@ async fn night(
             }
             let acquired = StoreWriter::acquire(&pipeline.deployment, &report.run, request.beginning)?;
             let writer = &*lock.insert(acquired);
-            if request.scheduled_for.is_some_and(|night| was_had(writer.store(), night)) {
+            if request.scheduled_for.map_or(Ok(false), |night| was_had(writer.store(), night))? {
                 report.outcome = Outcome::AlreadyDone;
                 return Ok(());
             }
@@ -251,10 +251,10 @@ fn known_models(pipeline: &Pipeline, accepted: &[String]) -> Result<()> {
 const CLOCKS_DIFFER: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 
 /// Whether a night of the schedule needs no run any more: one published it, or failed for good.
-fn was_had(store: &Store, night: DateTime<Utc>) -> bool {
+fn was_had(store: &Store, night: DateTime<Utc>) -> Result<bool> {
     // The clocks of two machines are never quite the same.
     let since = night - chrono::TimeDelta::days(1);
-    let recent = store.reports::<RunReport>().take_while(|report| report.started_at >= since);
+    let recent = store.reports_there::<RunReport>()?.take_while(|report| report.started_at >= since);
     // A clock that ran ahead makes no night be had that is still to come.
     let horizon = clock::now() + CLOCKS_DIFFER;
     let mut recent = recent.filter(|report| {
@@ -264,7 +264,7 @@ fn was_had(store: &Store, night: DateTime<Utc>) -> bool {
         }
         credible
     });
-    recent.any(|report| report.is_final_night() && report.scheduled_for >= Some(night))
+    Ok(recent.any(|report| report.is_final_night() && report.scheduled_for >= Some(night)))
 }
 
 /// Scratch for what only reads the store: in the folder that the pipeline names, else in one of its own.

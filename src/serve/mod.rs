@@ -145,7 +145,7 @@ impl Daemon {
             return Err(Error::new(ErrorKind::Usage, message)
                 .hint("their alerts and metrics could not be told apart: give one another `name`"));
         }
-        let entry = self.timetable.add(schedule.clone(), post.had(&schedule, now)?);
+        let entry = self.timetable.add(schedule.clone(), post.had(&schedule, now));
         if post.owes_delivery() {
             self.timetable.owe_delivery(entry, now);
         }

@@ -98,22 +98,31 @@ impl Post {
 
     /// The last night that needs no run any more: one that has been had, or one from before anybody
     /// looked after this schedule.
-    pub fn had(&self, schedule: &Schedule, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    ///
+    /// A store that is out of reach stops no scheduler: its nights are told when they fail, and a run that finds it had
+    /// has nothing to do.
+    pub fn had(&self, schedule: &Schedule, now: DateTime<Utc>) -> DateTime<Utc> {
         let store = self.store();
         let mut watch = WatchNote {
             cron: schedule.line.as_str().to_owned(),
             timezone: schedule.timezone.name().to_owned(),
             since: now,
         };
-        match store.note::<WatchNote>() {
+        let unreached = |error| {
+            let pipeline = &self.deployment.name;
+            tracing::warn!(pipeline, %error, "nobody knows since when its nights are looked after");
+        };
+        match store.note_there::<WatchNote>() {
             // Another line has other nights, and nobody has missed those.
-            Some(known) if known.cron == watch.cron && known.timezone == watch.timezone => watch = known,
-            _ => store.keep_note(&watch)?,
+            Ok(Some(known)) if known.cron == watch.cron && known.timezone == watch.timezone => watch = known,
+            Ok(_) => store.keep_note(&watch).unwrap_or_else(unreached),
+            // What cannot be read is not written over.
+            Err(error) => unreached(error),
         }
         let had =
             store.reports::<RunReport>().find(RunReport::is_final_night).and_then(|had| had.scheduled_for);
         // No clock or command that ran ahead makes nights be had that are still to come.
-        Ok(had.map_or(watch.since, |had| had.max(watch.since)).min(now))
+        had.map_or(watch.since, |had| had.max(watch.since)).min(now)
     }
 
     /// Whether a former scheduler, or a killed run, left a published star undelivered.

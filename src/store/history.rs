@@ -35,15 +35,20 @@ impl Store {
 
     /// The runs that have a report, the newest first.
     pub fn runs(&self) -> Vec<RunId> {
-        let entries = self.objects.entries(FOLDER).unwrap_or_else(|error| {
+        self.runs_there().unwrap_or_else(|error| {
             tracing::warn!(store = self.shown(), %error, "the runs cannot be read");
             Vec::new()
-        });
+        })
+    }
+
+    /// The same, and an error where they cannot be read.
+    fn runs_there(&self) -> Result<Vec<RunId>> {
+        let entries = self.objects.entries(FOLDER)?;
         let mut runs: Vec<RunId> =
             entries.iter().filter_map(|entry| RunId::parse(entry.name.strip_suffix(".json")?)).collect();
         runs.sort();
         runs.reverse();
-        runs
+        Ok(runs)
     }
 
     /// Forgets the reports of runs that began longer ago. What is no report of a run stays.
@@ -69,10 +74,16 @@ impl Store {
     /// The reports of all runs, the newest first, each read when it is asked for. What cannot be read
     /// is left out, and told in the log: one damaged report must not hide the others.
     pub fn reports<R: DeserializeOwned>(&self) -> impl Iterator<Item = R> + '_ {
-        self.runs().into_iter().filter_map(|run| {
-            self.report(&run)
-                .inspect_err(|error| tracing::warn!(%run, %error, "a run's report is left out"))
-                .ok()
-        })
+        self.runs().into_iter().filter_map(|run| self.report_or_none(&run))
+    }
+
+    /// The same, and an error where nobody knows which there are.
+    pub fn reports_there<R: DeserializeOwned>(&self) -> Result<impl Iterator<Item = R> + '_> {
+        Ok(self.runs_there()?.into_iter().filter_map(|run| self.report_or_none(&run)))
+    }
+
+    fn report_or_none<R: DeserializeOwned>(&self, run: &RunId) -> Option<R> {
+        let report = self.report(run);
+        report.inspect_err(|error| tracing::warn!(%run, %error, "a run's report is left out")).ok()
     }
 }

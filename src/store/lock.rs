@@ -22,6 +22,8 @@ use crate::name::{RunId, SnapshotId, host};
 use crate::pipeline::{Deployment, Place};
 
 const LOCK: &str = ".lock";
+/// What a run asks its server with is gone after its first seconds.
+const AN_HOUR: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 pub(super) const RESERVE: &str = ".reserve";
 /// Bytes: room for a commit point of some hundred snapshots.
 const RESERVED: usize = 256 << 10;
@@ -123,6 +125,11 @@ impl StoreWriter {
         &self.store
     }
 
+    /// Whether others may write beside it, who believe that it is dead.
+    pub(super) fn signs(&self) -> bool {
+        matches!(self.hold, Hold::Lease { .. })
+    }
+
     pub fn run(&self) -> &RunId {
         &self.run
     }
@@ -203,7 +210,7 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// What dead runs left: folders of snapshots and files that no commit names.
+    /// What dead runs left: folders of snapshots and files that no commit names, and what they asked the server with.
     fn left_over(&self, latest: Option<&Latest>, beginning: Beginning) -> Result<Vec<String>> {
         let objects = &self.store.objects;
         let kept: BTreeSet<&str> =
@@ -232,6 +239,14 @@ impl StoreWriter {
                     left.push(format!("{KEYS}/{}/{}", model.name, file.name));
                 }
             }
+        }
+        if let Objects::Bucket(_) = objects {
+            let of_a_run = |name: &str| {
+                let run = [".probe-", ".lease-"].iter().find_map(|start| name.strip_prefix(start));
+                run.and_then(RunId::parse).is_some_and(|run| clock::now() - run.started_at() > AN_HOUR)
+            };
+            let asked = objects.entries("")?.into_iter().filter(|entry| of_a_run(&entry.name));
+            left.extend(asked.map(|entry| entry.name));
         }
         let told = if beginning == Beginning::Restored { self.store.unnamed()? } else { Vec::new() };
         left.extend(self.unnamed_files(latest.iter().flat_map(|latest| &latest.snapshots).chain(&told))?);
@@ -325,7 +340,7 @@ fn holder(run: &RunId) -> String {
 pub(super) fn lost_commit(store: &str) -> Error {
     let message = format!("{store} has published snapshots, but its latest.json is gone");
     Error::new(ErrorKind::Store, message).hint(
-        "restore latest.json from a backup; or move the folder away, and begin anew with `starmill run --new-store`",
+        "restore latest.json from a backup; or move what lies there away, and begin anew with `starmill run --new-store`",
     )
 }
 

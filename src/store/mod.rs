@@ -284,7 +284,9 @@ impl Store {
                     Error::new(ErrorKind::Store, message)
                         .hint("restore the file from a backup; a run without it would give keys anew")
                 })?;
-                tables.push(star_table(&folder, model, std::slice::from_ref(file), &[])?);
+                let table = star_table(&folder, model, std::slice::from_ref(file), &[])?;
+                // A copy that goes meanwhile comes again.
+                tables.push(StarTable { provenance: self.objects.provenance(&below), ..table });
             }
             if let Some(problem) = self.given_twice(model, entry)? {
                 let message = format!("{} is damaged: {problem}", self.objects.shown(LATEST));

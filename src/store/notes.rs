@@ -73,14 +73,19 @@ impl Store {
         NotesHeld(folder.filter(|folder| folder.lock().is_ok()))
     }
 
+    /// A note, or none; an error where it cannot be read.
+    pub fn note_there<N: Note>(&self) -> Result<Option<N>> {
+        let Some(text) = self.objects.read(N::FILE)? else { return Ok(None) };
+        let note = serde_json::from_slice(&text);
+        Ok(note.inspect_err(|error| tracing::warn!(file = N::FILE, %error, "a note is ignored")).ok())
+    }
+
     pub fn note<N: Note>(&self) -> Option<N> {
         if !self.exists() {
             return None;
         }
-        let ignored =
-            |error: &dyn std::fmt::Display| tracing::warn!(file = N::FILE, %error, "a note is ignored");
-        let text = self.objects.read(N::FILE).inspect_err(|error| ignored(error)).ok()??;
-        serde_json::from_slice(&text).inspect_err(|error| ignored(error)).ok()
+        let note = self.note_there();
+        note.inspect_err(|error| tracing::warn!(file = N::FILE, %error, "a note is ignored")).ok().flatten()
     }
 
     pub fn keep_note<N: Note>(&self, note: &N) -> Result<()> {

@@ -23,6 +23,8 @@ pub struct Entry {
     pub name: String,
     pub kind: Kind,
     pub bytes: u64,
+    /// What the server says of its content.
+    pub e_tag: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +118,7 @@ impl Objects {
                         Some(meta) if meta.is_dir() => Kind::Folder,
                         _ => Kind::Other,
                     };
-                    Entry { name, kind, bytes: meta.map_or(0, |meta| meta.len()) }
+                    Entry { name, kind, bytes: meta.map_or(0, |meta| meta.len()), e_tag: None }
                 });
                 Ok(entries.collect())
             }

@@ -71,6 +71,9 @@ impl StoreWriter {
             return Ok(());
         }
         let latest = latest.without(&plan.remove);
+        // Listed before the commit: what others send after it may be what their commit names. Whoever sent something
+        // before it commits no more once this has.
+        let unnamed = self.unnamed_files(&latest.snapshots)?;
         match self.commit(&latest) {
             Err(error) if is_full(&error) => {
                 self.release();
@@ -84,7 +87,7 @@ impl StoreWriter {
             fault::at(Point::PruneSnapshot).map_err(|error| store_error("cannot remove", &folder, error))?;
             self.store().objects.remove_below(&name)?;
         }
-        self.sweep_tables(&latest.snapshots)
+        self.remove_all(unnamed)
     }
 }
 

@@ -137,6 +137,8 @@ impl StoreWriter {
     /// The commit: readers see the new snapshot from the moment of the rename. What comes after it
     /// cannot fail any more, since it could not be taken back.
     pub(super) fn commit(&self, latest: &Latest) -> Result<()> {
+        // Of two writers that say the same, each must know which of them has said it.
+        let latest = &Latest { writer: self.signs().then(|| self.run().clone()), ..latest.clone() };
         let text = text_of(latest)?;
         at(Point::PublishCommitFile, &self.store().local_folder())?;
         self.replace_commit_point(&text)?;

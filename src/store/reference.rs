@@ -108,6 +108,7 @@ mod tests {
             superseded: BTreeMap::new(),
             manifests: BTreeMap::new(),
             columns: BTreeMap::new(),
+            writer: None,
         }
     }
 

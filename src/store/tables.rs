@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::bucket;
 use super::lock::StoreWriter;
 use super::manifest::{Latest, Manifest};
 use super::objects::{Entry, Kind, Objects};
@@ -140,16 +141,16 @@ impl StoreWriter {
                 Objects::Folder(_) => Vec::new(),
                 Objects::Bucket(_) => objects.entries(&below)?,
             };
-            let is_there = |there: &&DataFile| match objects {
+            let is_there = |there: &DataFile, same: &Path| match objects {
                 Objects::Folder(_) => shelf::is_whole(&folder.join(&there.name), there),
-                Objects::Bucket(_) => {
-                    lies.iter().any(|entry| entry.name == there.name && entry.bytes == there.bytes)
-                }
+                Objects::Bucket(_) => lies.iter().any(|entry| {
+                    entry.name == there.name && entry.bytes == there.bytes && bucket::may_hold(entry, same)
+                }),
             };
             for (number, file) in table.files.iter().enumerate() {
                 let from = table.folder.join(&file.name);
                 let there = named.same(&table.name, file);
-                if let Some(there) = there.filter(is_there) {
+                if let Some(there) = there.filter(|there| is_there(there, &from)) {
                     // What is there already need not reach the disk again.
                     std::fs::remove_file(&from)
                         .map_err(|error| store_error("cannot remove", &from, error))?;
@@ -234,11 +235,6 @@ impl StoreWriter {
             unnamed.extend(files.map(|file| format!("{below}/{}", file.name)));
         }
         Ok(unnamed)
-    }
-
-    /// Removes the data files that no kept snapshot names.
-    pub(super) fn sweep_tables<'a>(&self, kept: impl IntoIterator<Item = &'a SnapshotId>) -> Result<()> {
-        self.remove_all(self.unnamed_files(kept)?)
     }
 
     /// Removes snapshots and files that nothing names, and in a folder the folders that are empty then.

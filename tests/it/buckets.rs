@@ -247,6 +247,32 @@ fn what_a_writer_left_who_still_works_is_taken_away_only_after_its_commit_cannot
 }
 
 #[test]
+fn a_signal_while_files_are_sent_ends_the_run_and_the_next_one_succeeds() {
+    use nix::sys::signal::{Signal, kill};
+    let (mut project, bucket) = shop();
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
+    let flag = project.path("sent");
+    let said = flag.clone();
+    let meddler = Meddler::before(&bucket, move |seen| {
+        if seen.method == "PUT" && seen.path.contains("/tables/") {
+            std::fs::write(&said, "").unwrap();
+            std::thread::sleep(Duration::from_secs(5));
+        }
+        Fate::Passes
+    });
+    bucket.holds(&mut project, &meddler.endpoint());
+    let run = project.start(&RUN, None);
+    wait_until("the first file to be sent", || flag.exists());
+    let began = std::time::Instant::now();
+    kill(nix::unistd::Pid::from_raw(run.id() as i32), Signal::SIGINT).unwrap();
+    Ran::of(run).exits(130).warns("interrupted; nothing was published");
+    assert!(began.elapsed() < Duration::from_secs(4), "it waits for no file");
+    bucket.holds(&mut project, &bucket.endpoint());
+    project.starmill(&RUN).exits(0);
+    bucket.assert_whole();
+}
+
+#[test]
 fn a_server_that_ignores_conditions_is_refused() {
     let (project, bucket, _meddler) = shop_before(|_| Fate::Unconditionally);
     project.starmill(&RUN).exits(8).warns("though it was asked not to").warns("If-None-Match");

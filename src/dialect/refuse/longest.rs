@@ -6,8 +6,11 @@ use std::collections::{HashMap, HashSet};
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson;
 use regex_automata::{Anchored, Input, MatchKind};
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind};
+use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
+
+use super::letters;
 
 /// States of both automata together; more are not looked at.
 const STATES: usize = 20_000;
@@ -17,8 +20,11 @@ const LETTERS: usize = 300;
 
 /// Whether the match that is found first is always the longest. None where the pattern is too large to be sure.
 pub(super) fn is_found_first(pattern: &str) -> Option<bool> {
-    let mut first = Automaton::of(pattern, MatchKind::LeftmostFirst)?;
-    let mut all = Automaton::of(pattern, MatchKind::All)?;
+    let few = letters::fewest(&regex_syntax::parse(pattern).ok()?)?;
+    let config = thompson::Config::new().utf8(false).nfa_size_limit(Some(CACHE));
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(&few).ok()?;
+    let mut first = Automaton::of(&nfa, MatchKind::LeftmostFirst)?;
+    let mut all = Automaton::of(&nfa, MatchKind::All)?;
     let mut seen: HashSet<(LazyStateID, LazyStateID)> = HashSet::new();
     let mut ahead = Vec::new();
     // A match may begin with the text or within it.
@@ -56,9 +62,9 @@ struct Automaton {
 }
 
 impl Automaton {
-    fn of(pattern: &str, kind: MatchKind) -> Option<Self> {
+    fn of(nfa: &thompson::NFA, kind: MatchKind) -> Option<Self> {
         let config = DFA::config().match_kind(kind).cache_capacity(CACHE);
-        let dfa = DFA::builder().configure(config).build(pattern).ok()?;
+        let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
         let cache = dfa.create_cache();
         Some(Self { dfa, cache })
     }
@@ -97,7 +103,7 @@ fn is_settled(hir: &Hir) -> bool {
         HirKind::Concat(parts) => {
             let pieces = pieces(parts);
             // Where those behind it have one length, a piece ends where it must.
-            let free = pieces.iter().rposition(|piece| piece.iter().any(|part| letters(part).is_none()));
+            let free = pieces.iter().rposition(|piece| piece.iter().any(|part| length(part).is_none()));
             pieces.iter().enumerate().all(|(at, piece)| {
                 piece.iter().all(|part| is_settled(part))
                     && (Some(at) >= free || takes_the_longest_first(piece))
@@ -132,7 +138,7 @@ fn takes_the_longest_first(piece: &[&Hir]) -> bool {
             _ => takes_the_longest_first(&[&group.sub]),
         };
     }
-    let mut varying = piece.iter().filter(|part| letters(part).is_none());
+    let mut varying = piece.iter().filter(|part| length(part).is_none());
     match (varying.next(), varying.next()) {
         (None, _) => true,
         (Some(part), None) if repeats_one_letter(part) => true,
@@ -143,27 +149,27 @@ fn takes_the_longest_first(piece: &[&Hir]) -> bool {
 fn repeats_one_letter(hir: &Hir) -> bool {
     match hir.kind() {
         HirKind::Repetition(repeated) => {
-            repeated.greedy && groups(hir) == 0 && letters(&repeated.sub) == Some(1)
+            repeated.greedy && groups(hir) == 0 && length(&repeated.sub) == Some(1)
         }
         _ => false,
     }
 }
 
 /// The number of letters of all texts that it takes, if that is one.
-fn letters(hir: &Hir) -> Option<usize> {
+fn length(hir: &Hir) -> Option<usize> {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Some(0),
         HirKind::Literal(literal) => std::str::from_utf8(&literal.0).ok().map(|text| text.chars().count()),
         HirKind::Class(_) => Some(1),
-        HirKind::Capture(group) => letters(&group.sub),
-        HirKind::Concat(parts) => parts.iter().map(letters).sum(),
+        HirKind::Capture(group) => length(&group.sub),
+        HirKind::Concat(parts) => parts.iter().map(length).sum(),
         HirKind::Alternation(ways) => {
-            let first = letters(ways.first()?)?;
-            ways.iter().all(|way| letters(way) == Some(first)).then_some(first)
+            let first = length(ways.first()?)?;
+            ways.iter().all(|way| length(way) == Some(first)).then_some(first)
         }
         HirKind::Repetition(repeated) => {
             let times = Some(repeated.min).filter(|least| repeated.max == Some(*least))?;
-            letters(&repeated.sub)?.checked_mul(usize::try_from(times).ok()?)
+            length(&repeated.sub)?.checked_mul(usize::try_from(times).ok()?)
         }
     }
 }
@@ -207,8 +213,7 @@ impl Positions {
             HirKind::Literal(literal) => {
                 let mut whole = Part { empty: true, ..Part::default() };
                 for letter in std::str::from_utf8(&literal.0).ok()?.chars() {
-                    let class = ClassUnicode::new([ClassUnicodeRange::new(letter, letter)]);
-                    let next = self.letter(class)?;
+                    let next = self.letter(letters::one(letter))?;
                     whole = self.behind(whole, next)?;
                 }
                 Some(whole)

@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::objects::alias;
 use crate::store::store_error;
 
-/// Copies go after so long, and come again when somebody needs them.
-const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Copies go after so long, a month and no multiple of a night, and come again when somebody needs them.
+const KEPT: Duration = Duration::from_secs(30 * 86_400 + 43_200);
 
 impl Bucket {
     /// Where copies of its files lie.

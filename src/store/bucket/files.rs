@@ -13,14 +13,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{AT_ONCE, Bucket, TRIES, trouble};
 use crate::error::Result;
 use crate::star::shelf::hex;
+use crate::store::objects::Entry;
 use crate::store::store_error;
 
 /// Larger files are sent in parts of this size.
 const PART: u64 = 16 << 20;
+/// Whether an object may hold the bytes of a file, by its ETag: of what was sent whole and is encrypted with no key of its
+/// own that is the MD5 of its bytes. Of any other it says nothing.
+pub fn may_hold(entry: &Entry, path: &Path) -> bool {
+    let Some(tag) = entry.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_ascii_lowercase()) else {
+        return true;
+    };
+    if tag.len() != 32 || !tag.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return true;
+    }
+    let hashed = || {
+        let bytes = std::fs::read(path)?;
+        std::io::Result::Ok(hex(&<md5::Md5 as md5::Digest>::digest(bytes)))
+    };
+    hashed().is_ok_and(|hash| hash == tag)
+}
+
 impl Bucket {
     /// Sends files to their names, some at once.
     pub async fn send(self: &Arc<Self>, files: Vec<(PathBuf, String)>) -> Result<()> {
-        let client = self.reached()?;
+        let client = self.carrier()?;
         let mut work = Vec::new();
         for (path, name) in files {
             let (client, key, bucket) = (Arc::clone(&client), self.key(&name)?, Arc::clone(self));
@@ -62,7 +79,7 @@ impl Bucket {
 
     /// Brings an object into a file, whole; says what it is.
     pub fn bring(&self, name: &str, path: &Path) -> Result<(u64, String)> {
-        let (client, key) = (self.reached()?, self.key(name)?);
+        let (client, key) = (self.carrier()?, self.key(name)?);
         let path = path.to_owned();
         let brought = self.wait(poured(client, key, Some(path)))?;
         brought.map_err(|error| match error {
@@ -73,7 +90,7 @@ impl Bucket {
 
     /// How many bytes an object has, and their hash.
     pub fn digest(&self, name: &str) -> Result<(u64, String)> {
-        let (client, key) = (self.reached()?, self.key(name)?);
+        let (client, key) = (self.carrier()?, self.key(name)?);
         let read = self.wait(poured(client, key, None))?;
         read.map_err(|error| match error {
             Poured::Request(error) => self.failed("cannot read", name, error),

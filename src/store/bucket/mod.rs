@@ -19,9 +19,12 @@ use object_store::path::Path as Key;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 use tokio::runtime::{Builder, Runtime};
 
+pub use files::may_hold;
+
 use super::objects::{Entry, Kind};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::pipeline::BucketSettings;
+use client::Size;
 
 /// How long a server that could not be reached is not asked again by this process.
 const DOWN: Duration = Duration::from_secs(30);
@@ -34,6 +37,8 @@ const AT_ONCE: usize = 8;
 pub struct Bucket {
     settings: BucketSettings,
     client: OnceLock<Result<Arc<dyn ObjectStore>>>,
+    /// For files.
+    carrier: OnceLock<Result<Arc<dyn ObjectStore>>>,
     down: Mutex<Option<(Instant, Error)>>,
 }
 
@@ -106,8 +111,12 @@ impl Bucket {
         if let Some(known) = open.iter().find(|bucket| bucket.settings == *settings) {
             return Arc::clone(known);
         }
-        let bucket =
-            Arc::new(Bucket { settings: settings.clone(), client: OnceLock::new(), down: Mutex::new(None) });
+        let bucket = Arc::new(Bucket {
+            settings: settings.clone(),
+            client: OnceLock::new(),
+            carrier: OnceLock::new(),
+            down: Mutex::new(None),
+        });
         open.push(Arc::clone(&bucket));
         bucket
     }
@@ -125,7 +134,7 @@ impl Bucket {
     }
 
     fn client(&self) -> Result<Arc<dyn ObjectStore>> {
-        self.client.get_or_init(|| client::connect(&self.settings)).clone()
+        self.client.get_or_init(|| client::connect(&self.settings, Size::Small)).clone()
     }
 
     fn key(&self, name: &str) -> Result<Key> {
@@ -179,10 +188,21 @@ impl Bucket {
 
     /// The client, unless its server was out of reach just now.
     fn reached(&self) -> Result<Arc<dyn ObjectStore>> {
+        self.require_reach()?;
+        self.client()
+    }
+
+    /// The same for files.
+    fn carrier(&self) -> Result<Arc<dyn ObjectStore>> {
+        self.require_reach()?;
+        self.carrier.get_or_init(|| client::connect(&self.settings, Size::Large)).clone()
+    }
+
+    fn require_reach(&self) -> Result<()> {
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match down {
             Some((at, error)) if at.elapsed() < DOWN => Err(error),
-            _ => self.client(),
+            _ => Ok(()),
         }
     }
 
@@ -224,9 +244,14 @@ impl Bucket {
         let folders = listed
             .common_prefixes
             .iter()
-            .filter_map(|key| Some(Entry { name: last(key)?, kind: Kind::Folder, bytes: 0 }));
+            .filter_map(|key| Some(Entry { name: last(key)?, kind: Kind::Folder, bytes: 0, e_tag: None }));
         let files = listed.objects.iter().filter_map(|meta| {
-            Some(Entry { name: last(&meta.location)?, kind: Kind::File, bytes: meta.size })
+            Some(Entry {
+                name: last(&meta.location)?,
+                kind: Kind::File,
+                bytes: meta.size,
+                e_tag: meta.e_tag.clone(),
+            })
         });
         let mut entries: Vec<Entry> = folders.chain(files).collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));

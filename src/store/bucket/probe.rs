@@ -33,9 +33,10 @@ impl Bucket {
     pub fn require_conditions(&self, run: &RunId) -> Result<()> {
         let name = format!(".probe-{run}");
         let wrong = UpdateVersion { e_tag: Some(format!("\"{:032x}\"", fastrand::u128(..))), version: None };
-        let made = self.put_if(&name, b"a probe\n", None)?;
-        let again = self.put_if(&name, b"a second probe\n", None)?;
-        let other = self.put_if(&name, b"a third probe\n", Some(&wrong))?;
+        let probe = |what: &str| format!("{what} probe, {:032x}\n", fastrand::u128(..));
+        let made = self.put_if(&name, probe("a first").as_bytes(), None)?;
+        let again = self.put_if(&name, probe("a second").as_bytes(), None)?;
+        let other = self.put_if(&name, probe("a third").as_bytes(), Some(&wrong))?;
         self.remove(vec![name])?;
         let told = |problem: &str| {
             let message = format!("the server of {} {problem}", self.settings);
@@ -58,7 +59,8 @@ impl Bucket {
         match self.wait(async move { client.put_opts(&key, payload, options).await })? {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(false)
+                // One that was obeyed and not answered was sent again.
+                Ok(self.read(name)?.is_some_and(|there| there.bytes == bytes))
             }
             Err(error) => Err(self.failed("cannot write", name, error)),
         }

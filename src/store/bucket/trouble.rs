@@ -25,7 +25,7 @@ pub fn is_cut(error: &object_store::Error) -> bool {
 
 /// Whether something was not found because there is no such bucket.
 pub fn is_of_the_bucket(error: &object_store::Error) -> bool {
-    whole(error).contains("NoSuchBucket")
+    whole(error).contains("<Code>NoSuchBucket<")
 }
 
 /// Whether the server gave no answer at all, to as many requests as were tried.
@@ -40,7 +40,9 @@ pub fn is_out_of_reach(error: &object_store::Error) -> bool {
 /// The error of a request, with the step that helps.
 pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) -> Error {
     let said = whole(&error);
-    let names = |word: &str| said.contains(word);
+    // What the server names, and not what a name or a message of somebody's happens to contain.
+    let code = element(&said, "Code").unwrap_or_default();
+    let names = |word: &str| code == word;
     let server = settings.endpoint.as_deref().unwrap_or("the server");
     let (message, hint) = if names("NoSuchBucket") {
         (
@@ -60,9 +62,13 @@ pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) 
         )
     } else if names("RequestTimeTooSkewed") {
         (doing.to_owned(), "this machine's clock differs from the server's by too much: set it".to_owned())
-    } else if names("PermanentRedirect") || names("AuthorizationHeaderMalformed") || names("301 Moved") {
+    } else if names("PermanentRedirect")
+        || names("AuthorizationHeaderMalformed")
+        || said.contains("301 Moved")
+        || said.contains("redirect without LOCATION")
+    {
         (doing.to_owned(), "the bucket is in another region: `region` in [store], or AWS_REGION".to_owned())
-    } else if names("169.254.16") || names("169.254.170") || names("metadata") {
+    } else if said.contains("//169.254.169.254") || said.contains("//169.254.170.2") {
         (
             "no credentials for the bucket were found".to_owned(),
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role"
