@@ -48,7 +48,7 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(call(zone::shift(op), vec![*right, *left]));
             }
             if is_regex(op) {
-                let (right, changed) = translated(*right);
+                let (right, changed) = translated(*right, case_of(op));
                 let expr = Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(right) });
                 return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
             }
@@ -111,7 +111,8 @@ pub fn exactness(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::ScalarFunction(mut function) => {
             if function.func.name().starts_with("regexp_") && function.args.len() > 1 {
-                let (pattern, changed) = translated(function.args[1].clone());
+                let case = regular::Case::of(&flags(&function).unwrap_or_default());
+                let (pattern, changed) = translated(function.args[1].clone(), case);
                 function.args[1] = pattern;
                 let expr = Expr::ScalarFunction(function);
                 return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
@@ -160,11 +161,32 @@ pub fn is_regex(op: Operator) -> bool {
     )
 }
 
+/// Whether an operator asks for either case.
+pub fn case_of(op: Operator) -> regular::Case {
+    match op {
+        Operator::RegexIMatch | Operator::RegexNotIMatch => regular::Case::Either,
+        _ => regular::Case::AsWritten,
+    }
+}
+
+/// Where a function's flags stand.
+pub fn flags_at(name: &str) -> usize {
+    if name == "regexp_replace" { 3 } else { 2 }
+}
+
+/// The flags of a function, where they are written out.
+fn flags(function: &ScalarFunction) -> Option<String> {
+    match function.args.get(flags_at(function.func.name()))? {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+        _ => None,
+    }
+}
+
 /// A pattern that is written out, in the engine's words; others are refused.
-fn translated(pattern: Expr) -> (Expr, bool) {
+fn translated(pattern: Expr, case: regular::Case) -> (Expr, bool) {
     match &pattern {
         Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) if !text.starts_with(regular::TRANSLATED) => {
-            match regular::translated(text) {
+            match regular::translated(text, case) {
                 Some(text) => (Expr::Literal(ScalarValue::Utf8(Some(text)), metadata.clone()), true),
                 None => (pattern, false),
             }

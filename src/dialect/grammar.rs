@@ -170,6 +170,35 @@ pub fn named_type(data_type: &mut DataType) {
     }
 }
 
+/// `GROUP BY ROLLUP (1, 2)`: a number is a column of the SELECT there, too.
+pub fn numbered_keys(select: &mut Select) {
+    let columns: Vec<Option<Expr>> = select
+        .projection
+        .iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+            _ => None,
+        })
+        .collect();
+    // Behind a * nobody knows here which column a number is.
+    if columns.iter().any(Option::is_none) {
+        return;
+    }
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    for key in keys {
+        let (Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets)) = key else { continue };
+        for key in sets.iter_mut().flatten() {
+            if let Expr::Value(value) = key
+                && let Value::Number(number, _) = &value.value
+                && let Some(place) = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1))
+                && let Some(Some(column)) = columns.get(place)
+            {
+                *key = column.clone();
+            }
+        }
+    }
+}
+
 /// Tells where the keys of a GROUP BY end.
 pub fn written_keys(select: &mut Select) {
     let GroupByExpr::Expressions(keys, modifiers) = &mut select.group_by else { return };

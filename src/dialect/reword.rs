@@ -58,6 +58,7 @@ pub fn reworded(query: &mut Query) {
 
         fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
             sets::in_select(select);
+            grammar::numbered_keys(select);
             grammar::written_keys(select);
             ControlFlow::Continue(())
         }

@@ -368,6 +368,11 @@ impl Visitor for Refusals {
                     "write the parentheses: (-a) ^ b",
                 )
             }
+            Expr::TypedString(typed) if matches!(typed.value.value, Value::DoubleQuotedString(_)) => self.refuse(
+                expr.span(),
+                "a column with the name of a type and an alias in quotes is read as a constant of that type here",
+                "write AS before the alias: text AS \"name\"",
+            ),
             Expr::Value(value) if matches!(value.value, Value::HexStringLiteral(_)) => self.refuse(
                 expr.span(),
                 "x'…' is bytes to the engine, and bits to Postgres",

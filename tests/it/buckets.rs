@@ -399,6 +399,119 @@ fn a_damaged_object_is_told_by_its_name_and_one_that_was_damaged_on_its_way_come
 }
 
 #[test]
+fn a_prune_that_was_taken_for_dead_removes_nothing_of_the_run_that_followed_it() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    let (project, bucket) = shop();
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
+    for rank in ["rank <= 9", "rank <= 8", "rank <= 7"] {
+        let sql = project.read("sql/shop/top_products.sql");
+        let (before, _) = sql.split_once("rank <= ").unwrap();
+        project.write("sql/shop/top_products.sql", &format!("{before}{rank}\n"));
+        project.starmill(&RUN).exits(0);
+    }
+    let flag = project.path("paused");
+    let prune = ["snapshots", "prune", "pipelines/shop.toml", "--keep", "2", "--grace", "0s"];
+    let first = project.start(&prune, Some(&format!("prune.snapshot=pause:{}", flag.display())));
+    wait_until("the prune to pause", || flag.exists());
+    let pid = Pid::from_raw(first.id() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    project.edit("sql/shop/top_products.sql", "rank <= 7", "rank <= 6");
+    let mut second = project.starmill(&RUN);
+    while second.code == Some(9) {
+        std::thread::sleep(Duration::from_millis(300));
+        second = project.starmill(&RUN);
+    }
+    second.exits(0);
+    std::fs::remove_file(&flag).unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    Ran::of(first).exits(0);
+    bucket.assert_whole();
+    project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(0);
+}
+
+#[test]
+fn what_lies_damaged_in_a_bucket_is_sent_again_by_the_next_night() {
+    let (project, bucket) = shop();
+    project.starmill(&RUN).exits(0);
+    let name = bucket.named_files().into_iter().find(|name| name.contains("fact_order_items")).unwrap();
+    let mut bytes = bucket.get(&name).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bucket.put(&format!("night/shop/{name}"), &bytes);
+    project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(8).says(&name);
+    project.starmill(&RUN).exits(0);
+    bucket.assert_whole();
+    project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(0);
+}
+
+#[test]
+fn copies_that_go_while_a_run_needs_them_come_again() {
+    let (project, _bucket) = shop();
+    project.starmill(&RUN).exits(0);
+    let flag = project.path("paused");
+    let run = project.start(&RUN, Some(&format!("extract.done=pause:{}", flag.display())));
+    wait_until("the run to pause", || flag.exists());
+    let cache = format!("cache/starmill/{}", project.entries("cache/starmill")[0]);
+    for below in ["keys", "tables"] {
+        std::fs::remove_dir_all(project.path(&format!("{cache}/{below}"))).unwrap();
+    }
+    std::fs::remove_file(&flag).unwrap();
+    Ran::of(run).exits(0);
+    project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(0);
+}
+
+#[test]
+fn a_probe_that_was_obeyed_without_an_answer_is_no_reason_to_refuse_a_server() {
+    let (project, bucket, _meddler) =
+        shop_before(|seen| match seen.method == "PUT" && seen.path.contains("/.probe-") && seen.number < 4 {
+            true => Fate::AnswerLost,
+            false => Fate::Passes,
+        });
+    project.starmill(&RUN).exits(0);
+    bucket.assert_whole();
+}
+
+#[test]
+fn variables_that_no_request_can_carry_are_told_and_line_ends_are_not() {
+    for (name, value, told) in [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:6100", "is no address of a server"),
+        ("AWS_ENDPOINT_URL", "http//127.0.0.1", "is no address of a server"),
+        ("AWS_SESSION_TOKEN", "a\nb", "AWS_SESSION_TOKEN has a letter"),
+        ("AWS_REGION", "eu-\u{e9}", "AWS_REGION has a letter"),
+    ] {
+        let (mut project, bucket) = shop();
+        project.set(name, value);
+        project.starmill(&RUN).exits(8).warns(told);
+        assert_eq!(bucket.latest(), None);
+    }
+    let (mut project, bucket) = shop();
+    project.set("AWS_ACCESS_KEY_ID", "AKIANIGHTLY\n");
+    project.set("AWS_REGION", "eu-central-1\n");
+    project.starmill(&RUN).exits(0);
+    bucket.assert_whole();
+}
+
+#[test]
+fn a_scheduler_outlives_a_bucket_that_gives_no_answer_and_keeps_what_it_cannot_read() {
+    let (mut project, bucket) = shop();
+    project.edit("pipelines/shop.toml", "cron = \"30 3 * * *\"", "cron = \"30 3 * * *\"\n");
+    let schedule = ["schedule", "--once", "pipelines/shop.toml"];
+    project.set("STARMILL_CLOCK", "2026-11-20T12:00:00Z*1");
+    project.starmill(&schedule).exits(0);
+    let watch = bucket.get("schedule.json").unwrap();
+    let meddler =
+        Meddler::before(&bucket, |seen| match seen.method == "GET" && seen.path.contains("schedule.json") {
+            true => Fate::Refused(403, "AccessDenied"),
+            false => Fate::Passes,
+        });
+    bucket.holds(&mut project, &meddler.endpoint());
+    project.set("STARMILL_CLOCK", "2026-11-22T12:00:00Z*1");
+    project.starmill(&schedule);
+    assert_eq!(bucket.get("schedule.json").unwrap(), watch, "what could not be read is not written over");
+}
+
+#[test]
 fn a_bucket_that_was_emptied_is_not_begun_anew() {
     let (project, bucket) = shop();
     project.starmill(&RUN).exits(0);

@@ -17,16 +17,28 @@ pub fn all() -> Vec<Plain> {
         name,
         takes: |types, _| match types.len() {
             2..=3 if types.iter().all(is_text) => Ok(vec![DataType::Utf8; types.len()]),
-            _ => Err(wrong("a text, a pattern and flags are expected; where to begin cannot be said here")),
+            _ => Err(wrong("a text, a pattern and flags are expected")),
+        },
+        gives,
+        work,
+    };
+    // Their third argument says where to begin.
+    let from_the_start = |name, gives, work| Plain {
+        name,
+        takes: |types, _| match types.len() {
+            2 if types.iter().all(is_text) => Ok(vec![DataType::Utf8; 2]),
+            _ => Err(wrong(
+                "a text and a pattern are expected; where to begin, and flags, cannot be said here",
+            )),
         },
         gives,
         work,
     };
     vec![
-        function("regexp_count", |_, _| Ok(Given::Type(DataType::Int32)), count),
+        from_the_start("regexp_count", |_, _| Ok(Given::Type(DataType::Int32)), count),
         function("regexp_like", |_, _| Ok(Given::Type(DataType::Boolean)), like),
         function("regexp_match", |_, _| Ok(Given::Type(list(DataType::Utf8))), groups),
-        function("regexp_substr", |_, _| Ok(Given::Type(DataType::Utf8)), first),
+        from_the_start("regexp_substr", |_, _| Ok(Given::Type(DataType::Utf8)), first),
         function("regexp_split_to_array", |_, _| Ok(Given::Type(list(DataType::Utf8))), split),
     ]
 }

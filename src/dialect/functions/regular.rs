@@ -5,7 +5,51 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// Stands before a pattern that is translated; `.` is any character then, as it is in Postgres.
-pub const TRANSLATED: &str = "(?s)";
+pub const TRANSLATED: &str = "(?s";
+
+/// Whether letters are meant as they are written. In either case each stands for its own small letter and its own capital,
+/// and for no letter that folds to one of those: so it is in Postgres, and the engine's own folding goes further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    AsWritten,
+    Either,
+}
+
+impl Case {
+    fn prefix(self) -> String {
+        match self {
+            Case::AsWritten => format!("{TRANSLATED})"),
+            Case::Either => format!("{TRANSLATED}-i)"),
+        }
+    }
+
+    /// What flags say; the last one counts.
+    pub fn of(flags: &str) -> Case {
+        match flags.chars().rfind(|flag| "ic".contains(*flag)) {
+            Some('i') => Case::Either,
+            _ => Case::AsWritten,
+        }
+    }
+}
+
+/// The small letter and the capital of one; none where nobody knows Postgres's.
+fn both(letter: char) -> Option<(char, char)> {
+    fn single(mut letters: impl Iterator<Item = char>) -> Option<char> {
+        letters.next().filter(|_| letters.next().is_none())
+    }
+    let upper = single(letter.to_uppercase());
+    let lower = match letter {
+        '\u{130}' => 'i',
+        letter => single(letter.to_lowercase())?,
+    };
+    let upper = match upper {
+        Some(upper) => upper,
+        // Those with an iota below have a capital of their own, which no capital of several letters tells.
+        None if ('\u{1F80}'..='\u{1FFC}').contains(&letter) => return None,
+        None => letter,
+    };
+    Some((lower, upper))
+}
 
 const WORD: &str = r"\p{Alphabetic}\p{Nd}_";
 const DIGIT: &str = "0-9";
@@ -24,7 +68,7 @@ fn class(name: &str) -> Option<&'static str> {
         "alpha" => r"[\p{Alphabetic}\p{Nd}--[0-9]]",
         "digit" => DIGIT,
         "space" => SPACE,
-        "blank" => r"\t \x{1680}\x{2000}-\x{2006}\x{2008}-\x{200A}\x{205F}\x{3000}",
+        "blank" => r"\t \x{2000}-\x{2006}\x{2008}-\x{200A}\x{205F}\x{3000}",
         "upper" => r"\p{Changes_When_Lowercased}",
         "lower" => r"\p{Changes_When_Uppercased}",
         "punct" => r"[^\p{Alphabetic}\p{Nd}\p{Cc}\p{Cn}\p{Z}]\x{A0}\x{2007}\x{202F}",
@@ -35,8 +79,8 @@ fn class(name: &str) -> Option<&'static str> {
 }
 
 /// None where a pattern has what nobody knows to mean the same, or what Postgres refuses.
-pub fn translated(pattern: &str) -> Option<String> {
-    let mut translation = Translation { rest: pattern.chars().peekable(), said: TRANSLATED.to_owned() };
+pub fn translated(pattern: &str, case: Case) -> Option<String> {
+    let mut translation = Translation { rest: pattern.chars().peekable(), said: case.prefix(), case };
     translation.all()?;
     regex::Regex::new(&translation.said).is_ok().then_some(translation.said)
 }
@@ -44,7 +88,11 @@ pub fn translated(pattern: &str) -> Option<String> {
 struct Translation<'a> {
     rest: Peekable<Chars<'a>>,
     said: String,
+    case: Case,
 }
+
+/// Letters of a range whose other case is looked up.
+const MOST_FOLDED: usize = 4_096;
 
 /// Most repetitions that Postgres takes.
 const MOST: u32 = 255;
@@ -68,7 +116,8 @@ impl Translation<'_> {
                 self.said.extend(self.rest.next_if_eq(&'?'));
                 continue;
             }
-            repeats = !matches!(letter, '(' | '|' | '^');
+            let anchors = letter == '\\' && matches!(self.rest.peek(), Some('A' | 'Z'));
+            repeats = !matches!(letter, '(' | '|' | '^' | '$') && !anchors;
             match letter {
                 '\\' => self.escape()?,
                 '[' => self.bracket()?,
@@ -78,9 +127,23 @@ impl Translation<'_> {
                     self.said.push_str("(?:");
                 }
                 '(' | ')' | '|' | '^' | '$' | '.' => self.said.push(letter),
-                letter => self.said.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4]))),
+                letter => self.plain(letter)?,
             }
         }
+        Some(())
+    }
+
+    /// A letter that stands for itself, or for itself in both cases.
+    fn plain(&mut self, letter: char) -> Option<()> {
+        let written = |letter: char| regex::escape(letter.encode_utf8(&mut [0; 4]));
+        let said = match self.case {
+            Case::AsWritten => written(letter),
+            Case::Either => match both(letter)? {
+                (lower, upper) if lower == upper => written(lower),
+                (lower, upper) => format!("[{lower}{upper}]"),
+            },
+        };
+        self.said.push_str(&said);
         Some(())
     }
 
@@ -97,6 +160,10 @@ impl Translation<'_> {
             text.split_once(',').map_or((text.as_str(), None), |(least, most)| (least, Some(most)));
         let number = |digits: &str| digits.parse::<u32>().ok().filter(|number| *number <= MOST);
         let least = number(least)?;
+        // What is there no times is no part of the engine's pattern, its groups neither.
+        if most.map_or(least == 0, |most| number(most) == Some(0)) {
+            return None;
+        }
         match most {
             Some("") | None => {}
             Some(most) => {
@@ -119,7 +186,7 @@ impl Translation<'_> {
             'Z' => "\\z".to_owned(),
             letter => match self.letter(letter)? {
                 '\\' => BACKSLASH.to_owned(),
-                letter => regex::escape(letter.encode_utf8(&mut [0; 4])),
+                letter => return self.plain(letter),
             },
         };
         self.said.push_str(&said);
@@ -186,17 +253,30 @@ impl Translation<'_> {
         }
         self.rest.next_if_eq(&':')?;
         self.rest.next_if_eq(&']')?;
-        self.said.push_str(class(&name)?);
+        // Letters of either case are letters.
+        let name = match (self.case, name.as_str()) {
+            (Case::Either, "upper" | "lower") => "alpha",
+            (_, name) => name,
+        };
+        self.said.push_str(class(name)?);
         Some(())
     }
 
     /// A character between brackets, or a range that it begins.
     fn range(&mut self, first: char) -> Option<()> {
-        self.among(first);
         let mut ahead = self.rest.clone();
         if ahead.next() != Some('-') || matches!(ahead.peek(), Some(']') | None) {
+            match self.case {
+                Case::AsWritten => self.among(first),
+                Case::Either => {
+                    let (lower, upper) = both(first)?;
+                    self.among(lower);
+                    self.among(upper);
+                }
+            }
             return Some(());
         }
+        self.among(first);
         self.rest.next();
         let last = match self.rest.next()? {
             '[' => return None,
@@ -208,7 +288,18 @@ impl Translation<'_> {
         };
         self.said.push('-');
         self.among(last);
-        (first <= last).then_some(())
+        if first > last || (self.case == Case::Either && (first..=last).count() > MOST_FOLDED) {
+            return None;
+        }
+        if self.case == Case::Either {
+            for letter in first..=last {
+                let (lower, upper) = both(letter)?;
+                for other in [lower, upper].into_iter().filter(|other| !(first..=last).contains(other)) {
+                    self.among(other);
+                }
+            }
+        }
+        Some(())
     }
 
     fn among(&mut self, letter: char) {
@@ -250,15 +341,19 @@ mod tests {
             "[a-c-e]",
             "(a",
             "[a",
+            "(b){0}a",
+            "b{0,0}a",
+            "a$*",
+            r"a\Z*",
         ] {
-            assert_eq!(translated(pattern), None, "{pattern}");
+            assert_eq!(translated(pattern, Case::AsWritten), None, "{pattern}");
         }
     }
 
     #[test]
     fn brackets_and_escapes_mean_what_they_mean_in_postgres() {
         let matches = |pattern: &str, text: &str| {
-            regex::Regex::new(&translated(pattern).unwrap()).unwrap().is_match(text)
+            regex::Regex::new(&translated(pattern, Case::AsWritten).unwrap()).unwrap().is_match(text)
         };
         for (pattern, text, expected) in [
             ("^[a&&b]{4}$", "a&&b", true),
@@ -281,6 +376,34 @@ mod tests {
             (r"^[\\]$", r"\", true),
             (r"^\u00e9$", "é", true),
             ("a#b ", "a#b ", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} of {text}");
+        }
+    }
+
+    #[test]
+    fn in_either_case_a_letter_is_its_own_small_letter_and_its_own_capital() {
+        let matches = |pattern: &str, text: &str| {
+            // The engine asks for either case itself, and goes further.
+            let said = format!("(?i){}", translated(pattern, Case::Either).unwrap());
+            regex::Regex::new(&said).unwrap().is_match(text)
+        };
+        for (pattern, text, expected) in [
+            ("^straße$", "STRAßE", true),
+            ("^ß$", "ẞ", false),
+            ("^ẞ$", "ß", true),
+            ("k", "\u{212A}", false),
+            ("\u{212A}", "k", true),
+            ("s", "ſ", false),
+            ("ſ", "S", true),
+            ("[a-z]", "É", false),
+            ("^[a-zé]+$", "CAFÉ", true),
+            ("[^a-z]", "K", false),
+            ("^[[:upper:]]$", "日", true),
+            ("^[[:lower:]]+$", "Abc", true),
+            (r"^\u00e9$", "É", true),
+            ("µ", "μ", false),
+            ("^[w-z]+$", "WXyz", true),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} of {text}");
         }

@@ -4,8 +4,8 @@ use datafusion::logical_expr::Expr;
 
 use super::expressions::refusal;
 use super::{Refusal, longest, shown};
-use crate::dialect::exactness::is_regex;
-use crate::dialect::functions::regular;
+use crate::dialect::exactness::{case_of, flags_at, is_regex};
+use crate::dialect::functions::regular::{self, Case};
 
 /// Functions that take a text and a pattern.
 const TAKE_PATTERNS: [&str; 8] = [
@@ -22,23 +22,64 @@ const TAKE_PATTERNS: [&str; 8] = [
 /// Regular expressions, as they are written, that mean something else to the engine.
 pub(super) fn refused(expr: &Expr) -> Option<Refusal> {
     match expr {
-        Expr::BinaryExpr(binary) if is_regex(binary.op) => pattern(expr, &binary.right, None, None),
+        Expr::BinaryExpr(binary) if is_regex(binary.op) => {
+            pattern(expr, &binary.right, None, "", case_of(binary.op))
+        }
         Expr::ScalarFunction(function)
             if function.func.name() == "regexp_count"
-                && function.args.get(1).and_then(literal).is_some_and(|pattern| finds_nothing(&pattern)) =>
+                && function
+                    .args
+                    .get(1)
+                    .and_then(literal)
+                    .is_some_and(|pattern| finds_nothing(&pattern, Case::AsWritten)) =>
         {
             Some(empty_matches(expr))
         }
         Expr::ScalarFunction(function) if TAKE_PATTERNS.contains(&function.func.name()) => {
-            let replaces = function.func.name() == "regexp_replace";
-            let args = &function.args;
-            pattern(expr, args.get(1)?, args.get(2).filter(|_| replaces), args.get(3).filter(|_| replaces))
+            let (name, args) = (function.func.name(), &function.args);
+            let flags = match args.get(flags_at(name)).map(literal) {
+                None => String::new(),
+                Some(Some(flags)) => flags,
+                Some(None) => {
+                    return refusal(
+                        format!("the flags of {} are not written out as a text", shown(expr)),
+                        "write them out: 'g', 'i' or 'gi'; where to begin cannot be said here",
+                    );
+                }
+            };
+            let replaces = name == "regexp_replace";
+            other_flag(expr, &flags, replaces).or_else(|| {
+                let replacement = args.get(2).filter(|_| replaces);
+                pattern(expr, args.get(1)?, replacement, &flags, Case::of(&flags))
+            })
         }
         _ => None,
     }
 }
 
-fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Option<&Expr>) -> Option<Refusal> {
+/// A flag that means something else here, or that the function does not take.
+fn other_flag(expr: &Expr, flags: &str, replaces: bool) -> Option<Refusal> {
+    let known = if replaces { "gi" } else { "ic" };
+    if replaces
+        && flags.is_empty()
+        && matches!(expr, Expr::ScalarFunction(function) if function.args.len() > 3)
+    {
+        return refusal(format!("the flags of {} are empty", shown(expr)), "leave them out");
+    }
+    let other = flags.chars().find(|flag| !known.contains(*flag))?;
+    refusal(
+        format!("the flag {other} of {} means something else here", shown(expr)),
+        if replaces { "g and i mean the same" } else { "i and c mean the same" },
+    )
+}
+
+fn pattern(
+    expr: &Expr,
+    pattern: &Expr,
+    replacement: Option<&Expr>,
+    flags: &str,
+    case: Case,
+) -> Option<Refusal> {
     let Some(pattern) = literal(pattern) else {
         return refusal(
             format!(
@@ -49,7 +90,7 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
         );
     };
     let plain = without_escapes_and_classes(&pattern);
-    let said = regular::translated(&pattern);
+    let said = regular::translated(&pattern, case);
     // Whether something matches at all is the same however it is found.
     let finds = matches!(expr, Expr::ScalarFunction(function) if function.func.name() != "regexp_like");
     if pattern.replace("(?:", "(").contains("(?")
@@ -70,9 +111,7 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
             "write what may stand there: [^,]* instead of .*?",
         );
     }
-    if flags.is_some_and(|flags| literal(flags).is_some_and(|flags| flags.contains('g')))
-        && finds_nothing(&pattern)
-    {
+    if flags.contains('g') && finds_nothing(&pattern, case) {
         return Some(empty_matches(expr));
     }
     if said.is_none() {
@@ -84,14 +123,6 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
     if finds && let Some(refusal) = otherwise_found(expr, said.as_deref().unwrap_or_default(), replacement) {
         return Some(refusal);
     }
-    if let Some(other) =
-        flags.and_then(literal).and_then(|flags| flags.chars().find(|flag| !"gic".contains(*flag)))
-    {
-        return refusal(
-            format!("the flag {other} of {} means something else here", shown(expr)),
-            "g, i and c mean the same",
-        );
-    }
     let escaped = replacement.and_then(literal).is_some_and(|text| has_other_escapes(&text));
     if escaped {
         return refusal(
@@ -99,7 +130,13 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
             "only \\1 to \\9 mean the same; use replace(x, from, to) for the rest",
         );
     }
-    let dollar = replacement.is_some_and(|text| literal(text).is_none_or(|text| text.contains('$')));
+    if let Some(other) = replacement.filter(|text| literal(text).is_none()) {
+        return refusal(
+            format!("the replacement of {} is not written out: {}", shown(expr), shown(other)),
+            "use replace(x, from, to), or write the replacement as a literal",
+        );
+    }
+    let dollar = replacement.and_then(literal).is_some_and(|text| text.contains('$'));
     if dollar {
         return refusal(
             format!(
@@ -112,31 +149,28 @@ fn pattern(expr: &Expr, pattern: &Expr, replacement: Option<&Expr>, flags: Optio
     None
 }
 
-/// A match that is not the longest, or whose groups are shared in another way, in whichever case it is sought.
+/// A match that is not the longest, or whose groups are shared in another way.
 fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Option<Refusal> {
     let name = match expr {
         Expr::ScalarFunction(function) => function.func.name(),
         _ => "",
     };
-    let spellings = [said.to_owned(), format!("(?i){said}")];
-    for said in &spellings {
-        match longest::is_found_first(said) {
-            Some(true) => {}
-            Some(false) => {
-                return refusal(
-                    format!(
-                        "{} would take the first way to match, where Postgres takes the longest",
-                        shown(expr)
-                    ),
-                    "write the longer alternative first (foobar|foo), or one call for each",
-                );
-            }
-            None => {
-                return refusal(
-                    format!("the pattern of {} is too large to be sure of what it finds", shown(expr)),
-                    "count less far: \\w+ instead of \\w{1,100}, or [a-z] instead of \\w",
-                );
-            }
+    match longest::is_found_first(said) {
+        Some(true) => {}
+        Some(false) => {
+            return refusal(
+                format!(
+                    "{} would take the first way to match, where Postgres takes the longest",
+                    shown(expr)
+                ),
+                "write the longer alternative first (foobar|foo), or one call for each",
+            );
+        }
+        None => {
+            return refusal(
+                format!("the pattern of {} is too large to be sure of what it finds", shown(expr)),
+                "count less far: \\w+ instead of \\w{1,100}, or [a-z] instead of \\w",
+            );
         }
     }
     let groups = match replacement.map(literal) {
@@ -144,7 +178,7 @@ fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Optio
         Some(None) => true,
         None => matches!(name, "regexp_match" | "regexp_matches"),
     };
-    if groups && !spellings.iter().all(|said| longest::is_shared_alike(said)) {
+    if groups && !longest::is_shared_alike(said) {
         return refusal(
             format!("the groups of {} could share what matches in several ways", shown(expr)),
             "let each group have one part that repeats, and part them by what they do not take: ([^-]+)-(.*)",
@@ -154,8 +188,8 @@ fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Optio
 }
 
 /// Whether it matches what is empty.
-fn finds_nothing(pattern: &str) -> bool {
-    let said = regular::translated(pattern);
+fn finds_nothing(pattern: &str, case: Case) -> bool {
+    let said = regular::translated(pattern, case);
     said.is_some_and(|said| regex::Regex::new(&said).is_ok_and(|said| said.is_match("")))
 }
 
@@ -189,27 +223,34 @@ fn has_other_escapes(replacement: &str) -> bool {
     false
 }
 
-/// A pattern's own operators: what is escaped or stands in brackets is none.
+/// A pattern's own operators: for what is escaped or stands in brackets stands a letter.
 fn without_escapes_and_classes(pattern: &str) -> String {
-    let (mut plain, mut chars, mut depth) = (String::new(), pattern.chars().peekable(), 0_u32);
+    const ANY: char = 'x';
+    let (mut plain, mut chars) = (String::new(), pattern.chars().peekable());
     while let Some(c) = chars.next() {
-        match (c, depth) {
-            ('\\', _) => {
+        match c {
+            '\\' => {
                 chars.next();
+                plain.push(ANY);
             }
-            ('[', 0) => {
-                depth = 1;
+            '[' => {
+                chars.next_if_eq(&'^');
                 // A bracket that comes first stands for itself.
-                if chars.peek() == Some(&'^') {
-                    chars.next();
+                chars.next_if_eq(&']');
+                while let Some(inside) = chars.next() {
+                    match inside {
+                        ']' => break,
+                        '\\' => drop(chars.next()),
+                        // A class by its name ends with a bracket of its own.
+                        '[' if matches!(chars.peek(), Some(':' | '.' | '=')) => {
+                            chars.find(|c| *c == ']');
+                        }
+                        _ => {}
+                    }
                 }
-                if chars.peek() == Some(&']') {
-                    chars.next();
-                }
+                plain.push(ANY);
             }
-            (']', 1) => depth = 0,
-            (c, 0) => plain.push(c),
-            _ => {}
+            c => plain.push(c),
         }
     }
     plain
@@ -223,11 +264,13 @@ mod tests {
     fn only_a_patterns_own_operators_count() {
         for (pattern, plain) in [
             ("a.b", "a.b"),
-            (r"a\.b", "ab"),
-            ("[.|]x", "x"),
-            ("[]|.]y", "y"),
-            ("[^].]z|", "z|"),
-            (r"[\].]q", "q"),
+            (r"a\.b", "axb"),
+            ("[.|]x", "xx"),
+            ("[]|.]y", "xy"),
+            ("[^].]z|", "xz|"),
+            (r"[\].]q", "xq"),
+            (r"\d+\.?\d*", "x+x?x*"),
+            ("[^[:alnum:]*?]+", "x+"),
         ] {
             assert_eq!(without_escapes_and_classes(pattern), plain, "{pattern}");
         }

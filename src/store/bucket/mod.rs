@@ -12,7 +12,7 @@ mod profile;
 mod trouble;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 pub use files::may_hold;
 
 use super::objects::{Entry, Kind};
+use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::pipeline::BucketSettings;
 use client::Size;
@@ -39,7 +40,7 @@ pub struct Bucket {
     client: OnceLock<Result<Arc<dyn ObjectStore>>>,
     /// For files.
     carrier: OnceLock<Result<Arc<dyn ObjectStore>>>,
-    down: Mutex<Option<(Instant, Error)>>,
+    down: Mutex<Option<(Stopwatch, Error)>>,
 }
 
 /// An object with what tells this version of it from others.
@@ -177,7 +178,7 @@ impl Bucket {
     /// What is asked of it soon gets the same answer, and nothing is written there.
     fn gives_up(&self, error: Error) -> Error {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        *down = Some((Instant::now(), error.clone()));
+        *down = Some((Stopwatch::start(), error.clone()));
         error
     }
 
@@ -199,9 +200,8 @@ impl Bucket {
     }
 
     fn require_reach(&self) -> Result<()> {
-        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match down {
-            Some((at, error)) if at.elapsed() < DOWN => Err(error),
+        match self.down.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some((since, error)) if since.elapsed() < DOWN => Err(error.clone()),
             _ => Ok(()),
         }
     }
