@@ -248,28 +248,24 @@ fn serve(mut client: TcpStream, server: u16, rule: &Rule, heads: &Mutex<Vec<Stri
         heads.len() - 1
     };
     let fate = rule(&Seen { method, path, head: head.clone(), number });
-    match fate {
-        Fate::Refused(status, code) => {
-            let body = format!(
-                "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as the test says</Message></Error>"
-            );
-            write!(
-                client,
-                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            )?;
-            return Ok(());
-        }
-        _ => {}
+    if let Fate::Refused(status, code) = fate {
+        let body = format!(
+            "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as the test says</Message></Error>"
+        );
+        write!(
+            client,
+            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )?;
+        return Ok(());
     }
-    let is_condition = |line: &str| {
+    let condition = ["if-none-match:", "if-match:"];
+    let taken: &[&str] = if matches!(fate, Fate::Unconditionally) { &condition } else { &[] };
+    let is_kept = |line: &str| {
         let line = line.to_lowercase();
-        line.starts_with("if-none-match:") || line.starts_with("if-match:")
+        !line.starts_with("connection:") && !taken.iter().any(|start| line.starts_with(start))
     };
-    let kept = head.lines().filter(|line| {
-        !line.to_lowercase().starts_with("connection:")
-            && !(matches!(fate, Fate::Unconditionally) && is_condition(line))
-    });
+    let kept = head.lines().filter(|line| is_kept(line));
     let head: String = kept.map(|line| format!("{line}\r\n")).collect();
     let mut upstream = TcpStream::connect(("127.0.0.1", server))?;
     write!(upstream, "{head}connection: close\r\n\r\n")?;
