@@ -80,9 +80,19 @@ fn class(name: &str) -> Option<&'static str> {
 
 /// None where a pattern has what nobody knows to mean the same, or what Postgres refuses.
 pub fn translated(pattern: &str, case: Case) -> Option<String> {
+    said(pattern, case).filter(|said| regex::Regex::new(said).is_ok())
+}
+
+/// Whether it would be read, and is larger than the engine takes.
+pub fn is_too_large(pattern: &str, case: Case) -> bool {
+    let compiled = said(pattern, case).map(|said| regex::Regex::new(&said));
+    matches!(compiled, Some(Err(regex::Error::CompiledTooBig(_))))
+}
+
+fn said(pattern: &str, case: Case) -> Option<String> {
     let mut translation = Translation { rest: pattern.chars().peekable(), said: case.prefix(), case };
     translation.all()?;
-    regex::Regex::new(&translation.said).is_ok().then_some(translation.said)
+    Some(translation.said)
 }
 
 struct Translation<'a> {

@@ -114,6 +114,9 @@ fn pattern(
     if flags.contains('g') && finds_nothing(&pattern, case) {
         return Some(empty_matches(expr));
     }
+    if regular::is_too_large(&pattern, case) {
+        return too_large(expr);
+    }
     if said.is_none() {
         return refusal(
             format!("the pattern of {} is not read here, or not in Postgres either", shown(expr)),
@@ -149,6 +152,13 @@ fn pattern(
     None
 }
 
+fn too_large(expr: &Expr) -> Option<Refusal> {
+    refusal(
+        format!("the pattern of {} is too large to be sure of what it finds", shown(expr)),
+        "count less far: \\w+ instead of \\w{1,100}, or [a-z] instead of \\w",
+    )
+}
+
 /// A match that is not the longest, or whose groups are shared in another way.
 fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Option<Refusal> {
     let name = match expr {
@@ -167,10 +177,7 @@ fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Optio
             );
         }
         None => {
-            return refusal(
-                format!("the pattern of {} is too large to be sure of what it finds", shown(expr)),
-                "count less far: \\w+ instead of \\w{1,100}, or [a-z] instead of \\w",
-            );
+            return too_large(expr);
         }
     }
     let groups = match replacement.map(literal) {
