@@ -176,7 +176,11 @@ pub fn flags_at(name: &str) -> usize {
 
 /// The flags of a function, where they are written out.
 fn flags(function: &ScalarFunction) -> Option<String> {
-    match function.args.get(flags_at(function.func.name()))? {
+    let mut flags = function.args.get(flags_at(function.func.name()))?;
+    while let Expr::Cast(cast) = flags {
+        flags = &cast.expr;
+    }
+    match flags {
         Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
         _ => None,
     }

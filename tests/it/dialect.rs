@@ -732,7 +732,7 @@ fn text_json_and_arrays_answer_as_in_postgres() {
         ("SELECT id, count(DISTINCT ok) OVER () AS x FROM v", "distinct values in a window"),
         ("SELECT id FROM v TABLESAMPLE BERNOULLI (0)", "TABLESAMPLE"),
         ("SELECT id, regexp_replace(t, 'b', '$1') AS x FROM v", "in the replacement"),
-        ("SELECT id, regexp_replace(t, 'a|ab', 'x') AS x FROM v", "first alternative"),
+        ("SELECT id, regexp_replace(t, 'a|ab', 'x') AS x FROM v", "first way to match"),
         ("SELECT id FROM v WHERE t ~ t", "is not written out"),
         ("SELECT id, regexp_replace(t, '(.*?)(b+)', '[\\2]') AS x FROM v", "greedy and lazy"),
         ("SELECT id, regexp_replace(t, 'b', '\\0') AS x FROM v", "an escape"),
