@@ -176,12 +176,14 @@ pub fn flags_at(name: &str) -> usize {
 
 /// The flags of a function, where they are written out.
 fn flags(function: &ScalarFunction) -> Option<String> {
-    let mut flags = function.args.get(flags_at(function.func.name()))?;
-    while let Expr::Cast(cast) = flags {
-        flags = &cast.expr;
-    }
-    match flags {
+    written_text(function.args.get(flags_at(function.func.name()))?)
+}
+
+/// A text that is written out.
+pub fn written_text(expr: &Expr) -> Option<String> {
+    match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+        Expr::Cast(cast) if cast.field.data_type().is_string() => written_text(&cast.expr),
         _ => None,
     }
 }

@@ -102,23 +102,21 @@ impl Respelled {
     }
 }
 
-/// `x->-1`: an operator of such signs does not end in one that a number bears.
-fn before_a_sign(token: &Token) -> Option<Token> {
-    match token {
-        Token::CustomBinaryOperator(operator) => match operator.as_str() {
-            "->-" => Some(Token::Arrow),
-            "->>-" => Some(Token::LongArrow),
-            ">-" => Some(Token::Gt),
-            ">=-" => Some(Token::GtEq),
-            "<-" => Some(Token::Lt),
-            "<=-" => Some(Token::LtEq),
-            "<>-" => Some(Token::Neq),
-            "=-" => Some(Token::Eq),
-            "*-" => Some(Token::Mul),
-            "/-" => Some(Token::Div),
-            "+-" => Some(Token::Plus),
-            _ => None,
-        },
+/// `x>-1`, `x->-1`: an operator ends in a sign only if it has one of these somewhere, and otherwise the sign is what
+/// follows bears. The operator alone, and the sign.
+fn before_a_sign(token: &Token) -> Option<(Token, Token)> {
+    const KEEPS_ITS_END: [char; 9] = ['~', '!', '@', '#', '%', '^', '&', '|', '`'];
+    let Token::CustomBinaryOperator(operator) = token else { return None };
+    if operator.contains(KEEPS_ITS_END) || operator.contains('?') {
+        return None;
+    }
+    let (rest, sign) = match (operator.strip_suffix('-'), operator.strip_suffix('+')) {
+        (Some(rest), _) => (rest, Token::Minus),
+        (_, Some(rest)) => (rest, Token::Plus),
+        _ => return None,
+    };
+    match Tokenizer::new(&PostgreSqlDialect {}, rest).tokenize().ok()?.as_slice() {
+        [only] => Some((only.clone(), sign)),
         _ => None,
     }
 }
@@ -130,9 +128,9 @@ fn respelled(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         let is = |wanted| is_word(Some(&token), wanted);
         if matches!(token.token, Token::Whitespace(_)) {
             out.all.push(token);
-        } else if let Some(operator) = before_a_sign(&token.token) {
+        } else if let Some((operator, sign)) = before_a_sign(&token.token) {
             out.say(operator, at);
-            out.say(Token::Minus, at);
+            out.say(sign, at);
         } else if is("symmetric") && is_word(out.before(1), "between") {
             // A sign that the first bound bears, and nothing else in this SQL.
             out.say(Token::DoubleExclamationMark, at);

@@ -54,6 +54,12 @@ impl fmt::Display for BucketSettings {
 
 const SCHEME: &str = "s3://";
 
+/// Whether a text is the address of a server.
+pub fn is_address(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?', '#', ' ', '\\']))
+}
+
 impl Resolver<'_> {
     /// The place of a store; what is wrong with it is told.
     pub(super) fn place(&self, file: &StoreFile, stem: &str) -> Option<Place> {
@@ -63,6 +69,7 @@ impl Resolver<'_> {
                 for (key, text) in [
                     ("endpoint", &file.endpoint),
                     ("region", &file.region),
+                    ("addressing", &file.addressing),
                     ("cache", &file.cache),
                     ("lease", &file.lease),
                 ] {
@@ -110,18 +117,15 @@ impl Resolver<'_> {
                 .filter(|text| !text.value.trim().is_empty())
                 .map(|text| text.value.trim().to_owned())
         };
-        if let Some(endpoint) = &file.endpoint
-            && let Some(value) = said(&file.endpoint)
+        if let Some(endpoint) =
+            file.endpoint.as_ref().filter(|_| said(&file.endpoint).is_some_and(|it| !is_address(&it)))
         {
-            let host = value.strip_prefix("https://").or(value.strip_prefix("http://"));
-            if host.is_none_or(|host| host.is_empty() || host.contains(['@', '?', '#', ' '])) {
-                self.notes.error(
-                    endpoint.span.clone(),
-                    "this is no address of a server",
-                    "write https://host, or http://host:port on your own network",
-                );
-                return None;
-            }
+            self.notes.error(
+                endpoint.span.clone(),
+                "this is no address of a server",
+                "write https://host, or http://host:port on your own network",
+            );
+            return None;
         }
         let lease = match &file.lease {
             None => LEASE,

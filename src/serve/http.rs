@@ -141,27 +141,20 @@ async fn health_of(State(board): State<Board>, Path(name): Path<String>) -> Resp
         let body = json!({ "error": format!("there is no pipeline {name} here"), "pipelines": names });
         return json_response(StatusCode::NOT_FOUND, &body);
     };
-    let answer = tokio::task::spawn_blocking(move || {
-        let status = if is_well(&standing) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, told(&standing))
-    });
-    match answer.await {
-        Ok((status, body)) => json_response(status, &body),
+    match tokio::task::spawn_blocking(move || told(&standing)).await {
+        Ok(body) if body["healthy"] == true => json_response(StatusCode::OK, &body),
+        Ok(body) => json_response(StatusCode::SERVICE_UNAVAILABLE, &body),
         Err(error) => failed(&error.to_string()),
     }
-}
-
-fn is_well(standing: &Standing) -> bool {
-    let store = Store::of(&standing.deployment.store);
-    store.is_readable() && store.note::<IncidentNote>().is_none()
 }
 
 fn told(standing: &Standing) -> serde_json::Value {
     let mut value = json!(standing);
     let store = Store::of(&standing.deployment.store);
-    value["healthy"] = is_well(standing).into();
-    value["store_readable"] = store.is_readable().into();
-    value["incident"] = json!(store.note::<IncidentNote>());
+    let (readable, incident) = (store.is_readable(), store.note::<IncidentNote>());
+    value["healthy"] = (readable && incident.is_none()).into();
+    value["store_readable"] = readable.into();
+    value["incident"] = json!(incident);
     value
 }
 

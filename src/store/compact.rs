@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::lock::StoreWriter;
 use super::manifest::KeysEntry;
-use super::{keys_below, star_table, sync_file, sync_folder};
+use super::{keys_below, sync_file, sync_folder};
 use crate::error::Result;
 use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Encodings;
@@ -19,8 +19,8 @@ const MANY: usize = 32;
 pub(super) const TOGETHER: &str = "-together";
 
 impl StoreWriter {
-    /// Writes a registry of many files as one, and says where it lies and what it is called. It counts from the commit that names it; the files that it
-    /// holds are swept after that.
+    /// Writes a registry of many files as one, and says where it lies and what it is called. It counts from the commit
+    /// that names it; the files that it holds are swept after that.
     pub(super) fn compact(
         &self,
         model: &ModelName,
@@ -32,7 +32,7 @@ impl StoreWriter {
         }
         let below = keys_below(model);
         let folder = self.store().objects.local(&below);
-        let many = star_table(&folder, model, &entry.files, &[])?;
+        let many = self.store().keys(model, &entry.files)?;
         let path = folder.join(format!("{id}{TOGETHER}.parquet"));
         let mut writer = TableWriter::create(&path, &many.schema, &[], Encodings::Delta)?;
         for batch in shelf::batches(&many, None, 8_192) {

@@ -249,7 +249,8 @@ impl StoreWriter {
             left.extend(asked.map(|entry| entry.name));
         }
         let told = if beginning == Beginning::Restored { self.store.unnamed()? } else { Vec::new() };
-        left.extend(self.unnamed_files(latest.iter().flat_map(|latest| &latest.snapshots).chain(&told))?);
+        let kept = latest.iter().flat_map(|latest| &latest.snapshots).chain(&told);
+        left.extend(self.unnamed_files(latest, kept)?);
         Ok(left)
     }
 

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -179,11 +180,16 @@ impl Store {
 
     /// What is known of a snapshot, without opening its tables.
     pub fn manifest(&self, id: &SnapshotId) -> Result<Manifest> {
+        self.manifest_by(self.latest()?.as_ref(), id)
+    }
+
+    /// The same by a commit point that was read already.
+    fn manifest_by(&self, latest: Option<&Latest>, id: &SnapshotId) -> Result<Manifest> {
         let name = manifest_of(id);
         let text = self.objects.require(&name)?;
         // Snapshots of an older starmill have no hash of their manifest.
-        let known = self.latest()?.and_then(|latest| latest.manifests.get(id).cloned());
-        if known.is_some_and(|known| known != shelf::hash(&text)) {
+        let known = latest.and_then(|latest| latest.manifests.get(id));
+        if known.is_some_and(|known| *known != shelf::hash(&text)) {
             let message = format!(
                 "{} is damaged: its bytes are not those that were published",
                 self.objects.shown(&name)
@@ -202,41 +208,35 @@ impl Store {
         for table in &manifest.tables {
             let below = self.files_below(&manifest, &table.name);
             let (place, provenance) = (self.objects.local(&below), self.objects.provenance(&below));
-            let away = match &provenance {
-                // What its files are is written down, and need not be looked up in them.
-                Provenance::Away(_) => table.schema(),
-                Provenance::Kept | Provenance::Written => None,
+            let of_its_files = match &provenance {
+                // What they are is written down, and need not be looked up in them.
+                Provenance::Away(_) => None,
+                Provenance::Kept | Provenance::Written => Some(schema_of(&place, &table.name, &table.files)),
             };
-            let whole = match away {
-                Some(schema) => Ok(StarTable {
-                    name: table.name.clone(),
-                    folder: place.clone(),
-                    files: table.files.clone(),
-                    provenance: provenance.clone(),
-                    schema,
-                    sort: table.sort.clone(),
-                }),
-                None => star_table(&place, &table.name, &table.files, &table.sort),
-            };
-            let whole = match whole {
-                Ok(whole) => StarTable { provenance, ..whole },
+            let schema = match of_its_files {
+                Some(Ok(schema)) => schema,
                 // Its rows cannot be read, but what it was is written down; who needs them is told then.
-                Err(error) => StarTable {
-                    name: table.name.clone(),
-                    folder: place.clone(),
-                    files: table.files.clone(),
-                    provenance,
-                    schema: table.schema().ok_or(error)?,
-                    sort: table.sort.clone(),
-                },
+                Some(Err(error)) => table.schema().ok_or(error)?,
+                None => table.schema().ok_or_else(|| {
+                    let message =
+                        format!("the columns of {} are of types that this version does not know", table.name);
+                    Error::new(ErrorKind::Store, message).hint("use the version that published them")
+                })?,
             };
-            let columns = whole.schema.fields().iter().map(|field| field.name());
+            let columns = schema.fields().iter().map(|field| field.name());
             if !columns.eq(table.columns.iter().map(|column| &column.name)) {
                 let message = format!("{} has not the columns that were published", place.display());
                 return Err(Error::new(ErrorKind::Store, message)
                     .hint("`starmill snapshots verify` says what is damaged"));
             }
-            tables.push(whole);
+            tables.push(StarTable {
+                name: table.name.clone(),
+                folder: place,
+                files: table.files.clone(),
+                provenance,
+                schema,
+                sort: table.sort.clone(),
+            });
         }
         let shapes = manifest.tables.iter().map(|table| table.shape.clone()).collect();
         let star = PublishedStar { snapshot: id.clone(), tables, shapes, sums: manifest.sums.clone() };
@@ -273,20 +273,9 @@ impl Store {
     pub fn registry(&self, keys: &BTreeMap<ModelName, KeysEntry>) -> Result<BTreeMap<ModelName, Registry>> {
         let mut registry = BTreeMap::new();
         for (model, entry) in keys {
-            let below = keys_below(model);
-            let folder = self.objects.local(&below);
             let mut tables = Vec::new();
             for file in &entry.files {
-                // A surrogate that was given is never given again, so what says so must be whole.
-                self.objects.fetch(&below, file).map_err(|problem| {
-                    let name = self.objects.shown(&format!("{below}/{}", file.name));
-                    let message = format!("the registry is damaged: {name}: {problem}");
-                    Error::new(ErrorKind::Store, message)
-                        .hint("restore the file from a backup; a run without it would give keys anew")
-                })?;
-                let table = star_table(&folder, model, std::slice::from_ref(file), &[])?;
-                // A copy that goes meanwhile comes again.
-                tables.push(StarTable { provenance: self.objects.provenance(&below), ..table });
+                tables.push(self.keys(model, std::slice::from_ref(file))?);
             }
             if let Some(problem) = self.given_twice(model, entry)? {
                 let message = format!("{} is damaged: {problem}", self.objects.shown(LATEST));
@@ -296,6 +285,28 @@ impl Store {
             registry.insert(model.clone(), Registry { tables, highest: entry.highest });
         }
         Ok(registry)
+    }
+
+    /// Files of a model's registry. A surrogate that was given is never given again, so what says so must be whole.
+    fn keys(&self, model: &ModelName, files: &[DataFile]) -> Result<StarTable> {
+        let below = keys_below(model);
+        for file in files {
+            self.objects.fetch(&below, file)?.map_err(|problem| {
+                let name = self.objects.shown(&format!("{below}/{}", file.name));
+                Error::new(ErrorKind::Store, format!("the registry is damaged: {name}: {problem}"))
+                    .hint("restore the file from a backup; a run without it would give keys anew")
+            })?;
+        }
+        let folder = self.objects.local(&below);
+        Ok(StarTable {
+            name: model.clone(),
+            schema: schema_of(&folder, model, files)?,
+            folder,
+            files: files.to_vec(),
+            // A copy that goes meanwhile comes again.
+            provenance: self.objects.provenance(&below),
+            sort: Vec::new(),
+        })
     }
 
     /// What is wrong with the highest key that the commit point says was given: the registry's own files tell of a higher.
@@ -314,19 +325,12 @@ impl Store {
     }
 }
 
-/// A table at rest, its schema read from its own files.
-fn star_table(folder: &Path, name: &ModelName, files: &[DataFile], sort: &[String]) -> Result<StarTable> {
+/// A table's schema, read from its own files.
+fn schema_of(folder: &Path, name: &ModelName, files: &[DataFile]) -> Result<SchemaRef> {
     let first = files.first().ok_or_else(|| Error::new(ErrorKind::Store, format!("{name} has no files")))?;
     let path = folder.join(&first.name);
     let file = File::open(&path).map_err(|error| store_error("cannot read", &path, error))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)
         .or_error(ErrorKind::Store, || format!("{} is not Parquet, or damaged", path.display()))?;
-    Ok(StarTable {
-        name: name.clone(),
-        folder: folder.to_owned(),
-        files: files.to_vec(),
-        provenance: Provenance::Kept,
-        schema: untold(builder.schema()),
-        sort: sort.to_vec(),
-    })
+    Ok(untold(builder.schema()))
 }

@@ -17,6 +17,13 @@ pub enum Objects {
     Bucket(Arc<Bucket>),
 }
 
+/// What was found, or what is wrong with it. That it could not be looked for is another matter: an error.
+pub type Found<T> = std::result::Result<T, String>;
+
+fn gone() -> String {
+    "it is gone".to_owned()
+}
+
 /// What lies directly below a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -175,29 +182,23 @@ impl Objects {
     }
 
     /// Reads a file where it is kept, whole, and says how many bytes it has, or what is wrong with it.
-    pub fn whole(&self, name: &str, file: &DataFile) -> std::result::Result<u64, String> {
+    pub fn whole(&self, name: &str, file: &DataFile) -> Result<Found<u64>> {
         match self {
-            Objects::Folder(folder) => shelf::whole(&folder.join(name), file),
+            Objects::Folder(folder) => Ok(shelf::whole(&folder.join(name), file)),
             Objects::Bucket(bucket) => {
-                let read = bucket.digest(name).map_err(|error| {
-                    std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ")
-                });
-                shelf::is_this(read?, file)
+                Ok(bucket.digest(name)?.ok_or_else(gone).and_then(|read| shelf::is_this(read, file)))
             }
         }
     }
 
     /// Makes sure that a file is on this machine, and is what was written down of it.
-    pub fn fetch(&self, below: &str, file: &DataFile) -> std::result::Result<PathBuf, String> {
+    pub fn fetch(&self, below: &str, file: &DataFile) -> Result<Found<()>> {
         let path = self.local(below).join(&file.name);
         match self {
-            Objects::Folder(_) => shelf::whole(&path, file).map(|_| path),
+            Objects::Folder(_) => Ok(shelf::whole(&path, file).map(|_| ())),
+            Objects::Bucket(_) if shelf::is_whole(&path, file) => Ok(Ok(())),
             Objects::Bucket(bucket) => {
-                let away = Away { bucket: Arc::clone(bucket), below: below.to_owned() };
-                match shelf::is_whole(&path, file) {
-                    true => Ok(path),
-                    false => away.bring(&path, file).map(|()| path).map_err(|error| error.to_string()),
-                }
+                Away { bucket: Arc::clone(bucket), below: below.to_owned() }.whole(&path, file)
             }
         }
     }
@@ -210,37 +211,52 @@ struct Away {
     below: String,
 }
 
-impl Bring for Away {
-    fn bring(&self, path: &Path, file: &DataFile) -> Result<()> {
+impl Away {
+    /// Brings a file, whole; or says what is wrong with it.
+    fn whole(&self, path: &Path, file: &DataFile) -> Result<Found<()>> {
         let folder = path.parent().unwrap_or(path);
         create_folder(folder)?;
-        let name = format!("{}/{}", self.below, file.name);
         let copy = folder.join(format!(".{}-{:016x}.new", file.name, fastrand::u64(..)));
-        let mut problem = String::new();
+        let brought = self.brought(&copy, file);
+        match brought {
+            Ok(Ok(())) => {
+                std::fs::rename(&copy, path).map_err(|error| store_error("cannot write", path, error))?;
+            }
+            Ok(Err(_)) | Err(_) => drop(std::fs::remove_file(&copy)),
+        }
+        brought
+    }
+
+    fn brought(&self, copy: &Path, file: &DataFile) -> Result<Found<()>> {
+        let mut found = Err(gone());
         // What was damaged on its way comes whole the second time.
         for _ in 0..2 {
-            let brought = self.bucket.bring(&name, &copy).map(|read| shelf::is_this(read, file));
-            match brought {
-                Ok(Ok(_)) => {
-                    return std::fs::rename(&copy, path)
-                        .map_err(|error| store_error("cannot write", path, error));
-                }
-                Ok(Err(found)) => problem = found,
-                Err(error) => {
-                    let _ = std::fs::remove_file(&copy);
-                    return Err(error);
-                }
+            let Some(read) = self.bucket.bring(&self.name(file), copy)? else { return Ok(Err(gone())) };
+            found = shelf::is_this(read, file).map(|_| ());
+            if found.is_ok() {
+                break;
             }
         }
-        let _ = std::fs::remove_file(&copy);
-        let message = format!("{} is damaged: {problem}", self.bucket.shown(&name));
-        Err(Error::new(ErrorKind::Store, message).hint(
-            "`starmill snapshots verify` says what is damaged, `starmill snapshots rollback` publishes another snapshot",
-        ))
+        Ok(found)
+    }
+
+    fn name(&self, file: &DataFile) -> String {
+        format!("{}/{}", self.below, file.name)
+    }
+}
+
+impl Bring for Away {
+    fn bring(&self, path: &Path, file: &DataFile) -> Result<()> {
+        self.whole(path, file)?.map_err(|problem| {
+            let message = format!("{} is damaged: {problem}", self.bucket.shown(&self.name(file)));
+            Error::new(ErrorKind::Store, message).hint(
+                "`starmill snapshots verify` says what is damaged, `starmill snapshots rollback` publishes another snapshot",
+            )
+        })
     }
 }
 
 /// A name for a place that says where it is to nobody.
-pub fn alias(place: &str) -> String {
-    hash(place.as_bytes())[..16].to_owned()
+pub fn alias(place: &[u8]) -> String {
+    hash(place)[..16].to_owned()
 }

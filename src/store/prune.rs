@@ -73,7 +73,7 @@ impl StoreWriter {
         let latest = latest.without(&plan.remove);
         // Listed before the commit: what others send after it may be what their commit names. Whoever sent something
         // before it commits no more once this has.
-        let unnamed = self.unnamed_files(&latest.snapshots)?;
+        let unnamed = self.unnamed_files(Some(&latest), &latest.snapshots)?;
         match self.commit(&latest) {
             Err(error) if is_full(&error) => {
                 self.release();

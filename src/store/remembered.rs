@@ -10,12 +10,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Latest;
+use super::objects::alias;
 use super::{Readers, create_folder, replace_file};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::SnapshotId;
 use crate::pipeline::Place;
-use crate::star::shelf::hash;
 
 /// What is allowed to a run whose store is not the one that is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +49,7 @@ impl Memory {
     /// The memory of a store's folder, for a project.
     pub fn of(project: &Path, place: &Place) -> Memory {
         let project = really(project);
-        let file =
-            |home: PathBuf, known: &[u8]| home.join("stores").join(format!("{}.json", &hash(known)[..16]));
+        let file = |home: PathBuf, known: &[u8]| home.join("stores").join(format!("{}.json", alias(known)));
         let beside = project.join(".starmill");
         match place {
             Place::Folder(folder) => {

@@ -59,10 +59,14 @@ impl Store {
     }
 
     /// What some snapshots name together; an error when one of them cannot be asked.
-    pub(super) fn named<'a>(&self, ids: impl IntoIterator<Item = &'a SnapshotId>) -> Result<Named> {
+    pub(super) fn named<'a>(
+        &self,
+        latest: Option<&Latest>,
+        ids: impl IntoIterator<Item = &'a SnapshotId>,
+    ) -> Result<Named> {
         let mut named = Named::default();
         for id in ids {
-            let manifest = self.manifest(id)?;
+            let manifest = self.manifest_by(latest, id)?;
             if !manifest.shares_files() {
                 continue;
             }
@@ -128,15 +132,16 @@ impl StoreWriter {
             // Of a snapshot that cannot be read nothing is shared.
             let published = std::iter::once(&latest.snapshot).chain(latest.newest());
             for id in published.collect::<BTreeSet<_>>() {
-                named.extend(self.store().named([id]).unwrap_or_default());
+                named.extend(self.store().named(Some(latest), [id]).unwrap_or_default());
             }
         }
         let mut placed = Placed { tables: Vec::new(), new: Vec::new(), snapshot: None };
+        let mut sent = Vec::new();
         for table in tables {
             let below = table_below(table.name.as_str());
             let folder = objects.local(&below);
             create_folder(&folder)?;
-            let (mut files, mut sent) = (Vec::new(), Vec::new());
+            let mut files = Vec::new();
             let lies = match objects {
                 Objects::Folder(_) => Vec::new(),
                 Objects::Bucket(_) => objects.entries(&below)?,
@@ -157,7 +162,9 @@ impl StoreWriter {
                     files.push(there.clone());
                     continue;
                 }
-                sync_file(&from)?;
+                if let Objects::Folder(_) = objects {
+                    sync_file(&from)?;
+                }
                 if let Some(there) = there {
                     // The same bytes, in place of those that were lost: every snapshot that names them has them again.
                     let kept = folder.join(&there.name);
@@ -173,16 +180,18 @@ impl StoreWriter {
                 placed.new.push(to);
                 files.push(DataFile { name, ..file.clone() });
             }
-            match objects {
-                Objects::Folder(_) => sync_folder(&folder)?,
-                Objects::Bucket(bucket) => bucket.send(sent).await?,
+            if let Objects::Folder(_) = objects {
+                sync_folder(&folder)?;
             }
             placed.tables.push(StarTable { folder, files, ..table });
         }
         let above = objects.local(FOLDER);
-        if let Objects::Folder(folder) = objects {
-            sync_folder(&above)?;
-            sync_folder(folder)?;
+        match objects {
+            Objects::Folder(folder) => {
+                sync_folder(&above)?;
+                sync_folder(folder)?;
+            }
+            Objects::Bucket(bucket) => bucket.send(sent).await?,
         }
         fault::at(Point::PublishTables).map_err(|error| store_error("cannot publish into", &above, error))?;
         Ok(placed)
@@ -214,13 +223,14 @@ impl StoreWriter {
     /// stay.
     pub(super) fn unnamed_files<'a>(
         &self,
+        latest: Option<&Latest>,
         kept: impl IntoIterator<Item = &'a SnapshotId>,
     ) -> Result<Vec<String>> {
         let tables = self.store().tables_there()?;
         if tables.is_empty() {
             return Ok(Vec::new());
         }
-        let named = match self.store().named(kept) {
+        let named = match self.store().named(latest, kept) {
             Ok(named) => named,
             Err(error) => {
                 tracing::warn!(%error, "data files that no snapshot names stay until every kept snapshot can be read");

@@ -49,11 +49,14 @@ impl Store {
         for (model, entry) in &latest.keys {
             let below = keys_below(model);
             for file in &entry.files {
-                found.file(&self.objects, &below, file, None);
+                found.file(&self.objects, &below, file, None)?;
             }
-            // A file that cannot be read was told already.
-            let brought = entry.files.iter().all(|file| self.objects.fetch(&below, file).is_ok());
-            if brought && let Ok(Some(problem)) = self.given_twice(model, entry) {
+            // A file that is damaged was told already.
+            let mut whole = true;
+            for file in &entry.files {
+                whole &= self.objects.fetch(&below, file)?.is_ok();
+            }
+            if whole && let Ok(Some(problem)) = self.given_twice(model, entry) {
                 found.damage(self.objects.shown(LATEST), problem, None);
             }
             for there in self.objects.entries(&below)? {
@@ -82,6 +85,10 @@ impl Store {
         let shown = self.objects.shown(&name);
         let text = match self.objects.require(&name) {
             Ok(text) => text,
+            // A server that gives no answer says nothing of what lies there.
+            Err(error) if matches!(self.objects, Objects::Bucket(_)) && !self.objects.exist() => {
+                return Err(error);
+            }
             Err(error) => {
                 let why = error.causes().first().cloned().unwrap_or_else(|| error.to_string());
                 found.damage(shown, why, Some(id));
@@ -111,7 +118,7 @@ impl Store {
         for table in &manifest.tables {
             let files = self.files_below(&manifest, &table.name);
             for file in &table.files {
-                found.file(&self.objects, &files, file, Some(id));
+                found.file(&self.objects, &files, file, Some(id))?;
             }
             if let Objects::Folder(_) = self.objects {
                 self.verify_shown(&manifest, table, found);
@@ -169,7 +176,7 @@ impl Store {
 
     /// What lies among the data files, and is none of any snapshot's or run's.
     fn verify_tables(&self, latest: &Latest, found: &mut Verified) -> Result<()> {
-        let Ok(named) = self.named(&latest.snapshots) else { return Ok(()) };
+        let Ok(named) = self.named(Some(latest), &latest.snapshots) else { return Ok(()) };
         for table in self.tables_there()? {
             let below = table_below(&table);
             for file in self.objects.entries(&below)? {
@@ -195,22 +202,30 @@ fn is_shown(path: &Path, name: &str, table: &TableRecord) -> bool {
 }
 
 impl Verified {
-    fn file(&mut self, objects: &Objects, below: &str, file: &DataFile, of: Option<&SnapshotId>) {
+    fn file(
+        &mut self,
+        objects: &Objects,
+        below: &str,
+        file: &DataFile,
+        of: Option<&SnapshotId>,
+    ) -> Result<()> {
         let name = format!("{below}/{}", file.name);
         let path = objects.shown(&name);
         if !self.seen.insert(path.clone()) {
-            return;
+            return Ok(());
         }
         self.files += 1;
         if let Objects::Folder(folder) = objects
             && folder.join(&name).symlink_metadata().is_ok_and(|meta| meta.is_symlink())
         {
-            return self.damage(path, "a link stands in its place".to_owned(), of);
+            self.damage(path, "a link stands in its place".to_owned(), of);
+            return Ok(());
         }
-        match objects.whole(&name, file) {
+        match objects.whole(&name, file)? {
             Ok(bytes) => self.bytes += bytes,
             Err(problem) => self.damage(path, problem, of),
         }
+        Ok(())
     }
 
     fn damage(&mut self, path: String, problem: String, of: Option<&SnapshotId>) {

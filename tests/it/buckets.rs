@@ -1,9 +1,16 @@
 //! A store in a bucket, on a real S3 server: published, read, killed, raced for, and answered badly.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Bucket, Fate, Meddler, Project, Ran, Seen, cluster, counts, rounds, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::kills::RUN_POINTS;
+use crate::support::scheduler::{SHOP, Scheduler};
+use crate::support::{Bucket, Fate, Meddler, Project, Ran, Seen, cluster, counts, fetch, rounds, wait_until};
 
 const RUN: [&str; 2] = ["run", "pipelines/shop.toml"];
 const TOTALS: &str =
@@ -34,6 +41,8 @@ fn hashes(manifest: &serde_json::Value) -> Vec<String> {
 fn a_star_in_a_bucket_is_that_of_a_folder_byte_by_byte_and_every_command_works_on_it() {
     let source = cluster().shop();
     let (mut project, bucket) = shop();
+    // A folder that somebody made in a console.
+    bucket.put("night/shop/", b"");
     project.set("SHOP_SOURCE", &source.url());
     project.set("SHOP_TARGET", &source.url());
     project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"");
@@ -93,20 +102,35 @@ fn a_star_in_a_bucket_is_that_of_a_folder_byte_by_byte_and_every_command_works_o
 }
 
 /// The points of a run at which something can be half done in a bucket.
-const POINTS: [&str; 12] = [
-    "extract.done",
-    "write.batch",
-    "audit.done",
-    "publish.start",
-    "publish.tables",
-    "publish.keys",
-    "publish.manifest",
-    "publish.renamed",
-    "publish.commit-file",
-    "publish.committed",
-    "publish.linked",
-    "prune.snapshot",
-];
+fn points() -> Vec<&'static str> {
+    let of_a_folder = ["build.model", "publish.synced"];
+    let late = RUN_POINTS.iter().skip_while(|point| **point != "extract.done");
+    late.filter(|point| !of_a_folder.contains(point)).copied().collect()
+}
+
+/// Runs until nobody holds the lease any more.
+fn run_after_the_lease(project: &Project) -> Ran {
+    loop {
+        let ran = project.starmill(&RUN);
+        if ran.code != Some(9) {
+            return ran;
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// Stops a process at the point where it pauses, until its lease has run out and another run has ended so.
+fn overtaken(project: &Project, args: &[&str], point: &str, meanwhile: impl FnOnce() -> Ran) -> (Child, Ran) {
+    let flag = project.path("paused");
+    let child = project.start(args, Some(&format!("{point}=pause:{}", flag.display())));
+    wait_until("the first process to pause", || flag.exists());
+    let pid = Pid::from_raw(child.id() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let other = meanwhile();
+    std::fs::remove_file(&flag).unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    (child, other)
+}
 
 #[test]
 fn a_run_that_is_killed_leaves_a_whole_star_in_its_bucket_and_the_next_one_succeeds() {
@@ -117,14 +141,15 @@ fn a_run_that_is_killed_leaves_a_whole_star_in_its_bucket_and_the_next_one_succe
     project.starmill(&RUN).exits(0);
     let mut random = fastrand::Rng::with_seed(20_261_127);
     let moments = rounds(4);
-    for round in 0..POINTS.len() + moments {
+    let points = points();
+    for round in 0..points.len() + moments {
         let id = 40_000 + round;
         source.sql(&format!(
             "INSERT INTO orders VALUES ({id}, 1, 1, 2, '2025-01-01 00:00:00+00', 1.00); \
              INSERT INTO order_items VALUES ({id}, {id}, 1, 1, 1.00); INSERT INTO customers VALUES ({id}, 'C {id}', NULL)"
         ));
         let before = bucket.latest();
-        match POINTS.get(round) {
+        match points.get(round) {
             Some(point) => {
                 let killed = project.starmill_with_fault(&RUN, &format!("{point}=kill"));
                 assert_eq!(killed.code, None, "{point} was not passed\n{}", killed.stderr);
@@ -140,12 +165,7 @@ fn a_run_that_is_killed_leaves_a_whole_star_in_its_bucket_and_the_next_one_succe
         }
         bucket.assert_whole();
         // Who died holds the lease for a while.
-        let mut ran = project.starmill(&RUN);
-        while ran.code == Some(9) {
-            std::thread::sleep(Duration::from_millis(300));
-            ran = project.starmill(&RUN);
-        }
-        ran.exits(0);
+        run_after_the_lease(&project).exits(0);
         bucket.assert_whole();
         let named = bucket.named_files();
         let files: Vec<String> =
@@ -182,28 +202,19 @@ fn the_second_of_two_writers_of_a_bucket_says_who_holds_it() {
 
 #[test]
 fn a_writer_that_was_taken_for_dead_commits_nothing_over_the_one_that_followed_it() {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
     for (round, point) in ["audit.done", "publish.tables", "publish.commit-file"].into_iter().enumerate() {
         let (project, bucket) = shop();
         project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
         if round > 0 {
             project.starmill(&RUN).exits(0);
         }
-        let flag = project.path("paused");
-        let first = project.start(&RUN, Some(&format!("{point}=pause:{}", flag.display())));
-        wait_until("the first run to pause", || flag.exists());
-        let pid = Pid::from_raw(first.id() as i32);
-        kill(pid, Signal::SIGSTOP).unwrap();
-        let mut second = project.starmill(&RUN);
-        while second.code == Some(9) {
-            std::thread::sleep(Duration::from_millis(300));
-            second = project.starmill(&RUN);
-        }
+        let mut won = String::new();
+        let (first, second) = overtaken(&project, &RUN, point, || {
+            let second = run_after_the_lease(&project);
+            won = bucket.latest().unwrap();
+            second
+        });
         second.exits(0);
-        let won = bucket.latest().unwrap();
-        std::fs::remove_file(&flag).unwrap();
-        kill(pid, Signal::SIGCONT).unwrap();
         Ran::of(first).exits(9).warns("another run wrote the store").warns(&won);
         assert_eq!(bucket.latest().unwrap(), won, "{point}");
         bucket.assert_whole();
@@ -215,29 +226,18 @@ fn a_writer_that_was_taken_for_dead_commits_nothing_over_the_one_that_followed_i
 
 #[test]
 fn what_a_writer_left_who_still_works_is_taken_away_only_after_its_commit_cannot_succeed() {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
     let (project, bucket) = shop();
     project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
     project.starmill(&RUN).exits(0);
     let before = bucket.latest();
     // Something to be swept: a fact of its own.
     project.edit("sql/shop/top_products.sql", "rank <= 10", "rank <= 9");
-    let flag = project.path("paused");
-    let first = project.start(&RUN, Some(&format!("publish.commit-file=pause:{}", flag.display())));
-    wait_until("the first run to pause", || flag.exists());
-    let pid = Pid::from_raw(first.id() as i32);
-    kill(pid, Signal::SIGSTOP).unwrap();
-    // The second takes the lease and sweeps, and then its audit refuses: it publishes nothing.
-    project.double_items();
-    let mut second = project.starmill(&RUN);
-    while second.code == Some(9) {
-        std::thread::sleep(Duration::from_millis(300));
-        second = project.starmill(&RUN);
-    }
+    let (first, second) = overtaken(&project, &RUN, "publish.commit-file", || {
+        // The second takes the lease and sweeps, and then its audit refuses: it publishes nothing.
+        project.double_items();
+        run_after_the_lease(&project)
+    });
     second.exits(7);
-    std::fs::remove_file(&flag).unwrap();
-    kill(pid, Signal::SIGCONT).unwrap();
     Ran::of(first).exits(9);
     assert_eq!(bucket.latest(), before);
     bucket.assert_whole();
@@ -245,7 +245,6 @@ fn what_a_writer_left_who_still_works_is_taken_away_only_after_its_commit_cannot
 
 #[test]
 fn a_signal_while_files_are_sent_ends_the_run_and_the_next_one_succeeds() {
-    use nix::sys::signal::{Signal, kill};
     let (mut project, bucket) = shop();
     project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
     let flag = project.path("sent");
@@ -261,7 +260,7 @@ fn a_signal_while_files_are_sent_ends_the_run_and_the_next_one_succeeds() {
     let run = project.start(&RUN, None);
     wait_until("the first file to be sent", || flag.exists());
     let began = std::time::Instant::now();
-    kill(nix::unistd::Pid::from_raw(run.id() as i32), Signal::SIGINT).unwrap();
+    kill(Pid::from_raw(run.id() as i32), Signal::SIGINT).unwrap();
     Ran::of(run).exits(130).warns("interrupted; nothing was published");
     assert!(began.elapsed() < Duration::from_secs(4), "it waits for no file");
     bucket.holds(&mut project, &bucket.endpoint());
@@ -355,8 +354,10 @@ fn a_bucket_that_is_not_there_or_gives_no_answer_ends_the_run_with_eight() {
     let ran =
         project.starmill(&RUN).exits(8).warns("there is no bucket nobody-has-made-it").warns("NoSuchBucket");
     assert_eq!(ran.stderr.matches("no bucket").count(), 1, "said once\n{}", ran.stderr);
-    bucket.put("night/shop/holiday.jpg", b"somebody else's");
+    bucket.holds(&mut project, "http://127.0.0.1:1");
+    project.starmill(&RUN).exits(8).warns("gives no answer").warns("check `endpoint`");
     bucket.holds(&mut project, &bucket.endpoint());
+    bucket.put("night/shop/holiday.jpg", b"somebody else's");
     project.starmill(&RUN).exits(8).warns("has something of somebody else's: holiday.jpg");
     assert_eq!(bucket.objects(), ["holiday.jpg"]);
 }
@@ -397,8 +398,6 @@ fn a_damaged_object_is_told_by_its_name_and_one_that_was_damaged_on_its_way_come
 
 #[test]
 fn a_prune_that_was_taken_for_dead_removes_nothing_of_the_run_that_followed_it() {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
     let (project, bucket) = shop();
     project.edit("pipelines/shop.toml", "keep = 14", "keep = 14\nlease = \"2s\"");
     for rank in ["rank <= 9", "rank <= 8", "rank <= 7"] {
@@ -407,21 +406,12 @@ fn a_prune_that_was_taken_for_dead_removes_nothing_of_the_run_that_followed_it()
         project.write("sql/shop/top_products.sql", &format!("{before}{rank}\n"));
         project.starmill(&RUN).exits(0);
     }
-    let flag = project.path("paused");
     let prune = ["snapshots", "prune", "pipelines/shop.toml", "--keep", "2", "--grace", "0s"];
-    let first = project.start(&prune, Some(&format!("prune.snapshot=pause:{}", flag.display())));
-    wait_until("the prune to pause", || flag.exists());
-    let pid = Pid::from_raw(first.id() as i32);
-    kill(pid, Signal::SIGSTOP).unwrap();
-    project.edit("sql/shop/top_products.sql", "rank <= 7", "rank <= 6");
-    let mut second = project.starmill(&RUN);
-    while second.code == Some(9) {
-        std::thread::sleep(Duration::from_millis(300));
-        second = project.starmill(&RUN);
-    }
+    let (first, second) = overtaken(&project, &prune, "prune.snapshot", || {
+        project.edit("sql/shop/top_products.sql", "rank <= 7", "rank <= 6");
+        run_after_the_lease(&project)
+    });
     second.exits(0);
-    std::fs::remove_file(&flag).unwrap();
-    kill(pid, Signal::SIGCONT).unwrap();
     Ran::of(first).exits(0);
     bucket.assert_whole();
     project.starmill(&["snapshots", "verify", "pipelines/shop.toml"]).exits(0);
@@ -490,9 +480,56 @@ fn variables_that_no_request_can_carry_are_told_and_line_ends_are_not() {
 }
 
 #[test]
-fn a_scheduler_outlives_a_bucket_that_gives_no_answer_and_keeps_what_it_cannot_read() {
+fn a_scheduler_sees_that_a_bucket_which_gave_no_answer_is_there_again() {
+    let lost = Arc::new(AtomicBool::new(false));
+    let is_lost = Arc::clone(&lost);
+    let (project, bucket, _meddler) = shop_before(move |_| match is_lost.load(Ordering::Relaxed) {
+        true => Fate::Lost,
+        false => Fate::Passes,
+    });
+    project.starmill(&RUN).exits(0);
+    let args = ["--listen", "127.0.0.1:0", SHOP];
+    let scheduler = Scheduler::start(&project, "2026-11-20T12:00:00Z*1", None, &args);
+    scheduler.waits_for("address=");
+    let well = || fetch(&scheduler.address(), "/health/shop").0;
+    assert_eq!(well(), 200);
+    lost.store(true, Ordering::Relaxed);
+    assert_eq!(well(), 503);
+    lost.store(false, Ordering::Relaxed);
+    wait_until("the bucket to be seen again", || well() == 200);
+    bucket.assert_whole();
+    scheduler.signal(Signal::SIGTERM);
+    scheduler.ends();
+}
+
+#[test]
+fn a_registry_that_is_written_together_gives_no_key_a_second_time() {
+    let source = cluster().database();
+    source.sql("CREATE TABLE c (id int PRIMARY KEY)");
+    let bucket = Bucket::make();
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{}\"\n[store]\nurl = \"{}\"\nkeep = 2\ngrace = \"0s\"\n\
+         [dimension.d]\nkey = [\"id\"]\nsurrogate = \"d_key\"\n",
+        source.url(),
+        bucket.url()
+    );
+    let mut project = Project::of(&toml, &[("d", "SELECT id FROM c")], "", &[]);
+    bucket.holds(&mut project, &bucket.endpoint());
+    for night in 1..=34 {
+        source.sql(&format!("INSERT INTO c VALUES ({night})"));
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    }
+    let keys: Vec<String> = bucket.objects().into_iter().filter(|name| name.starts_with("keys/")).collect();
+    assert!(keys.iter().any(|name| name.contains("-together")) && keys.len() < 5, "{keys:?}");
+    project.set("XDG_CACHE_HOME", &project.path("elsewhere").display().to_string());
+    let sql = "SELECT count(*), count(DISTINCT d_key), min(d_key), max(d_key), sum(d_key - id) FROM d WHERE d_key > 0";
+    project.starmill(&["query", "pipelines/p.toml", sql, "--format", "csv"]).exits(0).says("34,34,1,34,0");
+    project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
+}
+
+#[test]
+fn a_note_that_cannot_be_read_is_not_written_over() {
     let (mut project, bucket) = shop();
-    project.edit("pipelines/shop.toml", "cron = \"30 3 * * *\"", "cron = \"30 3 * * *\"\n");
     let schedule = ["schedule", "--once", "pipelines/shop.toml"];
     project.set("STARMILL_CLOCK", "2026-11-20T12:00:00Z*1");
     project.starmill(&schedule).exits(0);

@@ -5,7 +5,7 @@ use crate::support::{Database, Project, Ran, cluster, rounds, wait_until};
 const SIGKILL: Option<i32> = None;
 
 /// Every point that a run passes, in order, as `fault.rs` names them.
-const RUN_POINTS: [&str; 17] = [
+pub const RUN_POINTS: [&str; 17] = [
     "source.resolved",
     "source.locked",
     "extract.table",

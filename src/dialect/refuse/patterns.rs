@@ -4,7 +4,7 @@ use datafusion::logical_expr::Expr;
 
 use super::expressions::refusal;
 use super::{Refusal, longest, shown};
-use crate::dialect::exactness::{case_of, flags_at, is_regex};
+use crate::dialect::exactness::{case_of, flags_at, is_regex, written_text as literal};
 use crate::dialect::functions::regular::{self, Case};
 
 /// Functions that take a text and a pattern.
@@ -205,15 +205,6 @@ fn empty_matches(expr: &Expr) -> Refusal {
         format!("the pattern of {} matches what is empty, of which Postgres finds more", shown(expr)),
         "write a pattern that takes at least one character: a+ instead of a*",
     )
-}
-
-/// A text that is written out.
-fn literal(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
-        Expr::Cast(cast) if cast.field.data_type().is_string() => literal(&cast.expr),
-        _ => None,
-    }
 }
 
 /// A backslash that names no group of one digit.

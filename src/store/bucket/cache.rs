@@ -27,7 +27,7 @@ impl Bucket {
         let home = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
         let place =
             format!("{} {}", self.settings().endpoint.as_deref().unwrap_or_default(), self.settings());
-        home.unwrap_or_else(std::env::temp_dir).join("starmill").join(alias(&place))
+        home.unwrap_or_else(std::env::temp_dir).join("starmill").join(alias(place.as_bytes()))
     }
 
     /// Makes the folder of the copies, which is its owner's alone, and lets old ones go.

@@ -8,7 +8,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::profile;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::pipeline::BucketSettings;
+use crate::pipeline::{BucketSettings, is_address};
 
 /// How long a request is tried again that a server does not answer, or asks to be sent later.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,11 +28,6 @@ fn of_one_line(value: &str, variable: &str) -> Result<String> {
     }
     let message = format!("{variable} has a letter that no request may have");
     Err(Error::new(ErrorKind::Store, message).hint("set it to one line of plain letters"))
-}
-
-fn is_address(endpoint: &str) -> bool {
-    let host = endpoint.strip_prefix("https://").or(endpoint.strip_prefix("http://"));
-    host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?', '#', ' ', '\\']))
 }
 
 /// How long one request may take, from its first byte to the last of its answer.

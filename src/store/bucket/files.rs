@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
@@ -10,7 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{AT_ONCE, Bucket, TRIES, trouble};
+use super::{AT_ONCE, Bucket, again, trouble};
 use crate::error::Result;
 use crate::star::shelf::hex;
 use crate::store::objects::Entry;
@@ -18,6 +17,7 @@ use crate::store::store_error;
 
 /// Larger files are sent in parts of this size.
 const PART: u64 = 16 << 20;
+
 /// Whether an object may hold the bytes of a file, by its ETag: of what was sent whole and is encrypted with no key of its
 /// own that is the MD5 of its bytes. Of any other it says nothing.
 pub fn may_hold(entry: &Entry, path: &Path) -> bool {
@@ -77,49 +77,35 @@ impl Bucket {
         sent
     }
 
-    /// Brings an object into a file, whole; says what it is.
-    pub fn bring(&self, name: &str, path: &Path) -> Result<(u64, String)> {
-        let (client, key) = (self.carrier()?, self.key(name)?);
-        let path = path.to_owned();
-        let brought = self.wait(poured(client, key, Some(path)))?;
-        brought.map_err(|error| match error {
-            Poured::Request(error) => self.failed("cannot read", name, error),
-            Poured::File(path, error) => store_error("cannot write", &path, error),
-        })
+    /// Brings an object into a file, whole; says how many bytes it has and their hash, or nothing where it is not there.
+    pub fn bring(&self, name: &str, path: &Path) -> Result<Option<(u64, String)>> {
+        self.carry(name, Some(path.to_owned()))
     }
 
-    /// How many bytes an object has, and their hash.
-    pub fn digest(&self, name: &str) -> Result<(u64, String)> {
+    /// The same of an object that stays where it is.
+    pub fn digest(&self, name: &str) -> Result<Option<(u64, String)>> {
+        self.carry(name, None)
+    }
+
+    fn carry(&self, name: &str, path: Option<PathBuf>) -> Result<Option<(u64, String)>> {
         let (client, key) = (self.carrier()?, self.key(name)?);
-        let read = self.wait(poured(client, key, None))?;
-        read.map_err(|error| match error {
-            Poured::Request(error) => self.failed("cannot read", name, error),
-            Poured::File(path, error) => store_error("cannot write", &path, error),
-        })
+        let is_cut = |poured: &Poured| matches!(poured, Poured::Request(error) if trouble::is_cut(error));
+        let carried = self.wait(again(is_cut, move || {
+            let (client, key, path) = (Arc::clone(&client), key.clone(), path.clone());
+            async move { pour(client.as_ref(), &key, path.as_deref()).await }
+        }))?;
+        match carried {
+            Ok(read) => Ok(Some(read)),
+            Err(Poured::Request(error)) if trouble::is_absent(&error) => Ok(None),
+            Err(Poured::Request(error)) => Err(self.failed("cannot read", name, error)),
+            Err(Poured::File(path, error)) => Err(store_error("cannot write", &path, error)),
+        }
     }
 }
 
 enum Poured {
     Request(object_store::Error),
     File(PathBuf, std::io::Error),
-}
-
-/// The same from its first byte again, when it was cut on its way.
-async fn poured(
-    client: Arc<dyn ObjectStore>,
-    key: Key,
-    path: Option<PathBuf>,
-) -> std::result::Result<(u64, String), Poured> {
-    for attempt in 0..TRIES {
-        match pour(client.as_ref(), &key, path.as_deref()).await {
-            Err(Poured::Request(error)) if trouble::is_cut(&error) => {
-                tracing::debug!(%error, "an answer was cut");
-                tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
-            }
-            ended => return ended,
-        }
-    }
-    pour(client.as_ref(), &key, path.as_deref()).await
 }
 
 /// Reads an object from its first byte to its last, into a file if one is named.

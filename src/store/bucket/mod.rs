@@ -80,13 +80,14 @@ fn runtime() -> Result<&'static Runtime> {
 }
 
 /// Asks again when an answer began and was cut; requests that were not answered at all are tried again below.
-async fn again<T, F: Future<Output = object_store::Result<T>>>(
+async fn again<T, E, F: Future<Output = std::result::Result<T, E>>>(
+    is_cut: impl Fn(&E) -> bool,
     work: impl Fn() -> F,
-) -> object_store::Result<T> {
+) -> std::result::Result<T, E> {
     for attempt in 0..TRIES {
         match work().await {
-            Err(error) if trouble::is_cut(&error) => {
-                tracing::debug!(%error, "an answer was cut");
+            Err(error) if is_cut(&error) => {
+                tracing::debug!("an answer was cut");
                 tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
             }
             ended => return ended,
@@ -182,9 +183,9 @@ impl Bucket {
         error
     }
 
-    /// Whether nothing has said yet that it is not there.
+    /// Whether nothing has said just now that it is not there.
     pub fn seems_there(&self) -> bool {
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.require_reach().is_ok()
     }
 
     /// The client, unless its server was out of reach just now.
@@ -213,7 +214,7 @@ impl Bucket {
 
     fn read_by(&self, client: Arc<dyn ObjectStore>, name: &str) -> Result<Option<Versioned>> {
         let key = self.key(name)?;
-        let read = self.wait(again(move || {
+        let read = self.wait(again(trouble::is_cut, move || {
             let (client, key) = (Arc::clone(&client), key.clone());
             async move {
                 let found = client.get(&key).await?;
@@ -224,9 +225,7 @@ impl Bucket {
         }))?;
         match read {
             Ok(found) => Ok(Some(found)),
-            Err(error @ object_store::Error::NotFound { .. }) if !trouble::is_of_the_bucket(&error) => {
-                Ok(None)
-            }
+            Err(error) if trouble::is_absent(&error) => Ok(None),
             Err(error) => Err(self.failed("cannot read", name, error)),
         }
     }
@@ -235,7 +234,9 @@ impl Bucket {
     pub fn list(&self, folder: &str) -> Result<Vec<Entry>> {
         let (client, key) = (self.reached()?, self.key(folder)?);
         let below = (!key.as_ref().is_empty()).then_some(key);
-        let listed = self.wait(again(move || {
+        // Consoles make folders by an object of the folder's own name.
+        let marker = below.clone();
+        let listed = self.wait(again(trouble::is_cut, move || {
             let (client, below) = (Arc::clone(&client), below.clone());
             async move { client.list_with_delimiter(below.as_ref()).await }
         }))?;
@@ -245,7 +246,8 @@ impl Bucket {
             .common_prefixes
             .iter()
             .filter_map(|key| Some(Entry { name: last(key)?, kind: Kind::Folder, bytes: 0, e_tag: None }));
-        let files = listed.objects.iter().filter_map(|meta| {
+        let files = listed.objects.iter().filter(|meta| marker.as_ref() != Some(&meta.location));
+        let files = files.filter_map(|meta| {
             Some(Entry {
                 name: last(&meta.location)?,
                 kind: Kind::File,

@@ -23,6 +23,11 @@ pub fn is_cut(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. }) && said.contains("body")
 }
 
+/// Whether an object is not there, in a bucket that is.
+pub fn is_absent(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. }) && !is_of_the_bucket(error)
+}
+
 /// Whether something was not found because there is no such bucket.
 pub fn is_of_the_bucket(error: &object_store::Error) -> bool {
     whole(error).contains("<Code>NoSuchBucket<")

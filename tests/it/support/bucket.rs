@@ -92,7 +92,10 @@ impl Bucket {
         let answer = request(self.port, "GET", &format!("/{}?list-type=2&max-keys=1000", self.name));
         let text = String::from_utf8(answer.body).unwrap();
         let keys = text.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap());
-        keys.filter_map(|key| key.strip_prefix("night/shop/")).map(str::to_owned).collect()
+        keys.filter_map(|key| key.strip_prefix("night/shop/"))
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     pub fn get(&self, name: &str) -> Option<Vec<u8>> {
@@ -169,6 +172,8 @@ pub enum Fate {
     Unconditionally,
     /// It is not sent on; this status, and this code in the answer's body.
     Refused(u16, &'static str),
+    /// Neither is it sent on, nor answered.
+    Lost,
     /// It is sent on, and its answer is lost.
     AnswerLost,
     /// It is sent on, and its answer is cut after so many bytes of its body.
@@ -248,6 +253,9 @@ fn serve(mut client: TcpStream, server: u16, rule: &Rule, heads: &Mutex<Vec<Stri
         heads.len() - 1
     };
     let fate = rule(&Seen { method, path, head: head.clone(), number });
+    if matches!(fate, Fate::Lost) {
+        return Ok(());
+    }
     if let Fate::Refused(status, code) = fate {
         let body = format!(
             "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as the test says</Message></Error>"
