@@ -78,15 +78,29 @@ fn class(name: &str) -> Option<&'static str> {
     })
 }
 
-/// None where a pattern has what nobody knows to mean the same, or what Postgres refuses.
-pub fn translated(pattern: &str, case: Case) -> Option<String> {
-    said(pattern, case).filter(|said| regex::Regex::new(said).is_ok())
+/// How a pattern is read.
+pub enum Reading {
+    Known(regex::Regex),
+    /// It would be read, and is larger than the engine takes.
+    TooLarge,
+    /// It has what nobody knows to mean the same, or what Postgres refuses.
+    Unread,
 }
 
-/// Whether it would be read, and is larger than the engine takes.
-pub fn is_too_large(pattern: &str, case: Case) -> bool {
-    let compiled = said(pattern, case).map(|said| regex::Regex::new(&said));
-    matches!(compiled, Some(Err(regex::Error::CompiledTooBig(_))))
+pub fn read(pattern: &str, case: Case) -> Reading {
+    match said(pattern, case).map(|said| regex::Regex::new(&said)) {
+        Some(Ok(known)) => Reading::Known(known),
+        Some(Err(regex::Error::CompiledTooBig(_))) => Reading::TooLarge,
+        _ => Reading::Unread,
+    }
+}
+
+/// None where a pattern has what nobody knows to mean the same, or what Postgres refuses.
+pub fn translated(pattern: &str, case: Case) -> Option<String> {
+    match read(pattern, case) {
+        Reading::Known(known) => Some(known.as_str().to_owned()),
+        Reading::TooLarge | Reading::Unread => None,
+    }
 }
 
 fn said(pattern: &str, case: Case) -> Option<String> {

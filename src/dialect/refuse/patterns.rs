@@ -5,7 +5,7 @@ use datafusion::logical_expr::Expr;
 use super::expressions::refusal;
 use super::{Refusal, longest, shown};
 use crate::dialect::exactness::{case_of, flags_at, is_regex, written_text as literal};
-use crate::dialect::functions::regular::{self, Case};
+use crate::dialect::functions::regular::{self, Case, Reading};
 
 /// Functions that take a text and a pattern.
 const TAKE_PATTERNS: [&str; 8] = [
@@ -24,16 +24,6 @@ pub(super) fn refused(expr: &Expr) -> Option<Refusal> {
     match expr {
         Expr::BinaryExpr(binary) if is_regex(binary.op) => {
             pattern(expr, &binary.right, None, "", case_of(binary.op))
-        }
-        Expr::ScalarFunction(function)
-            if function.func.name() == "regexp_count"
-                && function
-                    .args
-                    .get(1)
-                    .and_then(literal)
-                    .is_some_and(|pattern| finds_nothing(&pattern, Case::AsWritten)) =>
-        {
-            Some(empty_matches(expr))
         }
         Expr::ScalarFunction(function) if TAKE_PATTERNS.contains(&function.func.name()) => {
             let (name, args) = (function.func.name(), &function.args);
@@ -89,10 +79,42 @@ fn pattern(
             "write the pattern as a literal, or use LIKE, replace, split_part",
         );
     };
-    let plain = without_escapes_and_classes(&pattern);
-    let said = regular::translated(&pattern, case);
+    let name = name_of(expr);
     // Whether something matches at all is the same however it is found.
-    let finds = matches!(expr, Expr::ScalarFunction(function) if function.func.name() != "regexp_like");
+    let finds = !matches!(name, "" | "regexp_like");
+    if let Some(refusal) = other_construct(expr, &pattern, finds) {
+        return Some(refusal);
+    }
+    let known = match regular::read(&pattern, case) {
+        Reading::Known(known) => known,
+        Reading::TooLarge => return too_large(expr),
+        Reading::Unread => {
+            return refusal(
+                format!("the pattern of {} is not read here, or not in Postgres either", shown(expr)),
+                "write it without references to its own groups, without \\D, \\S and \\W in brackets, with a - at their end, and with one quantifier behind what it repeats",
+            );
+        }
+    };
+    if (flags.contains('g') || name == "regexp_count") && known.is_match("") {
+        return refusal(
+            format!("the pattern of {} matches what is empty, of which Postgres finds more", shown(expr)),
+            "write a pattern that takes at least one character: a+ instead of a*",
+        );
+    }
+    let found = if finds { otherwise_found(expr, known.as_str(), replacement) } else { None };
+    found.or_else(|| other_replacement(expr, replacement?))
+}
+
+/// The function that is called; none of an operator.
+fn name_of(expr: &Expr) -> &str {
+    match expr {
+        Expr::ScalarFunction(function) => function.func.name(),
+        _ => "",
+    }
+}
+
+/// What stands in a pattern and means something else here.
+fn other_construct(expr: &Expr, pattern: &str, finds: bool) -> Option<Refusal> {
     if pattern.replace("(?:", "(").contains("(?")
         || pattern.starts_with("***")
         || ["\\m", "\\M", "\\y", "\\Y", "\\<", "\\>"].iter().any(|it| pattern.contains(it))
@@ -102,6 +124,7 @@ fn pattern(
             "write it without (?i), (?=…), \\m, \\M and \\y",
         );
     }
+    let plain = without_escapes_and_classes(pattern);
     if finds && ["*?", "+?", "??", "}?"].iter().any(|lazy| plain.contains(lazy)) {
         return refusal(
             format!(
@@ -111,36 +134,24 @@ fn pattern(
             "write what may stand there: [^,]* instead of .*?",
         );
     }
-    if flags.contains('g') && finds_nothing(&pattern, case) {
-        return Some(empty_matches(expr));
-    }
-    if regular::is_too_large(&pattern, case) {
-        return too_large(expr);
-    }
-    if said.is_none() {
+    None
+}
+
+/// What a match is replaced by, where that means something else here.
+fn other_replacement(expr: &Expr, replacement: &Expr) -> Option<Refusal> {
+    let Some(text) = literal(replacement) else {
         return refusal(
-            format!("the pattern of {} is not read here, or not in Postgres either", shown(expr)),
-            "write it without references to its own groups, without \\D, \\S and \\W in brackets, with a - at their end, and with one quantifier behind what it repeats",
+            format!("the replacement of {} is not written out: {}", shown(expr), shown(replacement)),
+            "use replace(x, from, to), or write the replacement as a literal",
         );
-    }
-    if finds && let Some(refusal) = otherwise_found(expr, said.as_deref().unwrap_or_default(), replacement) {
-        return Some(refusal);
-    }
-    let escaped = replacement.and_then(literal).is_some_and(|text| has_other_escapes(&text));
-    if escaped {
+    };
+    if has_other_escapes(&text) {
         return refusal(
             format!("the replacement of {} has an escape that means something else here", shown(expr)),
             "only \\1 to \\9 mean the same; use replace(x, from, to) for the rest",
         );
     }
-    if let Some(other) = replacement.filter(|text| literal(text).is_none()) {
-        return refusal(
-            format!("the replacement of {} is not written out: {}", shown(expr), shown(other)),
-            "use replace(x, from, to), or write the replacement as a literal",
-        );
-    }
-    let dollar = replacement.and_then(literal).is_some_and(|text| text.contains('$'));
-    if dollar {
+    if text.contains('$') {
         return refusal(
             format!(
                 "`$` in the replacement of {} would name a group, which Postgres writes \\1",
@@ -161,10 +172,6 @@ fn too_large(expr: &Expr) -> Option<Refusal> {
 
 /// A match that is not the longest, or whose groups are shared in another way.
 fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Option<Refusal> {
-    let name = match expr {
-        Expr::ScalarFunction(function) => function.func.name(),
-        _ => "",
-    };
     match longest::is_found_first(said) {
         Some(true) => {}
         Some(false) => {
@@ -183,7 +190,7 @@ fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Optio
     let groups = match replacement.map(literal) {
         Some(Some(replacement)) => replacement.contains('\\'),
         Some(None) => true,
-        None => matches!(name, "regexp_match" | "regexp_matches"),
+        None => matches!(name_of(expr), "regexp_match" | "regexp_matches"),
     };
     if groups && !longest::is_shared_alike(said) {
         return refusal(
@@ -192,19 +199,6 @@ fn otherwise_found(expr: &Expr, said: &str, replacement: Option<&Expr>) -> Optio
         );
     }
     None
-}
-
-/// Whether it matches what is empty.
-fn finds_nothing(pattern: &str, case: Case) -> bool {
-    let said = regular::translated(pattern, case);
-    said.is_some_and(|said| regex::Regex::new(&said).is_ok_and(|said| said.is_match("")))
-}
-
-fn empty_matches(expr: &Expr) -> Refusal {
-    Refusal::new(
-        format!("the pattern of {} matches what is empty, of which Postgres finds more", shown(expr)),
-        "write a pattern that takes at least one character: a+ instead of a*",
-    )
 }
 
 /// A backslash that names no group of one digit.
