@@ -39,6 +39,7 @@ points! {
     PublishCommitFile = "publish.commit-file",
     PublishCommitted = "publish.committed",
     PublishLinked = "publish.linked",
+    LakeWritten = "lake.written",
     PruneSnapshot = "prune.snapshot",
     LoadStart = "load.start",
     LoadTable = "load.table",

@@ -19,6 +19,8 @@ pub mod pipeline;
 pub mod postgres;
 pub mod star;
 
+pub mod lake;
+
 pub mod load;
 pub mod notify;
 pub mod source;

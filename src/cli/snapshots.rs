@@ -37,13 +37,13 @@ pub async fn dispatch(command: SnapshotsCommand) -> u8 {
         }
         SnapshotsCommand::Prune { pipeline, snapshots, keep, older_than, grace, dry_run } => {
             let request = PruneRequest { keep, older_than, snapshots, grace };
-            prune_command(&pipeline, &request, dry_run)
+            prune_command(&pipeline, &request, dry_run).await
         }
         SnapshotsCommand::Verify { pipeline, snapshots } => verify(&pipeline, &snapshots),
     }
 }
 
-fn prune_command(pipeline: &PipelineArg, request: &PruneRequest, dry_run: bool) -> u8 {
+async fn prune_command(pipeline: &PipelineArg, request: &PruneRequest, dry_run: bool) -> u8 {
     let show = |pruning: &prune::Pruning| {
         if pipeline.format == Format::Text {
             print(&render::prune_plan(pruning));
@@ -51,7 +51,7 @@ fn prune_command(pipeline: &PipelineArg, request: &PruneRequest, dry_run: bool) 
     };
     let pruned = match dry_run {
         true => prune::plan(&pipeline.path, request).inspect(show),
-        false => prune::prune(&pipeline.path, request, show),
+        false => prune::prune(&pipeline.path, request, show).await,
     };
     finish(pipeline.format, pruned, render::pruned)
 }

@@ -3,6 +3,7 @@
 //! repeating it harmless.
 
 mod hung;
+mod lake;
 mod merge;
 mod receipt;
 mod shape;
@@ -17,12 +18,15 @@ use tokio_postgres::Client;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{self, Point};
+use crate::lake::Shore;
 use crate::name::{SnapshotId, SourceTable};
 use crate::name::{list, quote_identifier, quote_literal};
 use crate::pipeline::{Deployment, TargetSettings};
 use crate::postgres::{Isolation, Pins, Server, Side};
 use crate::star::PublishedStar;
 
+use lake::Lake;
+pub use lake::forget as forget_in_lake;
 use receipt::Receipt;
 pub use verify::{HeldTable, Verification};
 
@@ -72,6 +76,8 @@ pub struct Shipment<'a> {
     pub lock_timeout: Duration,
     /// The source's own tables, when they lie in the target's schema.
     pub sources: Vec<String>,
+    /// What the target's lake follows, if it has one.
+    pub shore: Option<&'a dyn Shore>,
 }
 
 /// Loads the published star. Readers of the target see the old star until the commit, the new one
@@ -338,6 +344,10 @@ impl Loader<'_> {
         }
         self.drop_gone(&receipt).await?;
         at(Point::LoadMerged)?;
+        if let (Some(schema), Some(shore)) = (&self.target.lake, self.shipment.shore) {
+            let adopts = adopt == Adopt::TakeOver;
+            Lake { client: self.client, server: self.server, schema, adopts }.bring_up(shore).await?;
+        }
         receipt.write(self).await?;
         at(Point::LoadReceipt)?;
         self.execute("COMMIT", "commit").await?;

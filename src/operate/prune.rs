@@ -10,6 +10,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::SnapshotId;
 use crate::pipeline::{self, Deployment};
+use crate::run::delivery;
 use crate::store::manifest::Latest;
 use crate::store::{PrunePlan, Retention, Store, StoreWriter};
 
@@ -47,7 +48,7 @@ pub fn plan(path: &Path, request: &PruneRequest) -> Result<Pruning> {
 }
 
 /// Removes what goes; what it says was decided under the lock.
-pub fn prune(path: &Path, request: &PruneRequest, tell: impl FnOnce(&Pruning)) -> Result<Pruning> {
+pub async fn prune(path: &Path, request: &PruneRequest, tell: impl FnOnce(&Pruning)) -> Result<Pruning> {
     let deployment = pipeline::deployment(path)?;
     let writer = StoreWriter::for_command(&deployment)?;
     let latest = writer.store().commit_point()?;
@@ -55,6 +56,7 @@ pub fn prune(path: &Path, request: &PruneRequest, tell: impl FnOnce(&Pruning)) -
     let mut pruning = shown(&deployment, writer.store(), &latest, &plan)?;
     tell(&pruning);
     writer.prune(&plan)?;
+    delivery::forget(&deployment, writer.store()).await;
     pruning.done = true;
     Ok(pruning)
 }

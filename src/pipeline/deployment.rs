@@ -11,7 +11,9 @@ use super::notify::{AlertKind, NotifySettings, WebhookUrl};
 use super::resolve::{Resolver, stem};
 use super::schedule::{CronLine, Schedule};
 use super::settings::is_postgres;
-use super::{Deployment, Encodings, PostgresUrl, RunSettings, SILENT_MAX, StoreSettings, TargetSettings};
+use super::{
+    Deployment, Encodings, Place, PostgresUrl, RunSettings, SILENT_MAX, StoreSettings, TargetSettings,
+};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::told;
 use crate::name::{list, nearest};
@@ -91,6 +93,15 @@ impl Resolver<'_> {
                 format!("a store cannot be `{}://…`", url.value.split("://").next().unwrap_or_default());
             self.notes.error(url.span.clone(), message, "write a folder, or s3://bucket/prefix");
         }
+        if let (Some(lake), Some(Place::Bucket(_))) = (&file.store.lake, &place)
+            && lake.value
+        {
+            self.notes.error(
+                lake.span.clone(),
+                "a store in a bucket has no lake of its own: nobody reads SQLite from there",
+                "write lake = \"lake\" in [target], for a schema of that name",
+            );
+        }
         let scratch = file.run.scratch.as_ref().filter(|text| !text.value.is_empty());
         Some(Deployment {
             name: file.name.as_ref().map_or(stem, |name| name.value.clone()),
@@ -104,6 +115,7 @@ impl Resolver<'_> {
                 keep_runs: keep_runs?,
                 encodings: encodings?,
                 file_size: file_size?,
+                lake: file.store.lake.as_ref().is_some_and(|lake| lake.value),
             },
             run: RunSettings { memory: memory?, scratch: scratch.map(|text| self.project.join(&text.value)) },
             allow: self.allowed(&file.sql.allow),
@@ -146,9 +158,17 @@ impl Resolver<'_> {
             );
         }
         let schema = target.schema.as_ref().map_or("mart".to_owned(), |schema| schema.value.clone());
+        if let Some(lake) = target.lake.as_ref().filter(|lake| lake.value == schema) {
+            self.notes.error(
+                lake.span.clone(),
+                "a lake needs a schema of its own, and this is the star's",
+                "write another name, such as \"lake\"",
+            );
+        }
+        let lake = target.lake.as_ref().map(|lake| lake.value.clone()).filter(|lake| !lake.is_empty());
         let silent = target.silent_max.as_ref();
         let silent_max = silent.map_or(Some(SILENT_MAX), |text| self.duration(text))?;
-        Some(TargetSettings { url: PostgresUrl::new(url.value.clone()), schema, silent_max })
+        Some(TargetSettings { url: PostgresUrl::new(url.value.clone()), schema, lake, silent_max })
     }
 
     fn schedule(&self, schedule: &ScheduleFile, pipeline_zone: Option<Tz>) -> Option<Schedule> {

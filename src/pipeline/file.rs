@@ -51,6 +51,8 @@ pub struct StoreFile {
     pub keep_runs: Option<Text>,
     pub encodings: Option<Text>,
     pub file_size: Option<Text>,
+    /// Whether `lake.sqlite` tells other engines of the snapshots.
+    pub lake: Option<Spanned<bool>>,
     /// Of a store in a bucket.
     pub endpoint: Option<Text>,
     pub region: Option<Text>,
@@ -74,6 +76,8 @@ pub struct SqlFile {
 pub struct TargetFile {
     pub url: Option<Text>,
     pub schema: Option<Text>,
+    /// The schema that tells other engines of the snapshots.
+    pub lake: Option<Text>,
     pub silent_max: Option<Text>,
 }
 
@@ -228,6 +232,7 @@ fn store(section: Section) -> StoreFile {
         keep_runs: section.string("keep_runs"),
         encodings: section.string("encodings"),
         file_size: section.string("file_size"),
+        lake: section.boolean("lake"),
         endpoint: section.string("endpoint"),
         region: section.string("region"),
         addressing: section.string("addressing"),
@@ -254,6 +259,7 @@ fn target(section: Section) -> TargetFile {
     let file = TargetFile {
         url: section.required("url", "\"postgres://…\""),
         schema: section.string("schema"),
+        lake: section.string("lake"),
         silent_max: section.string("silent_max"),
     };
     section.finish();

@@ -109,6 +109,8 @@ pub struct StoreSettings {
     pub encodings: Encodings,
     /// Bytes after which a table goes on in another file, about.
     pub file_size: u64,
+    /// Whether `lake.sqlite` tells other engines of its snapshots.
+    pub lake: bool,
 }
 
 /// Which of Parquet's encodings files are written in.
@@ -130,6 +132,8 @@ pub struct RunSettings {
 pub struct TargetSettings {
     pub url: PostgresUrl,
     pub schema: String,
+    /// The schema of a lake that tells other engines of the store's snapshots.
+    pub lake: Option<String>,
     /// How long its server may not answer at all.
     pub silent_max: Duration,
 }

@@ -159,6 +159,17 @@ impl<'a> Section<'a> {
         }
     }
 
+    pub fn boolean(&self, key: &'static str) -> Option<Spanned<bool>> {
+        let value = self.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(answer) => Some(Spanned { value: *answer, span: value.span() }),
+            _ => {
+                self.wrong_type(key, value, "true or false");
+                None
+            }
+        }
+    }
+
     /// An array of strings; one lone string is an array of one.
     pub fn strings(&self, key: &'static str) -> Option<Vec<Spanned<String>>> {
         let value = self.get(key)?;

@@ -8,6 +8,7 @@ use super::record::Record;
 use super::report::{Mode, Outcome, RunReport};
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lake::Shore;
 use crate::load::{self, Adopt, Delivery, LOCK_TIMEOUT, Shipment, TakenOver, Trust, Verification};
 use crate::name::SourceTable;
 use crate::pipeline::{self, Deployment, TargetSettings};
@@ -16,7 +17,7 @@ use crate::star::PublishedStar;
 use crate::star::origin::Position;
 use crate::store::manifest::{Latest, Manifest};
 use crate::store::notes::DeliveryNote;
-use crate::store::{Beginning, Store, StoreWriter, gone, older};
+use crate::store::{Beginning, Followed, Store, StoreWriter, gone, older};
 
 /// How long what is pending may wait for a lock in the target: its night has not begun yet.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -178,6 +179,7 @@ fn shipment<'a>(
         trust: Trust::Nothing,
         lock_timeout: PATIENCE,
         sources,
+        shore: None,
     }
 }
 
@@ -202,7 +204,9 @@ async fn ship(
         store.keep_note(&note)?;
     }
     let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
-    let shipment = Shipment { trust, lock_timeout, ..shipment(deployment, &latest, star, sources) };
+    let followed = Followed { store, latest: &latest };
+    let shore = Some(&followed as &dyn Shore);
+    let shipment = Shipment { trust, lock_timeout, shore, ..shipment(deployment, &latest, star, sources) };
     let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();
@@ -211,6 +215,19 @@ async fn ship(
         tracing::warn!(%error, "the delivery was not noted");
     }
     Ok(delivery)
+}
+
+/// Takes out of the target's lake what was pruned from the store. The next delivery does it, too.
+pub async fn forget(deployment: &Deployment, store: &Store) {
+    let Some(target) = deployment.target.as_ref().filter(|target| target.lake.is_some()) else { return };
+    let forgotten = async {
+        let latest = store.commit_point()?;
+        load::forget_in_lake(target, deployment, &Followed { store, latest: &latest }).await
+    };
+    if let Err(error) = forgotten.await {
+        let cause = error.causes().into_iter().next().unwrap_or_default();
+        tracing::warn!(%error, cause, "the target's lake still names what was pruned, until the next delivery");
+    }
 }
 
 /// What taking over a target would do to the tables that it has already.

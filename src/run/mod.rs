@@ -214,6 +214,7 @@ async fn night(
             }
             let acquired = StoreWriter::acquire(&pipeline.deployment, &report.run, request.beginning)?;
             let writer = &*lock.insert(acquired);
+            writer.follow()?;
             if request.scheduled_for.map_or(Ok(false), |night| was_had(writer.store(), night))? {
                 report.outcome = Outcome::AlreadyDone;
                 return Ok(());

@@ -6,6 +6,7 @@ mod bucket;
 mod compact;
 mod disk;
 mod history;
+mod lake;
 mod lock;
 pub mod manifest;
 pub mod notes;
@@ -35,6 +36,7 @@ use crate::star::{Registry, shelf};
 
 pub use disk::put_folder;
 use disk::{Readers, create_folder, replace_file, store_error, sync_file, sync_folder};
+pub use lake::Followed;
 pub use lock::StoreWriter;
 use lock::lost_commit;
 use manifest::{KeysEntry, Latest, Manifest};
@@ -49,6 +51,8 @@ pub use verify::{Damage, Verified};
 #[derive(Debug, Clone)]
 pub struct Store {
     objects: Objects,
+    /// Whether it has a lake beside its commit point.
+    lake: bool,
 }
 
 /// A published snapshot with everything that is known of it.
@@ -77,7 +81,7 @@ fn keys_below(model: &ModelName) -> String {
 
 impl Store {
     pub fn of(settings: &StoreSettings) -> Store {
-        Store { objects: Objects::of(&settings.place) }
+        Store { objects: Objects::of(&settings.place), lake: settings.lake }
     }
 
     /// A deployment's store, to be read. One that was there and is gone is no empty one.

@@ -146,6 +146,7 @@ impl StoreWriter {
         self.memory().keep(latest);
         self.link(&latest.snapshot);
         let _ = fault::at(Point::PublishLinked);
+        self.follow_committed(latest);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::name::{ModelName, RunId, SnapshotId};
 use crate::star::shelf;
 use crate::star::table::{DataFile, StarTable};
 
-const FOLDER: &str = "tables";
+pub(super) const FOLDER: &str = "tables";
 /// How a file's name ends while it is copied from another disk.
 const UNFINISHED: &str = ".new";
 

@@ -7,7 +7,7 @@ const FLOORS: [&[&str]; 8] = [
     &["error", "name", "diagnostic", "clock", "fault", "progress", "secret", "shown"],
     &["dialect"],
     &["pipeline", "pgcopy"],
-    &["star", "postgres"],
+    &["star", "postgres", "lake"],
     &["source", "store", "load", "notify"],
     &["run"],
     &["operate", "query", "serve"],

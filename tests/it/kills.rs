@@ -1,11 +1,11 @@
 //! Killed at any moment: the old star or the new one, whole; and the next run succeeds.
 
-use crate::support::{Database, Project, Ran, cluster, rounds, wait_until};
+use crate::support::{Database, Project, Ran, cluster, lake, rounds, wait_until};
 
 const SIGKILL: Option<i32> = None;
 
 /// Every point that a run passes, in order, as `fault.rs` names them.
-pub const RUN_POINTS: [&str; 17] = [
+pub const RUN_POINTS: [&str; 18] = [
     "source.resolved",
     "source.locked",
     "extract.table",
@@ -22,6 +22,7 @@ pub const RUN_POINTS: [&str; 17] = [
     "publish.commit-file",
     "publish.committed",
     "publish.linked",
+    "lake.written",
     "prune.snapshot",
 ];
 
@@ -37,6 +38,19 @@ fn assert_target_is_whole(source: &Database) {
     assert!(totals.windows(2).all(|pair| pair[0] == pair[1]), "{rows}");
 }
 
+/// The lake shows the published star, in files that are there.
+fn assert_lake_is_of(project: &Project) {
+    let attach = format!(
+        "ATTACH 'ducklake:sqlite:{}' AS lake (READ_ONLY)",
+        project.path("out/shop/lake.sqlite").display()
+    );
+    let total = |of: &str| format!("SELECT count(*), sum(line_total) FROM {of}");
+    let files = format!("'{}'", project.path("out/shop/latest/fact_order_items/*.parquet").display());
+    let answers = lake(&attach, &[&total("lake.fact_order_items"), &total(&files)]);
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(project.entries("out/shop").iter().filter(|name| name.starts_with("lake.sqlite")).count(), 1);
+}
+
 fn change(source: &Database, round: usize) {
     let id = 30_000 + round;
     source.sql(&format!(
@@ -50,7 +64,7 @@ fn a_run_killed_at_any_point_leaves_a_whole_star_and_the_next_one_succeeds() {
     let source = cluster().shop();
     let mut project = Project::shop_on(&source);
     project.set("SHOP_TARGET", &source.url());
-    project.edit("pipelines/shop.toml", "keep = 14", "keep = 1\ngrace = \"0s\"");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 1\ngrace = \"0s\"\nlake = true");
     project.night();
     for (round, point) in RUN_POINTS.iter().chain(&LOAD_POINTS).enumerate() {
         change(&source, round);
@@ -67,6 +81,7 @@ fn a_run_killed_at_any_point_leaves_a_whole_star_and_the_next_one_succeeds() {
         assert_target_is_whole(&source);
         assert_eq!(project.entries("out/shop/snapshots").len(), 1, "swept after {point}");
         assert_eq!(project.data_files("out/shop"), project.named_files("out/shop"), "swept after {point}");
+        assert_lake_is_of(&project);
         assert_eq!(project.entries("out/shop/.scratch"), [""; 0], "swept after {point}");
         let orders: usize = source.sql("SELECT count(*) FROM mart.order_summary").parse().unwrap();
         assert_eq!(orders, 5_001 + round, "after {point}");
@@ -75,7 +90,7 @@ fn a_run_killed_at_any_point_leaves_a_whole_star_and_the_next_one_succeeds() {
     assert_eq!(source.sql("SELECT count(*) - count(DISTINCT customer_key) FROM mart.dim_customer"), "0");
     assert_eq!(
         source.sql("SELECT max(customer_key) FROM mart.dim_customer"),
-        "1022",
+        "1023",
         "no key was lost to a killed run"
     );
 }
@@ -85,7 +100,7 @@ fn a_run_killed_at_any_millisecond_leaves_a_whole_star_and_the_next_one_succeeds
     let source = cluster().shop();
     let mut project = Project::shop_on(&source);
     project.set("SHOP_TARGET", &source.url());
-    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"\nlake = true");
     let started = std::time::Instant::now();
     project.night();
     let usual = started.elapsed().as_millis() as u64;
@@ -106,6 +121,7 @@ fn a_run_killed_at_any_millisecond_leaves_a_whole_star_and_the_next_one_succeeds
         }
     }
     project.night();
+    assert_lake_is_of(&project);
     let keys =
         "SELECT count(*) - count(DISTINCT customer_key), max(customer_key) - count(*) FROM mart.dim_customer";
     assert_eq!(source.sql(keys), "0|-1", "every key was given once, and none was lost");

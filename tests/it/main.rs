@@ -15,6 +15,7 @@ mod instant;
 mod judge;
 mod keeping;
 mod kills;
+mod lake;
 mod memory;
 mod nights;
 mod operate;

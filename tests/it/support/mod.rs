@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use bucket::{Bucket, Fate, Meddler, Seen};
 pub use cluster::{Cluster, Database, cluster, cluster_of, cluster_with, free_port, other_servers, program};
-pub use peer::{peer, seen_in_star};
+pub use peer::{asked_of_lake, lake, peer, seen_in_star};
 pub use proxy::Proxy;
 pub use receiver::{Receiver, fetch};
 pub use terminal::Terminal;
@@ -30,7 +30,7 @@ pub struct Project {
 const SINGLE: &str = "FROM order_items AS i";
 const DOUBLED: &str = "FROM (SELECT * FROM order_items UNION ALL SELECT * FROM order_items) AS i";
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

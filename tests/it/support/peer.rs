@@ -29,3 +29,35 @@ pub fn peer(sql: &str) -> String {
 pub fn seen_in_star(project: &Project, select: &str) -> String {
     peer(&format!("SELECT {select} FROM '{}'", project.path("out/latest/s/*.parquet").display()))
 }
+
+const LAKE: &str = r"
+import sys, duckdb, importlib.resources
+db = duckdb.connect(config={'allow_unsigned_extensions': 'true'})
+for package in ['ducklake', 'sqlite_scanner', 'postgres_scanner', 'httpfs']:
+    folder = importlib.resources.files('duckdb_extension_' + package) / 'extensions'
+    db.execute(f'LOAD \'{next(folder.rglob(package + chr(46) + chr(42)))}\'')
+db.execute('SET TimeZone = \'UTC\'')
+db.execute(sys.argv[1])
+for query in sys.argv[2:]:
+    for row in db.execute(f'SELECT COLUMNS(*)::VARCHAR FROM ({query})').fetchall():
+        print(','.join('' if value is None else value for value in row))
+    print(chr(30), end='')
+";
+
+/// What DuckDB answers to some queries over a lake that it attaches as `lake`.
+#[track_caller]
+pub fn lake(attach: &str, queries: &[&str]) -> Vec<String> {
+    asked_of_lake(attach, queries).unwrap_or_else(|error| panic!("{attach}\n{queries:?}\n{error}"))
+}
+
+/// The same, or what it says against them.
+pub fn asked_of_lake(attach: &str, queries: &[&str]) -> Result<Vec<String>, String> {
+    let python = root().join("target/peers/bin/python");
+    assert!(python.exists(), "DuckDB is missing: run tests/run, which fetches it");
+    let output = Command::new(python).args(["-c", LAKE, attach]).args(queries).output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8(output.stdout).unwrap();
+    Ok(text.split_terminator('\u{1e}').map(|answer| answer.trim_end_matches('\n').to_owned()).collect())
+}
