@@ -40,6 +40,7 @@ points! {
     PublishCommitted = "publish.committed",
     PublishLinked = "publish.linked",
     LakeWritten = "lake.written",
+    DeltaTable = "delta.table",
     PruneSnapshot = "prune.snapshot",
     LoadStart = "load.start",
     LoadTable = "load.table",

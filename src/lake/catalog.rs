@@ -139,7 +139,7 @@ pub struct SchemaVersion {
 }
 
 /// A number that is one of its own among all.
-fn uuid(of: &str) -> String {
+pub(super) fn uuid(of: &str) -> String {
     let hash = hash(of.as_bytes());
     let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
     // Version 8 is for what its maker makes of it.

@@ -2,10 +2,11 @@
 //!
 //! A lake is derived: what the store keeps says what its catalog must hold, and one that is behind, or new, is brought up to
 //! it. It lies in one of two homes, a SQLite file beside the commit point or a schema of the target; both hold the same rows,
-//! as DuckLake 1.0 names them, and each is changed in one transaction.
+//! as DuckLake 1.0 names them, and each is changed in one transaction. `delta.rs` tells the same of each table by itself.
 
 mod advance;
 mod catalog;
+pub mod delta;
 mod facts;
 mod read;
 mod spec;

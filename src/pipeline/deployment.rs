@@ -116,6 +116,7 @@ impl Resolver<'_> {
                 encodings: encodings?,
                 file_size: file_size?,
                 lake: file.store.lake.as_ref().is_some_and(|lake| lake.value),
+                delta: file.store.delta.as_ref().is_some_and(|delta| delta.value),
             },
             run: RunSettings { memory: memory?, scratch: scratch.map(|text| self.project.join(&text.value)) },
             allow: self.allowed(&file.sql.allow),

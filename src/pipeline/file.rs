@@ -53,6 +53,8 @@ pub struct StoreFile {
     pub file_size: Option<Text>,
     /// Whether `lake.sqlite` tells other engines of the snapshots.
     pub lake: Option<Spanned<bool>>,
+    /// Whether each table has a Delta log.
+    pub delta: Option<Spanned<bool>>,
     /// Of a store in a bucket.
     pub endpoint: Option<Text>,
     pub region: Option<Text>,
@@ -233,6 +235,7 @@ fn store(section: Section) -> StoreFile {
         encodings: section.string("encodings"),
         file_size: section.string("file_size"),
         lake: section.boolean("lake"),
+        delta: section.boolean("delta"),
         endpoint: section.string("endpoint"),
         region: section.string("region"),
         addressing: section.string("addressing"),

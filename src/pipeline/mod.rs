@@ -111,6 +111,8 @@ pub struct StoreSettings {
     pub file_size: u64,
     /// Whether `lake.sqlite` tells other engines of its snapshots.
     pub lake: bool,
+    /// Whether each of its tables has a Delta log.
+    pub delta: bool,
 }
 
 /// Which of Parquet's encodings files are written in.

@@ -75,7 +75,7 @@ pub enum Readers {
 }
 
 /// Replaces a file so that readers see the old text or the new one, and a power cut leaves one.
-pub fn replace_file(path: &Path, text: &str, readers: Readers) -> Result<()> {
+pub fn replace_file(path: &Path, bytes: impl AsRef<[u8]>, readers: Readers) -> Result<()> {
     let temporary = path.with_extension("json.new");
     let mode = match readers {
         Readers::All => 0o666,
@@ -85,7 +85,7 @@ pub fn replace_file(path: &Path, text: &str, readers: Readers) -> Result<()> {
     let _ = std::fs::remove_file(&temporary);
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary);
     let written = opened.and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
+        file.write_all(bytes.as_ref())?;
         file.sync_all()
     });
     written.map_err(|error| {

@@ -99,24 +99,35 @@ impl Shore for Followed<'_> {
 }
 
 impl StoreWriter {
-    /// Brings the lake up to the commit point, before a run begins: whoever wants one is told when it cannot be had.
+    /// Brings what other engines read up to the commit point, before a run begins: whoever wants it is told when it cannot
+    /// be had.
     pub fn follow(&self) -> Result<()> {
-        let Some(path) = self.store().lake() else {
-            self.tell_of_a_lake_that_is_left();
-            return Ok(());
-        };
-        match self.store().latest()? {
-            Some(latest) => self.bring_up(&path, &latest),
-            None => Ok(()),
+        let Some(latest) = self.store().latest()? else { return Ok(()) };
+        match self.store().lake() {
+            Some(path) => self.bring_up(&path, &latest)?,
+            None => self.tell_of_a_lake_that_is_left(),
+        }
+        match self.store().delta {
+            true => self.bring_logs_up(&latest),
+            false => Ok(()),
         }
     }
 
     /// The same after a commit, which cannot be taken back.
     pub(super) fn follow_committed(&self, latest: &Latest) {
-        let Some(path) = self.store().lake() else { return };
-        if let Err(error) = self.bring_up(&path, latest) {
+        let tell = |error: Error, what: &str| {
             let cause = error.causes().into_iter().next().unwrap_or_default();
-            tracing::warn!(%error, cause, "other engines still see the snapshot before; the next run brings the lake up to this one");
+            tracing::warn!(%error, cause, "other engines still see the snapshot before; the next run brings {what} up to this one");
+        };
+        if let Some(path) = self.store().lake()
+            && let Err(error) = self.bring_up(&path, latest)
+        {
+            tell(error, "the lake");
+        }
+        if self.store().delta
+            && let Err(error) = self.bring_logs_up(latest)
+        {
+            tell(error, "the Delta logs");
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod bucket;
 mod compact;
+mod delta;
 mod disk;
 mod history;
 mod lake;
@@ -53,6 +54,8 @@ pub struct Store {
     objects: Objects,
     /// Whether it has a lake beside its commit point.
     lake: bool,
+    /// Whether its tables have Delta logs.
+    delta: bool,
 }
 
 /// A published snapshot with everything that is known of it.
@@ -81,7 +84,7 @@ fn keys_below(model: &ModelName) -> String {
 
 impl Store {
     pub fn of(settings: &StoreSettings) -> Store {
-        Store { objects: Objects::of(&settings.place), lake: settings.lake }
+        Store { objects: Objects::of(&settings.place), lake: settings.lake, delta: settings.delta }
     }
 
     /// A deployment's store, to be read. One that was there and is gone is no empty one.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Swapped};
 use super::{Readers, create_folder, replace_file, store_error};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Place;
@@ -104,13 +104,32 @@ impl Objects {
 
     /// Writes a text, or replaces it whole.
     pub fn write(&self, name: &str, text: &str, readers: Readers) -> Result<()> {
+        self.put(name, text.as_bytes(), readers)
+    }
+
+    /// The same of anything.
+    pub fn put(&self, name: &str, bytes: &[u8], readers: Readers) -> Result<()> {
         match self {
             Objects::Folder(folder) => {
                 let path = folder.join(name);
                 create_folder(path.parent().unwrap_or(folder))?;
-                replace_file(&path, text, readers)
+                replace_file(&path, bytes, readers)
             }
-            Objects::Bucket(bucket) => bucket.write(name, text.as_bytes()),
+            Objects::Bucket(bucket) => bucket.write(name, bytes),
+        }
+    }
+
+    /// Writes what is not there yet, whole; or says that it is there. In a folder nobody else writes: the lock is held.
+    pub fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        match self {
+            Objects::Folder(folder) => {
+                let there = folder.join(name).exists();
+                if !there {
+                    self.put(name, bytes, Readers::All)?;
+                }
+                Ok(!there)
+            }
+            Objects::Bucket(bucket) => Ok(matches!(bucket.swap(name, bytes, None)?, Swapped::Done(_))),
         }
     }
 

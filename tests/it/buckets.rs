@@ -103,7 +103,7 @@ fn a_star_in_a_bucket_is_that_of_a_folder_byte_by_byte_and_every_command_works_o
 
 /// The points of a run at which something can be half done in a bucket.
 fn points() -> Vec<&'static str> {
-    let of_a_folder = ["build.model", "publish.synced", "lake.written"];
+    let of_a_folder = ["build.model", "publish.synced", "lake.written", "delta.table"];
     let late = RUN_POINTS.iter().skip_while(|point| **point != "extract.done");
     late.filter(|point| !of_a_folder.contains(point)).copied().collect()
 }

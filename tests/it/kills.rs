@@ -5,7 +5,7 @@ use crate::support::{Database, Project, Ran, cluster, lake, rounds, wait_until};
 const SIGKILL: Option<i32> = None;
 
 /// Every point that a run passes, in order, as `fault.rs` names them.
-pub const RUN_POINTS: [&str; 18] = [
+pub const RUN_POINTS: [&str; 19] = [
     "source.resolved",
     "source.locked",
     "extract.table",
@@ -23,6 +23,7 @@ pub const RUN_POINTS: [&str; 18] = [
     "publish.committed",
     "publish.linked",
     "lake.written",
+    "delta.table",
     "prune.snapshot",
 ];
 
@@ -64,7 +65,7 @@ fn a_run_killed_at_any_point_leaves_a_whole_star_and_the_next_one_succeeds() {
     let source = cluster().shop();
     let mut project = Project::shop_on(&source);
     project.set("SHOP_TARGET", &source.url());
-    project.edit("pipelines/shop.toml", "keep = 14", "keep = 1\ngrace = \"0s\"\nlake = true");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 1\ngrace = \"0s\"\nlake = true\ndelta = true");
     project.night();
     for (round, point) in RUN_POINTS.iter().chain(&LOAD_POINTS).enumerate() {
         change(&source, round);
@@ -90,7 +91,7 @@ fn a_run_killed_at_any_point_leaves_a_whole_star_and_the_next_one_succeeds() {
     assert_eq!(source.sql("SELECT count(*) - count(DISTINCT customer_key) FROM mart.dim_customer"), "0");
     assert_eq!(
         source.sql("SELECT max(customer_key) FROM mart.dim_customer"),
-        "1023",
+        "1024",
         "no key was lost to a killed run"
     );
 }
@@ -100,7 +101,7 @@ fn a_run_killed_at_any_millisecond_leaves_a_whole_star_and_the_next_one_succeeds
     let source = cluster().shop();
     let mut project = Project::shop_on(&source);
     project.set("SHOP_TARGET", &source.url());
-    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"\nlake = true");
+    project.edit("pipelines/shop.toml", "keep = 14", "keep = 2\ngrace = \"0s\"\nlake = true\ndelta = true");
     let started = std::time::Instant::now();
     project.night();
     let usual = started.elapsed().as_millis() as u64;

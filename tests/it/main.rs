@@ -6,6 +6,7 @@ mod cases;
 mod commands;
 mod cron;
 mod delivery;
+mod delta;
 mod dialect;
 mod encoding;
 mod first_night;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use bucket::{Bucket, Fate, Meddler, Seen};
 pub use cluster::{Cluster, Database, cluster, cluster_of, cluster_with, free_port, other_servers, program};
-pub use peer::{asked_of_lake, lake, peer, seen_in_star};
+pub use peer::{asked_of_lake, delta, lake, peer, seen_in_star};
 pub use proxy::Proxy;
 pub use receiver::{Receiver, fetch};
 pub use terminal::Terminal;

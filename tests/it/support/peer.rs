@@ -61,3 +61,35 @@ pub fn asked_of_lake(attach: &str, queries: &[&str]) -> Result<Vec<String>, Stri
     let text = String::from_utf8(output.stdout).unwrap();
     Ok(text.split_terminator('\u{1e}').map(|answer| answer.trim_end_matches('\n').to_owned()).collect())
 }
+
+const DELTA: &str = r"
+import sys, duckdb, importlib.resources, deltalake, polars
+db = duckdb.connect(config={'allow_unsigned_extensions': 'true'})
+folder = importlib.resources.files('duckdb_extension_delta') / 'extensions'
+file = next(folder.rglob('*.duckdb_extension'))
+db.execute(f'LOAD \'{file}\'')
+db.execute('SET TimeZone = \'UTC\'')
+path, version = sys.argv[1], int(sys.argv[2])
+at = {} if version < 0 else {'version': version}
+def show(of):
+    for row in db.execute(f'SELECT COLUMNS(*)::VARCHAR FROM {of} ORDER BY 1').fetchall():
+        print(','.join('' if value is None else value for value in row))
+    print(chr(30), end='')
+option = '' if version < 0 else f', version => {version}'
+show(f'delta_scan(\'{path}\'{option})')
+db.register('theirs', deltalake.DeltaTable(path, **at).to_pyarrow_table())
+show('theirs')
+db.register('polars', polars.scan_delta(path, **at).collect().to_arrow())
+show('polars')
+";
+
+/// The rows of a Delta table, at one of its versions or now, as DuckDB, deltalake and Polars read them.
+#[track_caller]
+pub fn delta(path: &std::path::Path, version: Option<u32>) -> Vec<String> {
+    let python = root().join("target/peers/bin/python");
+    let version = version.map_or("-1".to_owned(), |version| version.to_string());
+    let output = Command::new(python).args(["-c", DELTA]).arg(path).arg(version).output().unwrap();
+    assert!(output.status.success(), "{}\n{}", path.display(), String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_terminator('\u{1e}').map(|answer| answer.trim_end_matches('\n').to_owned()).collect()
+}
