@@ -188,6 +188,12 @@ impl Error {
         &self.0.diagnostics
     }
 
+    /// The message and its causes, for a line of the log.
+    pub fn in_full(&self) -> String {
+        let causes = self.causes().into_iter();
+        std::iter::once(self.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
+    }
+
     /// The causes, outermost first, each said once: many libraries repeat their cause's text.
     pub fn causes(&self) -> Vec<String> {
         let mut said = Vec::new();

@@ -11,6 +11,7 @@ use super::catalog::{
     SchemaVersion, Span,
 };
 use super::{Night, NightColumn, NightTable, Shore};
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::SnapshotId;
 
@@ -24,13 +25,26 @@ impl Catalog {
     pub fn brought_up(&self, shore: &dyn Shore) -> Result<Catalog> {
         let mut catalog = Catalog { tables_in: shore.tables()?, ..self.clone() };
         let (published, since) = shore.published();
-        let known = |one: &&LakeSnapshot| one.of.store == shore.store();
-        let newest = catalog.snapshots.iter().filter(known).map(|one| one.of.snapshot.clone()).max();
-        let missing = shore.kept().iter().filter(|id| newest.as_ref().is_none_or(|newest| *id > newest));
-        for id in missing {
-            if let Some(night) = shore.night(id)? {
-                let at = if id == published { since } else { night.at };
-                catalog.add(&night, at, format!("run {id}"), shore)?;
+        let known: Vec<SnapshotId> = catalog
+            .snapshots
+            .iter()
+            .filter(|one| one.of.store == shore.store())
+            .map(|one| one.of.snapshot.clone())
+            .collect();
+        for id in shore.kept().iter().filter(|id| !known.contains(id)) {
+            let mut next = catalog.clone();
+            let added = match shore.night(id) {
+                Ok(Some(night)) => next.add(&night, night.at, format!("run {id}"), shore),
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            match added {
+                Ok(()) => catalog = next,
+                Err(error) if id == published => return Err(error),
+                // One that is damaged hides no other.
+                Err(error) => {
+                    tracing::warn!(snapshot = %id, error = error.in_full(), "the lake does not show it")
+                }
             }
         }
         let shown = catalog
@@ -59,17 +73,21 @@ impl Catalog {
         let last = self.last();
         let id = last.map_or(1, |last| last.id + 1);
         let at = last.map_or(at, |last| at.max(last.at + TimeDelta::microseconds(1)));
+        // Who is attached while a lake is begun anew remembers tables and columns by these numbers, which must be new ones.
+        let anew = clock::now().timestamp_millis();
         let mut adding = Adding {
             id,
-            next_catalog: last.map_or(1, |last| last.next_catalog),
+            next_catalog: last.map_or(anew, |last| last.next_catalog),
             next_file: last.map_or(0, |last| last.next_file),
             changes: Vec::new(),
             reshaped: Vec::new(),
             dropped: false,
         };
-        let before = last.map_or(0, |last| last.schema_version);
+        let before = last.map_or(anew, |last| last.schema_version);
+        let tables: Vec<&NightTable> =
+            night.tables.iter().filter(|now| can_be_shown(now, &night.snapshot)).collect();
         for table in self.tables.iter_mut().filter(|table| table.span.is_open()) {
-            if night.tables.iter().all(|now| now.name.as_str() != table.name) {
+            if tables.iter().all(|now| now.name.as_str() != table.name) {
                 table.span.end = Some(id);
                 let own =
                     self.columns.iter_mut().filter(|one| one.table == table.id).map(|one| &mut one.span);
@@ -81,7 +99,7 @@ impl Catalog {
                 adding.dropped = true;
             }
         }
-        for now in &night.tables {
+        for now in tables {
             let open =
                 self.tables.iter().find(|table| table.span.is_open() && table.name == now.name.as_str());
             let (table, is_new) = match open {
@@ -227,6 +245,17 @@ impl Catalog {
         self.versions.retain(|one| there(one.table));
         self.next_rows.retain(|table, _| self.tables.iter().any(|one| one.id == *table));
     }
+}
+
+/// Readers of lakes tell names apart by more than their case.
+fn can_be_shown(table: &NightTable, snapshot: &SnapshotId) -> bool {
+    let mut names: Vec<String> = table.columns.iter().map(|column| column.name.to_lowercase()).collect();
+    names.sort_unstable();
+    let clash = names.windows(2).find_map(|pair| (pair[0] == pair[1]).then(|| pair[0].clone()));
+    if let Some(column) = &clash {
+        tracing::warn!(%snapshot, table = %table.name, column, "the lake does not show it: two columns differ only in case");
+    }
+    clash.is_none()
 }
 
 /// A snapshot of the lake in the making.

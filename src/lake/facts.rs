@@ -57,9 +57,9 @@ impl FileFacts {
         }
         let groups = loaded.metadata().row_groups();
         let facts = |column: &NightColumn| {
-            let of_it = |path: &str| path == column.name || path.starts_with(&format!("{}.", column.name));
             let chunks = groups.iter().flat_map(|group| group.columns());
-            let chunks: Vec<_> = chunks.filter(|chunk| of_it(&chunk.column_path().string())).collect();
+            let chunks: Vec<_> =
+                chunks.filter(|chunk| chunk.column_path().parts().first() == Some(&column.name)).collect();
             let statistics: Option<Vec<&Statistics>> =
                 chunks.iter().map(|chunk| chunk.statistics()).collect();
             let nested = matches!(column.data_type, DataType::List(_));

@@ -39,15 +39,19 @@ impl Tongue {
         }
     }
 
-    /// Makes the tables of a catalog that are missing.
-    pub fn create(&self) -> Vec<String> {
-        let create = |(name, columns): &(&str, spec::Columns)| {
+    /// What makes each table of a catalog, where it is missing.
+    pub fn create_each(&self) -> impl Iterator<Item = (&'static str, String)> {
+        spec::TABLES.iter().map(|(name, columns)| {
             let column =
                 |(name, kind): &(&str, Kind)| format!("{} {}", quote_identifier(name), self.type_of(*kind));
             let columns: Vec<String> = columns.iter().map(column).collect();
-            format!("CREATE TABLE IF NOT EXISTS {} ({})", self.table(name), columns.join(", "))
-        };
-        spec::TABLES.iter().map(create).collect()
+            (*name, format!("CREATE TABLE IF NOT EXISTS {} ({})", self.table(name), columns.join(", ")))
+        })
+    }
+
+    /// The same for all of them.
+    pub fn create(&self) -> Vec<String> {
+        self.create_each().map(|(_, statement)| statement).collect()
     }
 
     /// Asks for the rows of every table that is filled, each value as text.

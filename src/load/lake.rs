@@ -39,14 +39,24 @@ impl Lake<'_> {
             if let Some(other) = self.first(&others).await? {
                 return Err(self.not_ours(&format!("it has a table {other}, and none of its metadata")));
             }
-            for statement in tongue.create() {
-                self.execute(&statement).await?;
-            }
         }
+        self.complete(&tongue).await?;
         let rows = self.rows(&tongue).await?;
         let catalog = self.catalog(&rows, shore)?;
         let now = catalog.brought_up(shore)?;
         self.change(&tongue, &rows, &now).await
+    }
+
+    /// Makes the tables that are missing. IF NOT EXISTS would still want the right to create.
+    async fn complete(&self, tongue: &Tongue) -> Result<()> {
+        let there = "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1";
+        let rows = self.client.query(there, &[&self.schema]).await.map_err(|error| self.failed(error))?;
+        let there: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+        for (table, statement) in tongue.create_each().filter(|(table, _)| !there.contains(*table)) {
+            tracing::debug!(table, "a table of the lake is made");
+            self.execute(&statement).await?;
+        }
+        Ok(())
     }
 
     /// Takes out of it what the store keeps no more.

@@ -28,6 +28,9 @@ const A_YEAR: Duration = Duration::from_secs(366 * 86_400);
 const FILE_SIZE: u64 = 3_000_000;
 const FILE_SIZES: RangeInclusive<u64> = 64_000..=4 << 30;
 
+/// Bytes of a name in Postgres; what is longer is cut, and then another name.
+const LONGEST_NAME: usize = 63;
+
 /// A path without `.` and `..`.
 fn plainly(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -159,6 +162,19 @@ impl Resolver<'_> {
             );
         }
         let schema = target.schema.as_ref().map_or("mart".to_owned(), |schema| schema.value.clone());
+        for name in [&target.schema, &target.lake].into_iter().flatten() {
+            let reserved = name.value.starts_with("pg_") || name.value == "information_schema";
+            if reserved || name.value.len() > LONGEST_NAME {
+                let message = match reserved {
+                    true => format!("`{}` is a schema of Postgres's own", name.value),
+                    false => format!(
+                        "this name has {} bytes, and one of Postgres's {LONGEST_NAME} at most",
+                        name.value.len()
+                    ),
+                };
+                self.notes.error(name.span.clone(), message, "write another name");
+            }
+        }
         if let Some(lake) = target.lake.as_ref().filter(|lake| lake.value == schema) {
             self.notes.error(
                 lake.span.clone(),

@@ -214,7 +214,7 @@ async fn night(
             }
             let acquired = StoreWriter::acquire(&pipeline.deployment, &report.run, request.beginning)?;
             let writer = &*lock.insert(acquired);
-            writer.follow()?;
+            writer.require_followed()?;
             if request.scheduled_for.map_or(Ok(false), |night| was_had(writer.store(), night))? {
                 report.outcome = Outcome::AlreadyDone;
                 return Ok(());
@@ -235,7 +235,9 @@ async fn night(
 /// What is accepted must be there, or the acceptance is a slip of the pen.
 fn known_models(pipeline: &Pipeline, accepted: &[String]) -> Result<()> {
     let names = || pipeline.models.iter().map(|model| model.name.as_str());
-    match accepted.iter().find(|name| names().all(|known| known != name.as_str())) {
+    // A column's mask is held against the source later.
+    let is_model = |name: &&String| !name.contains('.');
+    match accepted.iter().filter(is_model).find(|name| names().all(|known| known != name.as_str())) {
         None => Ok(()),
         Some(unknown) => {
             let hint = match nearest(unknown, names()) {

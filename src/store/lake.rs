@@ -1,7 +1,9 @@
 //! A store as lakes follow it, and the lake that lies in its own folder: `lake.sqlite`, by which other engines see every kept
 //! snapshot. It decides nothing. It follows each commit, and one that could not is brought up to it by the next run.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -36,7 +38,7 @@ impl Shore for Followed<'_> {
     fn tables(&self) -> Result<String> {
         match &self.store.objects {
             Objects::Folder(folder) => {
-                let whole = std::path::absolute(folder.join(FOLDER));
+                let whole = std::fs::canonicalize(folder).map(|folder| folder.join(FOLDER));
                 let whole = whole.map_err(|error| store_error("cannot find", folder, error))?;
                 let text = whole.to_str().ok_or_else(|| {
                     let message =
@@ -79,7 +81,8 @@ impl Shore for Followed<'_> {
             }
             tables.push(NightTable { name: table.name, columns, files: table.files });
         }
-        Ok(Some(Night { snapshot: snapshot.clone(), at: manifest.created_at, tables }))
+        let at = self.latest.firsts.get(snapshot).copied().unwrap_or(manifest.created_at);
+        Ok(Some(Night { snapshot: snapshot.clone(), at, tables }))
     }
 
     fn facts(&self, table: &NightTable, file: &DataFile) -> Result<FileFacts> {
@@ -99,43 +102,47 @@ impl Shore for Followed<'_> {
 }
 
 impl StoreWriter {
-    /// Brings what other engines read up to the commit point, before a run begins: whoever wants it is told when it cannot
-    /// be had.
-    pub fn follow(&self) -> Result<()> {
-        let Some(latest) = self.store().latest()? else { return Ok(()) };
-        match self.store().lake() {
-            Some(path) => self.bring_up(&path, &latest)?,
-            None => self.tell_of_a_lake_that_is_left(),
-        }
-        match self.store().delta {
-            true => self.bring_logs_up(&latest),
-            false => Ok(()),
-        }
+    /// Brings what other engines read up to the commit point. It decides nothing, so what stands in the way is kept for who
+    /// asks for it.
+    pub(super) fn follow(&self) {
+        let followed = self.store().latest().and_then(|latest| {
+            let Some(latest) = latest else { return Ok(()) };
+            match self.store().lake() {
+                Some(path) => self.bring_up(&path, &latest)?,
+                None => self.tell_of_a_lake_that_is_left(),
+            }
+            match self.store().delta {
+                true => self.bring_logs_up(&latest),
+                false => Ok(()),
+            }
+        });
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = followed;
     }
 
-    /// The same after a commit, which cannot be taken back.
-    pub(super) fn follow_committed(&self, latest: &Latest) {
-        let tell = |error: Error, what: &str| {
-            let cause = error.causes().into_iter().next().unwrap_or_default();
-            tracing::warn!(%error, cause, "other engines still see the snapshot before; the next run brings {what} up to this one");
-        };
-        if let Some(path) = self.store().lake()
-            && let Err(error) = self.bring_up(&path, latest)
-        {
-            tell(error, "the lake");
-        }
-        if self.store().delta
-            && let Err(error) = self.bring_logs_up(latest)
-        {
-            tell(error, "the Delta logs");
+    /// Whoever wants other engines to see the star is told before a night when they cannot.
+    pub fn require_followed(&self) -> Result<()> {
+        std::mem::replace(&mut *self.followed.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))
+    }
+
+    pub(super) fn has_followed(&self) -> bool {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).is_ok()
+    }
+
+    /// Tells what stood in the way, where nothing can be taken back.
+    pub(super) fn tell_unfollowed(&self) {
+        if let Err(error) = &*self.followed.lock().unwrap_or_else(PoisonError::into_inner) {
+            tracing::warn!(
+                error = error.in_full(),
+                "what other engines read (the lake, Delta logs) does not show the published snapshot; the next run mends it"
+            );
         }
     }
 
     /// Whoever reads the lake holds its file, so the next one is made beside it and takes its name.
     fn bring_up(&self, path: &Path, latest: &Latest) -> Result<()> {
-        let failed = |error: rusqlite::Error| lake_error(path, error);
-        let (tongue, new) = (Tongue::Sqlite, path.with_extension("sqlite.new"));
-        let old = open(path).map_err(failed)?;
+        let path = &whole(path)?;
+        let tongue = Tongue::Sqlite;
+        let old = open(path)?;
         let rows = match &old {
             Some(old) => read(old, path)?,
             None => Rows::new(),
@@ -146,27 +153,18 @@ impl StoreWriter {
         if changes.is_empty() {
             return Ok(());
         }
+        let new = path.with_extension("sqlite.new");
+        let _ = std::fs::remove_dir_all(&new);
         let _ = std::fs::remove_file(&new);
-        if let Some(old) = old {
-            // With what others have put into it.
-            let copied = new.to_str().map(|new| old.execute("VACUUM INTO ?1", [new]));
-            copied.unwrap_or(Ok(0)).map_err(failed)?;
-            drop(old);
-            let meta =
-                std::fs::metadata(path).and_then(|meta| std::fs::set_permissions(&new, meta.permissions()));
-            meta.map_err(|error| store_error("cannot write", &new, error))?;
-        }
-        let written = write(&new, tongue.create().iter().chain(&changes)).map_err(failed);
-        let written = written.and_then(|()| {
-            sync_file(&new)?;
+        let made = make(old, path, &new, tongue.create().iter().chain(&changes)).and_then(|()| {
             fault::at(Point::LakeWritten).map_err(|error| store_error("cannot write", path, error))?;
             std::fs::rename(&new, path).map_err(|error| store_error("cannot rename", &new, error))?;
             sync_folder(path.parent().unwrap_or(path))
         });
-        if written.is_err() {
+        if made.is_err() {
             let _ = std::fs::remove_file(&new);
         }
-        written
+        made
     }
 
     /// A lake that nobody brings up to date any more shows an old star to whoever asks it.
@@ -190,15 +188,66 @@ impl Store {
     }
 }
 
+/// Where a lake's file is, by whatever link it is reached. What lies beside it may be somebody's who writes into it.
+fn whole(path: &Path) -> Result<PathBuf> {
+    let is_there = path.symlink_metadata().is_ok();
+    let path = match std::fs::canonicalize(path) {
+        Ok(whole) => whole,
+        Err(_) if is_there => return Err(not_ours(path, "it is a link that leads nowhere")),
+        Err(_) => path.to_owned(),
+    };
+    if is_there && !path.is_file() {
+        return Err(not_ours(&path, "it is no file"));
+    }
+    let beside = |end: &str| path.with_file_name(format!("{LAKE}{end}"));
+    let left = ["-journal", "-wal", "-shm"].into_iter().filter(|end| *end == "-journal" || !is_there);
+    if let Some(left) = left.map(beside).find(|left| left.exists()) {
+        let message = format!(
+            "{} is there: a program that wrote into the lake was killed, or still writes",
+            left.display()
+        );
+        return Err(Error::new(ErrorKind::Store, message).hint(format!(
+            "end it, and move {LAKE} away with all that begins with its name; the next run writes it anew"
+        )));
+    }
+    Ok(path)
+}
+
 /// Opens a lake to be read, if there is one.
-fn open(path: &Path) -> rusqlite::Result<Option<Connection>> {
+fn open(path: &Path) -> Result<Option<Connection>> {
     if !path.exists() {
         return Ok(None);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
-    Ok(Some(connection))
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.busy_timeout(PATIENCE)?;
+        Ok(connection)
+    });
+    opened.map(Some).map_err(|error| lake_error(path, error))
+}
+
+/// Makes the next lake: a copy of the old one, with what others have put into it, and our changes.
+fn make<'a>(
+    old: Option<Connection>,
+    path: &Path,
+    new: &Path,
+    statements: impl Iterator<Item = &'a String>,
+) -> Result<()> {
+    let failed = |error: rusqlite::Error| lake_error(path, error);
+    if let Some(old) = &old {
+        let name = new.to_str().ok_or_else(|| not_ours(path, "its path is no text"))?;
+        old.execute("VACUUM INTO ?1", [name]).map_err(failed)?;
+    }
+    write(new, statements).map_err(failed)?;
+    if old.is_some() {
+        let like = std::fs::metadata(path).and_then(|meta| {
+            // Where it cannot be given to whom it was, its rights say who reads it.
+            let _ = std::os::unix::fs::chown(new, Some(meta.uid()), Some(meta.gid()));
+            std::fs::set_permissions(new, meta.permissions())
+        });
+        like.map_err(|error| store_error("cannot write", new, error))?;
+    }
+    sync_file(new)
 }
 
 fn read(connection: &Connection, path: &Path) -> Result<Rows> {
@@ -232,7 +281,7 @@ fn write<'a>(path: &Path, statements: impl Iterator<Item = &'a String>) -> rusql
 
 fn not_ours(path: &Path, problem: &str) -> Error {
     Error::new(ErrorKind::Store, format!("{} is no lake that starmill wrote: {problem}", path.display()))
-        .hint("move it away; the next run writes it anew, from the snapshots that are kept")
+        .hint("move it away, with all that begins with its name; the next run writes it anew, from the snapshots that are kept")
 }
 
 fn lake_error(path: &Path, error: rusqlite::Error) -> Error {

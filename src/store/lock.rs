@@ -34,6 +34,8 @@ pub struct StoreWriter {
     run: RunId,
     memory: Memory,
     hold: Hold,
+    /// Whether what other engines read shows what is published.
+    pub(super) followed: Mutex<Result<()>>,
 }
 
 /// What keeps others from writing.
@@ -53,8 +55,10 @@ impl StoreWriter {
             Place::Folder(folder) => StoreWriter::lock(folder, &memory, run, beginning)?,
             Place::Bucket(_) => StoreWriter::lease(&store, run)?,
         };
-        let writer = StoreWriter { store, run: run.clone(), memory, hold };
+        let writer = StoreWriter { store, run: run.clone(), memory, hold, followed: Mutex::new(Ok(())) };
         writer.memory.require(writer.store.latest_or_lost()?.as_ref(), beginning)?;
+        // What they name yet is not swept.
+        writer.follow();
         writer.sweep(beginning)?;
         writer.reserve();
         Ok(writer)
@@ -250,13 +254,17 @@ impl StoreWriter {
         }
         let told = if beginning == Beginning::Restored { self.store.unnamed()? } else { Vec::new() };
         let kept = latest.iter().flat_map(|latest| &latest.snapshots).chain(&told);
-        left.extend(self.unnamed_files(latest, kept)?);
+        if self.has_followed() {
+            left.extend(self.unnamed_files(latest, kept)?);
+        }
         Ok(left)
     }
 
     /// Takes the lock for a command that is no run.
     pub fn for_command(deployment: &Deployment) -> Result<StoreWriter> {
-        StoreWriter::acquire(deployment, &RunId::new(clock::now()), Beginning::Usual)
+        let writer = StoreWriter::acquire(deployment, &RunId::new(clock::now()), Beginning::Usual)?;
+        writer.tell_unfollowed();
+        Ok(writer)
     }
 
     /// Where this run builds its star: where it can be published by a rename, or in its scratch, to be sent from there.

@@ -37,6 +37,9 @@ pub struct Latest {
     /// Since when a kept snapshot is no longer the published one; its readers need some time.
     #[serde(default)]
     pub superseded: BTreeMap<SnapshotId, DateTime<Utc>>,
+    /// When each kept snapshot was published first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub firsts: BTreeMap<SnapshotId, DateTime<Utc>>,
     /// SHA-256 of each kept snapshot's `manifest.json`, which has those of all its files.
     #[serde(default)]
     pub manifests: BTreeMap<SnapshotId, String>,
@@ -70,6 +73,7 @@ impl Latest {
         self.snapshots.retain(|id| !gone.contains(id));
         self.superseded.retain(|id, _| !gone.contains(id));
         self.manifests.retain(|id, _| !gone.contains(id));
+        self.firsts.retain(|id, _| !gone.contains(id));
         self
     }
 }

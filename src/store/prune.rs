@@ -81,6 +81,10 @@ impl StoreWriter {
             }
             committed => committed?,
         }
+        if !self.has_followed() {
+            // Their readers would find them gone. The next writer removes them, once they can be told.
+            return Ok(());
+        }
         for id in &plan.remove {
             let name = snapshot_below(id);
             let folder = self.store().objects.local(&name);
@@ -124,6 +128,7 @@ mod tests {
             keys: BTreeMap::new(),
             newest: None,
             manifests: BTreeMap::new(),
+            firsts: BTreeMap::new(),
             columns: BTreeMap::new(),
             writer: None,
         }

@@ -81,6 +81,7 @@ impl StoreWriter {
         latest.columns = columns;
         latest.manifests.insert(id.clone(), hash(text.as_bytes()));
         latest.snapshots.push(id.clone());
+        latest.firsts.insert(id.clone(), now);
         latest.newest = latest.newest().cloned();
         if let Err(error) = self.commit(&latest) {
             if let Objects::Bucket(_) = &self.store().objects {
@@ -146,7 +147,8 @@ impl StoreWriter {
         self.memory().keep(latest);
         self.link(&latest.snapshot);
         let _ = fault::at(Point::PublishLinked);
-        self.follow_committed(latest);
+        self.follow();
+        self.tell_unfollowed();
         Ok(())
     }
 
@@ -236,6 +238,7 @@ fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
         keys: BTreeMap::new(),
         newest: None,
         superseded: BTreeMap::new(),
+        firsts: BTreeMap::new(),
         manifests: BTreeMap::new(),
         columns: BTreeMap::new(),
         writer: None,

@@ -107,6 +107,7 @@ mod tests {
             keys: BTreeMap::new(),
             superseded: BTreeMap::new(),
             manifests: BTreeMap::new(),
+            firsts: BTreeMap::new(),
             columns: BTreeMap::new(),
             writer: None,
         }

@@ -123,7 +123,7 @@ fn a_log_that_is_behind_is_brought_up_and_one_of_others_is_named() {
     project
         .starmill_with_fault(&RUN, "delta.table=fail")
         .exits(0)
-        .warns("the next run brings the Delta logs up to this one");
+        .warns("does not show the published snapshot; the next run mends it");
     project.starmill(&RUN).exits(0);
     assert_read(&project, "f", None, &ours(&project, "f", "latest"));
     let theirs = "{\"commitInfo\":{\"timestamp\":1,\"operation\":\"OPTIMIZE\",\"engineInfo\":\"another\"}}\n";

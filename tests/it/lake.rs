@@ -278,7 +278,7 @@ fn a_lake_of_others_is_left_alone_and_named() {
     let refused = project.starmill(&RUN).exits(8);
     refused
         .warns("lake.sqlite is no lake that starmill wrote")
-        .warns("move it away; the next run writes it anew");
+        .warns("move it away, with all that begins with its name; the next run writes it anew");
     std::fs::write(project.path("out/lake.sqlite"), &ours[..ours.len() / 2]).unwrap();
     project.starmill(&RUN).exits(8).warns("lake.sqlite is no lake that starmill wrote");
     // Somebody wrote into it.
@@ -313,6 +313,92 @@ open(sys.argv[2], 'w').close()
 while os.path.exists(sys.argv[2]): time.sleep(0.01)
 assert c.execute('SELECT count(*) FROM ducklake_snapshot').fetchall() == [(1,)]
 ";
+
+#[test]
+fn a_lake_that_is_written_anew_says_when_each_snapshot_was_published_and_leaves_out_what_is_damaged() {
+    let project = project();
+    let mut ids = Vec::new();
+    for count in [300, 200, 100] {
+        project.write("data/t.csv", &rows(0..count, count));
+        project.starmill(&RUN).exits(0);
+        ids.push(published(&project));
+    }
+    project.starmill(&["snapshots", "rollback", "pipelines/p.toml", &ids[0], "--yes"]).exits(0);
+    let times = "SELECT snapshot_time, commit_message, schema_version FROM ducklake_snapshots('lake') ORDER BY snapshot_id";
+    let told = |project: &Project| -> Vec<Vec<String>> {
+        let lines = lake(&attached(project), &[times])[0].clone();
+        lines.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let before = told(&project);
+    std::fs::remove_file(project.path("out/lake.sqlite")).unwrap();
+    project.write("data/t.csv", &rows(0..100, 50));
+    project.starmill(&RUN).exits(0);
+    let after = told(&project);
+    assert_eq!(after.len(), 5);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before[..2], after[..2]);
+        assert_ne!(before[2], after[2], "who stays attached takes no schema for another");
+    }
+    // One whose files are gone is left out.
+    let gone = project.data_file("out", &ids[1], "f");
+    std::fs::remove_file(project.path(&gone)).unwrap();
+    std::fs::remove_file(project.path("out/lake.sqlite")).unwrap();
+    project.starmill(&RUN).exits(0).warns("the lake does not show it");
+    assert!(snapshots(&project).iter().all(|(_, id)| *id != ids[1]));
+    assert!(snapshots(&project).iter().any(|(_, id)| *id == ids[2]));
+}
+
+#[test]
+fn what_is_pruned_stays_while_the_lake_names_it() {
+    let project = project();
+    for count in [300, 200] {
+        project.write("data/t.csv", &rows(0..count, count));
+        project.starmill(&RUN).exits(0);
+    }
+    let prune = ["snapshots", "prune", "pipelines/p.toml", "--keep", "1", "--grace", "0s"];
+    project
+        .starmill_with_fault(&prune, "lake.written=full")
+        .exits(0)
+        .warns("does not show the published snapshot");
+    assert_eq!(
+        lake(&attached(&project), &["SELECT sum(id) FROM lake.f AT (VERSION => 1)"])[0],
+        (300 * 299 / 2).to_string()
+    );
+    project.starmill(&RUN).exits(0);
+    assert_eq!(project.data_files("out"), project.named_files("out"));
+}
+
+#[test]
+fn a_file_keeps_its_readers_and_what_lies_in_its_place_is_named() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let project = project();
+    project.starmill(&RUN).exits(0);
+    let path = project.path("out/lake.sqlite");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o440)).unwrap();
+    std::os::unix::fs::chown(&path, None, Some(65_534)).unwrap();
+    project.write("data/t.csv", &rows(0..10, 0));
+    project.starmill(&RUN).exits(0);
+    let meta = std::fs::metadata(&path).unwrap();
+    assert_eq!((meta.mode() & 0o777, meta.gid()), (0o440, 65_534));
+    std::fs::write(project.path("out/lake.sqlite-journal"), "x").unwrap();
+    project
+        .starmill(&RUN)
+        .exits(8)
+        .warns("lake.sqlite-journal is there")
+        .warns("move lake.sqlite away with all that begins");
+    std::fs::remove_file(project.path("out/lake.sqlite-journal")).unwrap();
+    std::fs::rename(&path, project.path("elsewhere.sqlite")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    project.starmill(&RUN).exits(8).warns("it is no file");
+    std::fs::remove_dir(&path).unwrap();
+    std::os::unix::fs::symlink(project.path("elsewhere.sqlite"), &path).unwrap();
+    project.write("data/t.csv", &rows(0..20, 0));
+    project.starmill(&RUN).exits(0);
+    assert!(path.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(lake(&attached(&project), &["SELECT count(*) FROM lake.f"])[0], "20");
+    project.write("sql/p/s.sql", "SELECT id, day, id AS \"Day\" FROM t WHERE id < 5");
+    project.starmill(&RUN).exits(3).warns("differ only in case");
+}
 
 #[test]
 fn a_reader_in_its_transaction_holds_up_no_night_and_a_writer_is_named() {
@@ -392,7 +478,9 @@ fn a_lake_in_a_schema_of_others_is_refused_and_the_delivery_waits() {
     let target = format!("[target]\nurl = \"{}\"\nschema = \"mart\"\nlake = \"mart\"\n", database.url());
     project.edit("pipelines/p.toml", "lake = true\n", &target);
     project.starmill(&RUN).exits(3).warns("a lake needs a schema of its own");
-    project.edit("pipelines/p.toml", "lake = \"mart\"", "lake = \"theirs\"");
+    project.edit("pipelines/p.toml", "lake = \"mart\"", "lake = \"pg_lake\"");
+    project.starmill(&RUN).exits(3).warns("`pg_lake` is a schema of Postgres's own");
+    project.edit("pipelines/p.toml", "lake = \"pg_lake\"", "lake = \"theirs\"");
     database.sql("CREATE SCHEMA theirs; CREATE TABLE theirs.ducklake_snapshot (x int)");
     let refused = project.starmill(&RUN).exits(11);
     refused

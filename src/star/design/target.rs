@@ -1,5 +1,7 @@
 //! Whether the target can have a published table: said before a night builds it.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::Field;
 
 use super::Designer;
@@ -21,6 +23,7 @@ const LONGEST_NAME: usize = 63;
 impl Designer<'_> {
     /// A column that the target cannot have is told before a night builds it.
     pub(super) fn check_target(&mut self, model: &Model, fields: &[Field], sql: &SelectSql) {
+        self.check_engines(fields, sql);
         if self.pipeline.deployment.target.is_none() {
             return;
         }
@@ -82,6 +85,29 @@ impl Designer<'_> {
             let message =
                 format!("`{}` is the name that an index of `{other}` gets in the target", model.name);
             self.error(model.place.clone(), message, "give the model another name".to_owned());
+        }
+    }
+}
+
+impl Designer<'_> {
+    /// Those who read lakes and Delta logs don't tell columns apart that differ in case alone.
+    fn check_engines(&mut self, fields: &[Field], sql: &SelectSql) {
+        let deployment = &self.pipeline.deployment;
+        let lake =
+            deployment.store.lake || deployment.target.as_ref().is_some_and(|target| target.lake.is_some());
+        if !lake && !deployment.store.delta {
+            return;
+        }
+        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+        for field in fields {
+            if let Some(other) = seen.insert(field.name().to_lowercase(), field.name()) {
+                let message = format!(
+                    "the columns `{other}` and `{}` differ only in case, and readers of lakes and Delta logs don't tell them apart",
+                    field.name()
+                );
+                let help = "give one of them another name with AS, or leave `lake` and `delta` away";
+                self.found.push(Diagnostic::error(message).at(&sql.document, sql.whole()).help(help));
+            }
         }
     }
 }

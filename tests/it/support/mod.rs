@@ -211,7 +211,8 @@ impl Project {
         let tables = self.entries(&format!("{store}/tables"));
         let files = tables.iter().flat_map(|table| {
             let files = self.entries(&format!("{store}/tables/{table}"));
-            files.into_iter().map(move |file| format!("{table}/{file}"))
+            let files = files.into_iter().filter(|file| file != "_delta_log");
+            files.map(move |file| format!("{table}/{file}"))
         });
         files.collect()
     }
