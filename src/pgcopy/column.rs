@@ -12,23 +12,25 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 
 use super::mapping::Mapping;
+use super::mask::{Mask, Raw};
 use super::numeric::{self, Unfit};
 use super::policy::{Decimal, Extremes, FarDates, Special};
 use super::value::{UTF_8, ValueError, end_of_day, far, too_far};
 use super::{EPOCH_DAYS, EPOCH_MICROS, text};
 
 pub struct Column {
-    mapping: Mapping,
+    pub(super) mapping: Mapping,
     extremes: Extremes,
     data_type: DataType,
-    builder: Builder,
+    pub(super) builder: Builder,
     /// Bytes of variable length since the last batch.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Values that a policy turned into NULL or moved, over all batches.
     altered: u64,
+    pub(super) mask: Option<Mask>,
 }
 
-enum Builder {
+pub(super) enum Builder {
     Boolean(BooleanBuilder),
     Int16(Int16Builder),
     Int32(Int32Builder),
@@ -66,9 +68,12 @@ impl Column {
             }
             Mapping::Decimal(size) => decimal(size),
             Mapping::Money => decimal(MONEY),
-            Mapping::Text | Mapping::PaddedText | Mapping::Jsonb | Mapping::Uuid | Mapping::TextForm => {
-                Builder::Text(BinaryBuilder::with_capacity(rows, rows * 16))
-            }
+            Mapping::Text
+            | Mapping::PaddedText
+            | Mapping::Jsonb
+            | Mapping::Uuid
+            | Mapping::TextForm
+            | Mapping::Masked(_) => Builder::Text(BinaryBuilder::with_capacity(rows, rows * 16)),
             Mapping::Bytes => Builder::Bytes(BinaryBuilder::with_capacity(rows, rows * 16)),
             Mapping::Date => Builder::Date(Date32Builder::with_capacity(rows)),
             Mapping::Time => Builder::Time(Time64MicrosecondBuilder::with_capacity(rows)),
@@ -77,7 +82,15 @@ impl Column {
                 Builder::Timestamp(builder.with_data_type(mapping.arrow_type(zone)))
             }
         };
-        Column { mapping, extremes, data_type: mapping.arrow_type(zone), builder, bytes: 0, altered: 0 }
+        Column {
+            mapping,
+            extremes,
+            data_type: mapping.arrow_type(zone),
+            builder,
+            bytes: 0,
+            altered: 0,
+            mask: None,
+        }
     }
 
     /// How many values a policy turned into NULL or moved so far.
@@ -147,6 +160,9 @@ impl Column {
     /// A value in binary COPY's form.
     #[inline]
     pub fn push_binary(&mut self, bytes: &[u8]) -> Result<(), ValueError> {
+        if let Some(mask) = self.mask.clone() {
+            return self.push_masked(&mask, Raw::Binary(bytes));
+        }
         match &mut self.builder {
             Builder::Boolean(builder) => builder.append_value(fixed::<1>(bytes, "boolean")?[0] != 0),
             Builder::Int16(builder) => builder.append_value(i16::from_be_bytes(fixed(bytes, "smallint")?)),
@@ -170,7 +186,7 @@ impl Column {
                     (Mapping::Uuid, _) => builder.append_value(text::format_uuid(&fixed(bytes, "uuid")?)),
                     (Mapping::Jsonb, [1, json @ ..]) => builder.append_value(json),
                     (Mapping::Jsonb, _) => return Err(ValueError::malformed(bytes, "jsonb")),
-                    (Mapping::PaddedText, _) => builder.append_value(unpadded(bytes)),
+                    (Mapping::PaddedText, _) => builder.append_value(text::unpadded(bytes)),
                     _ => builder.append_value(bytes),
                 }
             }
@@ -246,6 +262,9 @@ impl Column {
 
     /// A value in Postgres's text form.
     pub fn push_text(&mut self, value: &str) -> Result<(), ValueError> {
+        if let Some(mask) = self.mask.clone() {
+            return self.push_masked(&mask, Raw::Text(value));
+        }
         if matches!(self.mapping, Mapping::Date | Mapping::Timestamp | Mapping::TimestampTz) {
             match value.trim().to_ascii_lowercase().as_str() {
                 "infinity" => return self.infinity("infinity"),
@@ -389,12 +408,6 @@ fn utf8(values: BinaryArray) -> Result<StringArray, ValueError> {
             Err(ValueError::malformed(wrong.unwrap_or_default(), UTF_8))
         }
     }
-}
-
-/// char(n) without its padding.
-fn unpadded(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
-    &bytes[..end]
 }
 
 /// The override that lets a number pass, which may be text only.

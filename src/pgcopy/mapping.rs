@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 
+use super::mask::{Form, Mask};
 use super::policy::{ColumnAs, Decimal, TypePolicy};
 use super::types::TYPES;
 
@@ -27,6 +28,8 @@ pub enum Mapping {
     TimestampTz,
     /// Cast to text by Postgres.
     TextForm,
+    /// A text or a code stands in the place of what travels so.
+    Masked(Form),
 }
 
 /// A column cannot be read at all, and what the pipeline can say about it.
@@ -66,6 +69,12 @@ impl Mapping {
     /// `column` is its full name, `schema.table.column`, by which the pipeline may override it.
     pub fn of(type_name: &str, column: &str, policy: &TypePolicy) -> Result<Mapping, Unmappable> {
         let (base, arguments) = split(type_name);
+        match policy.masks.of(column) {
+            Some(Mask::Text(_) | Mask::Hmac(_)) => {
+                return Ok(Mapping::Masked(Mapping::named(&base).map_or(Form::Cast, Form::of)));
+            }
+            Some(Mask::Null) | None => {}
+        }
         let own = policy.columns.get(column);
         if own == Some(&ColumnAs::Text) {
             let text_already = Mapping::named(&base).is_some_and(|mapping| mapping.is_text());
@@ -129,9 +138,12 @@ impl Mapping {
             }
             Mapping::Decimal(Decimal { precision, scale }) => DataType::Decimal128(precision, scale),
             Mapping::Money => DataType::Decimal128(19, 2),
-            Mapping::Text | Mapping::PaddedText | Mapping::Jsonb | Mapping::Uuid | Mapping::TextForm => {
-                DataType::Utf8
-            }
+            Mapping::Text
+            | Mapping::PaddedText
+            | Mapping::Jsonb
+            | Mapping::Uuid
+            | Mapping::TextForm
+            | Mapping::Masked(_) => DataType::Utf8,
             Mapping::Bytes => DataType::Binary,
             Mapping::Date => DataType::Date32,
             Mapping::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -143,7 +155,7 @@ impl Mapping {
     /// What the COPY selects for the column whose quoted name is given.
     pub fn select(self, quoted: &str) -> String {
         match self {
-            Mapping::TextForm => format!("{quoted}::text"),
+            Mapping::TextForm | Mapping::Masked(Form::Cast) => format!("{quoted}::text"),
             // Its binary form counts the smallest unit of lc_monetary, which C says is a cent.
             Mapping::Money => format!("{quoted}::numeric(19,2)"),
             _ => quoted.to_owned(),
@@ -167,13 +179,14 @@ fn split(type_name: &str) -> (String, Vec<i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pgcopy::policy::Extremes;
+    use crate::pgcopy::policy::{Extremes, Masks};
     use std::collections::BTreeMap;
 
     fn policy() -> TypePolicy {
         TypePolicy {
             numeric: Decimal { precision: 38, scale: 10 },
             extremes: Extremes::EXACT,
+            masks: Masks::default(),
             columns: BTreeMap::from([
                 ("public.t.wide".to_owned(), ColumnAs::Decimal(Decimal { precision: 38, scale: 2 })),
                 ("public.t.odd".to_owned(), ColumnAs::Text),

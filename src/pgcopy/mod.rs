@@ -1,6 +1,7 @@
 //! Postgres's values in and out of Arrow: binary COPY and the text form. No I/O, no async.
 //!
-//! `types` is the one table of types, which `mapping` applies and `policy` completes; `column` holds the builders that both forms fill;
+//! `types` is the one table of types, which `mapping` applies and `policy` completes; `column` holds the builders that both forms fill, `mask` what stands
+//! in a person's place;
 //! `decode` reads binary COPY, `csv` reads COPY's CSV, `encode` writes binary COPY.
 
 pub mod column;
@@ -8,6 +9,7 @@ pub mod csv;
 pub mod decode;
 pub mod encode;
 pub mod mapping;
+pub mod mask;
 mod numeric;
 pub mod policy;
 mod text;

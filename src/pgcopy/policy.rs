@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::mask::Mask;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypePolicy {
     /// For `numeric` declared without precision.
@@ -9,6 +11,30 @@ pub struct TypePolicy {
     pub extremes: Extremes,
     /// `schema.table.column` to its own mapping.
     pub columns: BTreeMap<String, ColumnAs>,
+    pub masks: Masks,
+}
+
+/// The columns whose values nobody sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Masks {
+    /// `schema.table.column`, or `table.column` of one of the pipeline's schemas.
+    pub columns: BTreeMap<String, Mask>,
+    pub schemas: Vec<String>,
+}
+
+impl Masks {
+    /// The mask of `schema.table.column`.
+    pub fn of(&self, column: &str) -> Option<&Mask> {
+        self.columns.iter().find(|(name, _)| self.names(name, column)).map(|(_, mask)| mask)
+    }
+
+    /// Whether a mask's name is that of `schema.table.column`.
+    pub fn names(&self, name: &str, column: &str) -> bool {
+        name == column
+            || self.schemas.iter().any(|schema| {
+                column.strip_prefix(schema.as_str()).and_then(|rest| rest.strip_prefix('.')) == Some(name)
+            })
+    }
 }
 
 /// What becomes of values at and beyond the ends of what readers hold.

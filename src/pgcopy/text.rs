@@ -101,6 +101,12 @@ pub fn uuid(text: &str) -> Option<String> {
     Some(format_uuid(bytes.as_slice().try_into().ok()?))
 }
 
+/// char(n) without its padding.
+pub fn unpadded(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
 /// A date as Postgres prints it, which knows no year 0.
 pub fn format_date(date: NaiveDate) -> String {
     match date.year() {

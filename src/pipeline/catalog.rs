@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{SourceTable, nearest};
 use crate::pgcopy::mapping::{Mapping, Unmappable};
+use crate::pgcopy::mask::Mask;
 
 /// Every relation of the source that a pipeline could name.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +69,8 @@ pub struct SourceColumn {
     pub labels: Vec<String>,
     pub mapping: Result<Mapping, Unmappable>,
     pub not_null: bool,
+    /// What stands in the place of its values.
+    pub mask: Option<Mask>,
 }
 
 impl Catalog {

@@ -41,6 +41,8 @@ pub struct SourceFile {
     pub allow_foreign: Vec<Text>,
     pub columns: Vec<(Text, Option<Text>)>,
     pub filters: Pairs,
+    pub masks: Pairs,
+    pub mask_key: Option<Text>,
 }
 
 #[derive(Debug, Default)]
@@ -212,6 +214,8 @@ fn source(section: Section) -> SourceFile {
         allow_empty: section.strings("allow_empty").unwrap_or_default(),
         allow_foreign: section.strings("allow_foreign").unwrap_or_default(),
         filters: section.pairs("where").unwrap_or_default(),
+        masks: section.pairs("mask").unwrap_or_default(),
+        mask_key: section.string("mask_key"),
         columns: section
             .named_sections("columns")
             .into_iter()

@@ -12,8 +12,9 @@ use super::sql::folded;
 use super::{Extremes, FarDates, SourceSettings, Special};
 use crate::diagnostic::Document;
 use crate::dialect::spelled;
-use crate::name::{SourceTable, quote_identifier};
+use crate::name::{SourceTable, quote_identifier, quote_literal};
 use crate::pgcopy::mapping::Mapping;
+use crate::pgcopy::mask::Mask;
 
 /// A condition in Postgres's SQL over one table's columns. The server evaluates it: for the rows that
 /// are read, and for the totals that they are held against.
@@ -108,6 +109,15 @@ impl SourceSettings {
 /// What a column's values become by the policy for those that a star does not hold. None where they stay.
 fn otherwise(column: &SourceColumn, extremes: Extremes) -> Option<String> {
     let name = quote_identifier(&column.name);
+    match &column.mask {
+        Some(Mask::Null) => return Some(format!("NULL::{}", column.type_name)),
+        Some(Mask::Text(text)) => {
+            return Some(format!("CASE WHEN {name} IS DISTINCT FROM NULL THEN {} END", quote_literal(text)));
+        }
+        // Postgres is not given the key.
+        Some(Mask::Hmac(_)) => return Some(format!("{name}::text")),
+        None => {}
+    }
     let (of, first, last) = match column.mapping {
         Ok(Mapping::Decimal(_)) if extremes.special == Special::Null => {
             return Some(format!(

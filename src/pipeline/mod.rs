@@ -9,6 +9,7 @@ mod cron;
 mod deployment;
 mod file;
 pub mod filter;
+mod mask;
 pub mod model;
 pub mod notify;
 mod place;

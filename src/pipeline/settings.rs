@@ -95,12 +95,13 @@ impl Resolver<'_> {
             Some(text) => self.duration(text),
             None => Some(Duration::from_secs(default)),
         };
+        let schemas: Vec<String> = match &source.schemas {
+            Some(schemas) => schemas.iter().map(|schema| schema.value.clone()).collect(),
+            None => vec!["public".to_owned()],
+        };
         Some(SourceSettings {
             url: location,
-            schemas: match &source.schemas {
-                Some(schemas) => schemas.iter().map(|schema| schema.value.clone()).collect(),
-                None => vec!["public".to_owned()],
-            },
+            schemas: schemas.clone(),
             connections: source.connections.and_then(|n| usize::try_from(n).ok()).unwrap_or(2),
             snapshot_max: duration(&source.snapshot_max, 30 * 60)?,
             silent_max: match &source.silent_max {
@@ -116,6 +117,7 @@ impl Resolver<'_> {
                 numeric: numeric?,
                 extremes: Extremes { special: special?, far_dates: far_dates? },
                 columns: self.column_types(file),
+                masks: self.masks(source, &schemas),
             },
             filters: source
                 .filters

@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use super::plan::{not_denied, plan};
 use crate::clock::{self, Stopwatch};
+use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{RunId, SourceTable, nearest};
 use crate::pipeline::catalog::{Catalog, Relation};
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, mistakes};
 use crate::progress::{Event, Progress};
 use crate::source::{self, Source, SourceSnapshot, Taken, ZONE, folder_name};
-use crate::star::design::{Design, Read};
+use crate::star::design::{Design, Read, masks};
 use crate::star::origin::{Altered, Position, ReadColumn};
 use crate::star::schema::published_type;
 use crate::star::staged::require_folder;
@@ -212,6 +213,12 @@ async fn whole_tables(pipeline: Pipeline, names: &[String]) -> Result<(Arc<Pipel
         let declared = pipeline.source.declared_filter(&catalog, &table);
         let read = whole_table(&pipeline, &table, relation, declared)?;
         reads.insert(table, read);
+    }
+    let mut found = masks::misplaced(&pipeline.source, &catalog);
+    found.extend(masks::bare(&catalog, &reads));
+    found.retain(Diagnostic::is_error);
+    if !found.is_empty() {
+        return Err(mistakes(&pipeline.deployment.document.path, found));
     }
     let design = Design { reads, models: Vec::new(), controls: Vec::new(), warnings: Vec::new() };
     not_denied(&source, &design).await?;

@@ -16,6 +16,7 @@ use crate::progress::{Event, Progress};
 use crate::source::{Extracted, Order};
 use crate::star::audit::{Standards, Verdict, audit};
 use crate::star::build::{Workshop, build};
+use crate::star::design::Design;
 use crate::star::diff::{StarView, diff};
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
@@ -71,6 +72,8 @@ pub async fn rehearse(
     };
     same_pipeline(&stand.store, previous.as_ref(), &pipeline)?;
     let Plan { pipeline, design, source, changes } = plan(pipeline, known(previous.as_ref())).await?;
+    let before = previous.as_ref().map(|previous| previous.manifest.source.as_slice()).unwrap_or_default();
+    same_masks(before, &design, &request.accept)?;
     for change in &changes {
         progress.tell(Event::Note(format!("the source changed since the last run: {change}")));
     }
@@ -188,6 +191,40 @@ fn same_pipeline(store: &Store, previous: Option<&Published>, pipeline: &Pipelin
             .hint("give this pipeline a store of its own: `url` in [store]"))
         }
         _ => Ok(()),
+    }
+}
+
+/// A column that is masked otherwise than in the published star has other values in every row, and one that is masked no
+/// more shows what nobody was to see: both only by the user's word.
+fn same_masks(before: &[TableRead], design: &Design, accepted: &[String]) -> Result<()> {
+    let mut known = Vec::new();
+    for (table, read) in &design.reads {
+        let now = read.masked();
+        let was = before.iter().find(|before| before.table == *table);
+        for column in read.columns.iter().map(|column| read.schema.field(*column).name()) {
+            let full = format!("{table}.{column}");
+            let of = |masks: &BTreeMap<String, String>| masks.get(column).cloned();
+            let now = of(&now);
+            // A column that was not read has no values in the star that could become others.
+            let read_before = was.filter(|was| was.columns.contains(column));
+            let was = read_before.map_or(now.clone(), |was| of(&was.masked));
+            if was != now && !accepted.contains(&full) {
+                let shown =
+                    |mask: Option<String>| mask.map_or("no mask".to_owned(), |mask| format!("\"{mask}\""));
+                let message = format!("the mask of {full} changed: from {} to {}", shown(was), shown(now));
+                return Err(Error::new(ErrorKind::Pipeline, message)
+                    .hint(format!("change it back, or say that it is meant: --accept {full}")));
+            }
+            known.push(full);
+        }
+    }
+    match accepted.iter().find(|name| name.contains('.') && !known.contains(name)) {
+        Some(unknown) => Err(Error::new(
+            ErrorKind::Usage,
+            format!("the models read no column `{unknown}` whose mask could be accepted"),
+        )
+        .hint("name it with schema, table and column, as the error does that asks for it")),
+        None => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 use crate::error::Result;
 use crate::name::SourceTable;
@@ -72,6 +73,34 @@ JOIN pg_namespace AS bn ON bn.oid = b.relnamespace
 WHERE climb.above <> climb.bottom
 ORDER BY 1, 2, 3, 4";
 
+/// Every relation that shows the rows of a table that has masks under another name: views of every kind over it, tables
+/// that it is a partition or child of, and its own partitions and children.
+const SHOWING: &str = "
+WITH RECURSIVE edges AS (
+    SELECT inhparent AS above, inhrelid AS below FROM pg_inherits
+    UNION
+    SELECT inhrelid, inhparent FROM pg_inherits
+    UNION
+    SELECT r.ev_class, d.refobjid
+    FROM pg_rewrite AS r
+    JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+),
+climb AS (
+    SELECT c.oid AS bottom, c.oid AS above FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname || '.' || c.relname = ANY ($1)
+    UNION
+    SELECT climb.bottom, edges.above FROM climb JOIN edges ON edges.below = climb.above
+)
+SELECT an.nspname::text, a.relname::text, bn.nspname::text, b.relname::text, b.relkind::text
+FROM climb
+JOIN pg_class AS a ON a.oid = climb.above
+JOIN pg_namespace AS an ON an.oid = a.relnamespace
+JOIN pg_class AS b ON b.oid = climb.bottom
+JOIN pg_namespace AS bn ON bn.oid = b.relnamespace
+WHERE climb.above <> climb.bottom
+ORDER BY 1, 2, 3, 4";
+
 pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Result<Catalog> {
     let rows = client.query_typed(RELATIONS, &[]).await;
     let rows = rows.map_err(|error| server.error(error, "cannot read the source's catalog"))?;
@@ -97,12 +126,22 @@ pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Resu
             if row.get::<_, bool>(9) {
                 relation.primary_key.push(name.clone());
             }
-            let labels = row.get::<_, Vec<String>>(10);
-            relation.columns.push(SourceColumn { name, number, type_name, labels, mapping, not_null });
+            let mask = policy.masks.of(&format!("{table}.{name}")).cloned();
+            // What stands in a label's place is none.
+            let labels = if mask.is_some() { Vec::new() } else { row.get::<_, Vec<String>>(10) };
+            relation.columns.push(SourceColumn { name, number, type_name, labels, mapping, not_null, mask });
         }
     }
-    let rows = client.query_typed(BENEATH, &[]).await;
-    for row in rows.map_err(|error| server.error(error, "cannot read the source's catalog"))? {
+    let failed = |error| server.error(error, "cannot read the source's catalog");
+    let mut rows = client.query_typed(BENEATH, &[]).await.map_err(failed)?;
+    let has_masks = |relation: &Relation| relation.columns.iter().any(|column| column.mask.is_some());
+    let masked =
+        relations.iter().filter(|(_, relation)| has_masks(relation)).map(|(table, _)| table.to_string());
+    let masked: Vec<String> = masked.collect();
+    if !masked.is_empty() {
+        rows.extend(client.query_typed(SHOWING, &[(&masked, Type::TEXT_ARRAY)]).await.map_err(failed)?);
+    }
+    for row in rows {
         let above = SourceTable::new(row.get::<_, String>(0), row.get::<_, String>(1));
         if let Some(relation) = relations.get_mut(&above) {
             let table = SourceTable::new(row.get::<_, String>(2), row.get::<_, String>(3));

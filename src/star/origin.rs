@@ -64,6 +64,9 @@ pub struct TableRead {
     pub filter: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub altered: Altered,
+    /// What stood in the place of which column's values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub masked: BTreeMap<String, String>,
     /// Every column that the table had, read or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<ReadColumn>,

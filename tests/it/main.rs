@@ -17,6 +17,7 @@ mod judge;
 mod keeping;
 mod kills;
 mod lake;
+mod masks;
 mod memory;
 mod nights;
 mod operate;

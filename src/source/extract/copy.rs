@@ -13,6 +13,7 @@ use crate::name::{SourceTable, quote_identifier};
 use crate::pgcopy::column::Column;
 use crate::pgcopy::decode::{BATCH_ROWS, DecodeError, Decoder};
 use crate::pgcopy::mapping::Mapping;
+use crate::pgcopy::mask::Mask;
 use crate::pgcopy::policy::Extremes;
 use crate::postgres::{Server, Session};
 use crate::star::design::Read;
@@ -63,7 +64,7 @@ impl<S, K: FnMut(&mut S, RecordBatch) -> Result<()>> Taking<S, K> {
 pub struct TableCopy {
     pub schema: SchemaRef,
     table: SourceTable,
-    columns: Vec<(String, Mapping)>,
+    columns: Vec<(String, Mapping, Option<Mask>)>,
     filter: Option<String>,
     zone: String,
     extremes: Extremes,
@@ -73,7 +74,8 @@ impl TableCopy {
     pub fn new(table: &SourceTable, read: &Read, zone: &str, extremes: Extremes) -> Result<TableCopy> {
         let columns = read.columns.iter().filter_map(|position| {
             let name = read.schema.field(*position).name();
-            Some((name.clone(), read.relation.column(name)?.mapping.clone().ok()?))
+            let column = read.relation.column(name)?;
+            Some((name.clone(), column.mapping.clone().ok()?, column.mask.clone()))
         });
         let schema =
             read.schema.project(&read.columns).or_error(ErrorKind::Bug, || "a projection".to_owned())?;
@@ -133,7 +135,7 @@ impl TableCopy {
             }
             (None, Ok(())) => {}
         }
-        let named = self.columns.iter().map(|(name, _)| name.clone()).zip(decoder.altered());
+        let named = self.columns.iter().map(|(name, ..)| name.clone()).zip(decoder.altered());
         let altered = named.filter(|(_, values)| *values > 0).collect();
         if let Some(batch) = decoder.finish().map_err(|error| self.error(error))? {
             keep(&mut into, batch)?;
@@ -161,7 +163,7 @@ impl TableCopy {
 
     fn sql(&self, range: &Range) -> String {
         let selected: Vec<String> =
-            self.columns.iter().map(|(name, mapping)| mapping.select(&quote_identifier(name))).collect();
+            self.columns.iter().map(|(name, mapping, _)| mapping.select(&quote_identifier(name))).collect();
         let filter = self.filter.iter().map(|filter| format!("({filter})"));
         let conditions: Vec<String> = filter.chain(range.condition()).collect();
         let conditions = match conditions.as_slice() {
@@ -176,8 +178,9 @@ impl TableCopy {
     }
 
     fn decoder(&self) -> Decoder {
-        let column = |mapping: &Mapping| Column::new(*mapping, &self.zone, self.extremes, BATCH_ROWS);
-        let columns = self.columns.iter().map(|(_, mapping)| column(mapping));
+        let columns = self.columns.iter().map(|(_, mapping, mask)| {
+            Column::new(*mapping, &self.zone, self.extremes, BATCH_ROWS).masked(mask.as_ref())
+        });
         Decoder::new(Arc::clone(&self.schema), columns.collect())
     }
 

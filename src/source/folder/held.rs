@@ -70,7 +70,8 @@ fn is_spelled_freely(type_name: &str) -> bool {
 impl Held {
     /// None for a table that asks for nothing.
     pub fn of(table: &DdlTable, relation: &Relation, zone: &str, numeric: Decimal) -> Option<Held> {
-        let has = |name: &String| relation.column(name).is_some();
+        // What is masked is held against nothing that needs its values.
+        let has = |name: &String| relation.column(name).is_some_and(|column| column.mask.is_none());
         let keys: Vec<Key> = table.keys.iter().filter(|key| key.columns.iter().all(has)).cloned().collect();
         let mut names: BTreeSet<String> = keys.iter().flat_map(|key| key.columns.clone()).collect();
         let mut checks = Vec::new();

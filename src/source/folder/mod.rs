@@ -75,13 +75,19 @@ impl Folder {
         let mut relations = BTreeMap::new();
         for (name, table) in &self.tables {
             let kept = self.exported(table);
-            let columns = (1..).zip(&kept).map(|(number, column)| SourceColumn {
-                name: column.name.clone(),
-                number,
-                type_name: column.type_name.to_lowercase(),
-                labels: column.rule.as_ref().map(Rule::labels).unwrap_or_default(),
-                mapping: Mapping::of(&column.type_name, &format!("{name}.{}", column.name), policy),
-                not_null: column.not_null,
+            let columns = (1..).zip(&kept).map(|(number, column)| {
+                let full = format!("{name}.{}", column.name);
+                let mask = policy.masks.of(&full).cloned();
+                let rule = column.rule.as_ref().filter(|_| mask.is_none());
+                SourceColumn {
+                    name: column.name.clone(),
+                    number,
+                    type_name: column.type_name.to_lowercase(),
+                    labels: rule.map(Rule::labels).unwrap_or_default(),
+                    mapping: Mapping::of(&column.type_name, &full, policy),
+                    not_null: column.not_null,
+                    mask,
+                }
             });
             let relation = Relation {
                 kind: RelationKind::File,
@@ -219,6 +225,7 @@ pub fn table_read(table: &SourceTable, read: &Read, staged: &StagedTable, altere
         ..ReadColumn::of(column)
     });
     TableRead {
+        masked: read.masked(),
         table: table.clone(),
         columns,
         rows: staged.rows(),

@@ -1,7 +1,7 @@
 //! A file read twice: into the types of its columns for the models, and as the text that stands there for the
 //! controls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::name::SourceTable;
 use crate::pgcopy::column::Column;
 use crate::pgcopy::decode::BATCH_ROWS;
 use crate::pgcopy::mapping::Mapping;
+use crate::pgcopy::mask::Mask;
 use crate::pgcopy::policy::Extremes;
 use crate::pipeline::catalog::SourceColumn;
 use crate::star::design::Read;
@@ -25,9 +26,11 @@ use crate::star::staged::{PartWriter, Stage, StagedTable};
 pub struct TypedTable {
     whole: SchemaRef,
     positions: Vec<usize>,
-    columns: Vec<(String, Mapping)>,
+    columns: Vec<(String, Mapping, Option<Mask>)>,
     /// Every column that the file has, and whether it may be NULL, read or not: Postgres would have looked at all.
     declared: Vec<(String, bool)>,
+    /// Columns whose values nobody may see.
+    masked: BTreeSet<String>,
     zone: String,
     extremes: Extremes,
     pub rules: BTreeMap<String, Rule>,
@@ -42,7 +45,7 @@ impl TypedTable {
         let columns = read.columns.iter().filter_map(|position| {
             let name = read.schema.field(*position).name();
             let column = read.relation.column(name)?;
-            Some((name.clone(), column.mapping.clone().ok()?))
+            Some((name.clone(), column.mapping.clone().ok()?, column.mask.clone()))
         });
         TypedTable {
             columns: columns.collect(),
@@ -54,6 +57,10 @@ impl TypedTable {
                 .iter()
                 .map(|column| (column.name.clone(), column.not_null))
                 .collect(),
+            masked: {
+                let masked = read.relation.columns.iter().filter(|column| column.mask.is_some());
+                masked.map(|column| column.name.clone()).collect()
+            },
             zone: zone.to_owned(),
             extremes,
             rules: BTreeMap::new(),
@@ -66,9 +73,9 @@ impl TypedTable {
         let declared: Vec<String> = self.declared.iter().map(|(name, _)| name.clone()).collect();
         let header = header(&mut csv, path, &declared)?;
         let place = |name: &String| header.iter().position(|known| known == name);
-        let fields: Vec<usize> = self.columns.iter().filter_map(|(name, _)| place(name)).collect();
+        let fields: Vec<usize> = self.columns.iter().filter_map(|(name, ..)| place(name)).collect();
         // What is read is held against its type where it is read.
-        let is_read = |name: &String| self.columns.iter().any(|(read, _)| read == name);
+        let is_read = |name: &String| self.columns.iter().any(|(read, ..)| read == name);
         let asked: Vec<(usize, &str, bool, bool)> = self
             .declared
             .iter()
@@ -81,7 +88,9 @@ impl TypedTable {
         let mut columns: Vec<Column> = self
             .columns
             .iter()
-            .map(|(_, mapping)| Column::new(*mapping, &self.zone, self.extremes, BATCH_ROWS))
+            .map(|(_, mapping, mask)| {
+                Column::new(*mapping, &self.zone, self.extremes, BATCH_ROWS).masked(mask.as_ref())
+            })
             .collect();
         let mut writer = PartWriter::new(stage, Arc::clone(&schema));
         let mut held =
@@ -103,7 +112,7 @@ impl TypedTable {
                         .hint("an unquoted empty field is NULL; write \"\" for the empty string"));
                 }
             }
-            for ((column, index), (name, _)) in columns.iter_mut().zip(&fields).zip(&self.columns) {
+            for ((column, index), (name, ..)) in columns.iter_mut().zip(&fields).zip(&self.columns) {
                 match taken(*index, name)? {
                     None => column.push_null(),
                     Some(text) => column
@@ -145,11 +154,26 @@ impl TypedTable {
     ) -> Result<&'a str> {
         let Some(rule) = self.rules.get(column) else { return Ok(text) };
         rule.hold(text).map_err(|(wrong, help)| {
-            let shown: String = text.chars().take(60).collect();
-            let message = format!("{}:{line}: {table}.{column}: `{shown}` {wrong}", path.display());
+            let shown: String = match self.masked.contains(column) {
+                true => "the value that is masked".to_owned(),
+                false => format!("`{}`", text.chars().take(60).collect::<String>()),
+            };
+            let message = format!("{}:{line}: {table}.{column}: {shown} {wrong}", path.display());
             Error::new(ErrorKind::Fit, message).hint(help)
         })
     }
+}
+
+/// A column as the text that stands in a file, or as what stands in that text's place.
+fn raw_column(declared: Option<&SourceColumn>) -> Column {
+    let (mapping, mask) = match declared {
+        Some(SourceColumn { mapping: Ok(mapping @ Mapping::Masked(_)), mask, .. }) => {
+            (*mapping, mask.as_ref())
+        }
+        Some(SourceColumn { mask, .. }) => (Mapping::Text, mask.as_ref()),
+        None => (Mapping::Text, None),
+    };
+    Column::new(mapping, "UTC", Extremes::EXACT, BATCH_ROWS).masked(mask)
 }
 
 /// All columns of a file as the text that stands there.
@@ -160,7 +184,7 @@ pub fn raw_text(path: &Path, declared: &[SourceColumn], stage: &Arc<Stage>) -> R
     let fields: Vec<Field> = header.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let mut columns: Vec<Column> =
-        header.iter().map(|_| Column::new(Mapping::Text, "UTC", Extremes::EXACT, BATCH_ROWS)).collect();
+        header.iter().map(|name| raw_column(declared.iter().find(|column| column.name == *name))).collect();
     let mut writer = PartWriter::new(stage, Arc::clone(&schema));
     let mut rows = 0;
     let mut more = true;

@@ -11,7 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{SourceTable, quote_identifier as quote};
+use crate::name::{SourceTable, list, quote_identifier as quote};
 use crate::pipeline::control::{Control, SourceSide, StarSide};
 use crate::pipeline::model::{Body, Model};
 use crate::pipeline::{Pipeline, Spanned};
@@ -284,7 +284,10 @@ impl Auditor<'_> {
         };
         Ok(ControlLine {
             table: control.model.to_string(),
-            name: control.name.clone(),
+            name: match design.masked.as_slice() {
+                [] => control.name.clone(),
+                masked => format!("{} ({})", control.name, list(masked)),
+            },
             source,
             star,
             verdict: if agrees { Verdict::Passed } else { Verdict::Failed },

@@ -27,7 +27,8 @@ impl Designer<'_> {
                 Some(statement)
             }
         };
-        Ok(Some(ControlDesign { tables, postgres, engine, star }))
+        let masked = self.masked_in(control.source.sql(), &tables);
+        Ok(Some(ControlDesign { tables, postgres, engine, star, masked }))
     }
 
     fn source_side(

@@ -11,6 +11,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::Designer;
+use super::masks::misplaced;
 use crate::diagnostic::Diagnostic;
 use crate::error::Result;
 use crate::name::{SourceTable, nearest, quote_identifier, quote_literal};
@@ -36,6 +37,7 @@ impl Designer<'_> {
             }
         }
         self.check_overrides();
+        self.found.extend(misplaced(&self.pipeline.source, self.catalog));
         self.check_allowed();
     }
 
@@ -182,7 +184,8 @@ fn column_sql(expr: &Expr, relation: &Relation) -> Option<String> {
 }
 
 fn column_of<'a>(name: &str, relation: &'a Relation) -> Option<&'a SourceColumn> {
-    relation.column(name).filter(|column| column.mapping.is_ok())
+    // A model compares what stands in a value's place.
+    relation.column(name).filter(|column| column.mapping.is_ok() && column.mask.is_none())
 }
 
 /// Whether a date of this column may be another one here than there.

@@ -3,6 +3,7 @@
 
 mod control;
 mod filter;
+pub mod masks;
 mod patience;
 mod read;
 mod target;
@@ -66,6 +67,8 @@ pub struct ControlDesign {
     pub engine: Statement,
     /// The star's side, when it is a query.
     pub star: Option<Statement>,
+    /// The masked columns that the source's side names, and whether as they are or as they are masked.
+    pub masked: Vec<String>,
 }
 
 use patience::Planning;
@@ -114,6 +117,10 @@ pub async fn design(
         return Ok(Err(designer.found));
     }
     let reads = designer.reads();
+    designer.found.extend(masks::bare(catalog, &reads));
+    if designer.found.iter().any(Diagnostic::is_error) {
+        return Ok(Err(designer.found));
+    }
     Ok(Ok(Design { reads, models, controls, warnings: designer.found }))
 }
 

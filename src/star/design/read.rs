@@ -36,6 +36,16 @@ pub struct Read {
     pub used_by: BTreeMap<String, BTreeSet<ModelName>>,
 }
 
+impl Read {
+    /// What stands in the place of which column's values, of those that are read.
+    pub fn masked(&self) -> BTreeMap<String, String> {
+        let names = self.columns.iter().map(|column| self.schema.field(*column).name());
+        let masked = names
+            .filter_map(|name| Some((name.clone(), self.relation.column(name)?.mask.as_ref()?.record())));
+        masked.collect()
+    }
+}
+
 /// What the models want of a source table.
 #[derive(Default)]
 pub(super) struct Usage {
