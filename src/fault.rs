@@ -41,6 +41,8 @@ points! {
     PublishLinked = "publish.linked",
     LakeWritten = "lake.written",
     DeltaTable = "delta.table",
+    ForgetWritten = "forget.written",
+    ForgetCommitted = "forget.committed",
     PruneSnapshot = "prune.snapshot",
     LoadStart = "load.start",
     LoadTable = "load.table",

@@ -240,6 +240,23 @@ pub enum SnapshotsCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Take somebody's rows out of every kept snapshot, the registry and the examples in reports: shown first, then asked
+    Forget {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// The table whose rows are theirs
+        #[arg(long, value_name = "TABLE")]
+        table: String,
+        /// The value of its key, or column=value,column=value where that has several; may be repeated
+        #[arg(long = "key", value_name = "KEY", required = true)]
+        keys: Vec<String>,
+        /// Don't ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Only show what would go
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+    },
     /// Hold every file against the hash that was taken when it was written; exit with 8 if one differs
     Verify {
         #[command(flatten)]

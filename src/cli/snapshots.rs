@@ -6,6 +6,7 @@ use super::args::{Format, PipelineArg, SnapshotsCommand};
 use super::command::{fail, finish, print, print_json, stoppable};
 use super::render;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operate::forget::{self, ForgetRequest};
 use crate::operate::prune::{self, PruneRequest};
 use crate::operate::{rollback, snapshots};
 
@@ -39,6 +40,9 @@ pub async fn dispatch(command: SnapshotsCommand) -> u8 {
             let request = PruneRequest { keep, older_than, snapshots, grace };
             prune_command(&pipeline, &request, dry_run).await
         }
+        SnapshotsCommand::Forget { pipeline, table, keys, yes, dry_run } => {
+            forget_command(&pipeline, &ForgetRequest { table, keys }, yes, dry_run).await
+        }
         SnapshotsCommand::Verify { pipeline, snapshots } => verify(&pipeline, &snapshots),
     }
 }
@@ -54,6 +58,28 @@ async fn prune_command(pipeline: &PipelineArg, request: &PruneRequest, dry_run: 
         false => prune::prune(&pipeline.path, request, show).await,
     };
     finish(pipeline.format, pruned, render::pruned)
+}
+
+async fn forget_command(pipeline: &PipelineArg, request: &ForgetRequest, yes: bool, dry_run: bool) -> u8 {
+    let plan = match forget::plan(&pipeline.path, request) {
+        Ok(plan) => plan,
+        Err(error) => return fail(pipeline.format, &error),
+    };
+    if pipeline.format == Format::Text {
+        print(&render::forget_plan(&plan));
+    }
+    if dry_run {
+        return finish(pipeline.format, Ok(plan), render::forgotten);
+    }
+    if plan.is_empty() {
+        return finish(pipeline.format, forget::settle(&pipeline.path).map(|()| plan), render::forgotten);
+    }
+    let question = format!("Forget them in {}?", plan.pipeline);
+    if let Err(error) = stoppable(async { confirmed(yes, question).await }).await {
+        return fail(pipeline.format, &error);
+    }
+    // Once begun it is finished: a command that is killed leaves the old star or the new one.
+    finish(pipeline.format, forget::forget(&pipeline.path, request).await, render::forgotten)
 }
 
 fn verify(pipeline: &PipelineArg, references: &[String]) -> u8 {

@@ -13,7 +13,7 @@ use super::catalog::{
 use super::{Night, NightColumn, NightTable, Shore};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::SnapshotId;
+use crate::name::{ModelName, SnapshotId};
 
 /// Numbers of what lies inside of columns begin here; files have none for it.
 const INSIDE: i64 = 1_000_000;
@@ -24,6 +24,7 @@ impl Catalog {
     /// The catalog as it must be now.
     pub fn brought_up(&self, shore: &dyn Shore) -> Result<Catalog> {
         let mut catalog = Catalog { tables_in: shore.tables()?, ..self.clone() };
+        catalog.replace(shore)?;
         let (published, since) = shore.published();
         let known: Vec<SnapshotId> = catalog
             .snapshots
@@ -60,6 +61,25 @@ impl Catalog {
         }
         catalog.forget(shore.store(), shore.kept());
         Ok(catalog)
+    }
+
+    /// Shows the files that were written anew in the place of those that they replaced, in every snapshot.
+    fn replace(&mut self, shore: &dyn Shore) -> Result<()> {
+        for file in &mut self.files {
+            let Some(table) = self.tables.iter().find(|table| table.id == file.table) else { continue };
+            let mut by = None;
+            let mut name = file.path.clone();
+            while let Some(next) = shore.replaced().get(&format!("{}/{name}", table.name)) {
+                name.clone_from(&next.name);
+                by = Some(next);
+            }
+            let (Some(by), Some(model)) = (by, ModelName::parse(&table.name)) else { continue };
+            let bare = NightTable { name: model, columns: Vec::new(), files: Vec::new() };
+            file.facts = shore.facts(&bare, by)?;
+            file.path = name;
+            (file.rows, file.bytes) = (whole(by.rows)?, whole(by.bytes)?);
+        }
+        Ok(())
     }
 
     /// The catalog without what its store keeps no more.

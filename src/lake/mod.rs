@@ -12,6 +12,8 @@ mod read;
 mod spec;
 mod statements;
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::DataType;
 use chrono::{DateTime, Utc};
 
@@ -55,6 +57,8 @@ pub trait Shore: Sync {
     fn kept(&self) -> &[SnapshotId];
     /// One of them; none when it is of a store's older format, whose files have no numbers of columns.
     fn night(&self, snapshot: &SnapshotId) -> Result<Option<Night>>;
+    /// Files, by table and name, that were written anew without somebody, and by which they were replaced.
+    fn replaced(&self) -> &BTreeMap<String, DataFile>;
     /// What a file's footer tells.
     fn facts(&self, table: &NightTable, file: &DataFile) -> Result<FileFacts>;
 }

@@ -27,6 +27,9 @@ pub struct RollbackPlan {
     pub unknown: Option<String>,
     /// Where it is delivered, without a password.
     pub target: Option<String>,
+    /// Columns of the source that are masked otherwise in the snapshot that is left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remasked: Vec<String>,
 }
 
 /// What a rollback did.
@@ -62,7 +65,15 @@ pub async fn plan(path: &Path, reference: Option<&str>) -> Result<RollbackPlan> 
         }
     };
     let target = deployment.target.map(|target| format!("schema {} of {}", target.schema, target.url));
-    Ok(RollbackPlan { pipeline: deployment.name, from, to, tables, unknown, target })
+    let remasked = remasked(&store, &from, &to);
+    Ok(RollbackPlan { pipeline: deployment.name, from, to, tables, unknown, target, remasked })
+}
+
+/// Columns whose values were masked otherwise, or not at all, when the older one was made.
+fn remasked(store: &Store, from: &SnapshotId, to: &SnapshotId) -> Vec<String> {
+    let (Ok(from), Ok(to)) = (store.manifest(from), store.manifest(to)) else { return Vec::new() };
+    let other = |(column, mask): &(&String, &String)| to.masks.get(*column) != Some(*mask);
+    from.masks.iter().filter(other).map(|(column, _)| column.clone()).collect()
 }
 
 /// Does what was shown, or nothing when another snapshot was published meanwhile. The result is an

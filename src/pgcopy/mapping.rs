@@ -68,13 +68,18 @@ impl Mapping {
     ///
     /// `column` is its full name, `schema.table.column`, by which the pipeline may override it.
     pub fn of(type_name: &str, column: &str, policy: &TypePolicy) -> Result<Mapping, Unmappable> {
-        let (base, arguments) = split(type_name);
-        match policy.masks.of(column) {
-            Some(Mask::Text(_) | Mask::Hmac(_)) => {
-                return Ok(Mapping::Masked(Mapping::named(&base).map_or(Form::Cast, Form::of)));
+        match (policy.masks.of(column), Mapping::unmasked(type_name, column, policy)) {
+            (Some(Mask::Text(_) | Mask::Hmac(_)), natural) => {
+                Ok(Mapping::Masked(natural.map_or(Form::Cast, Form::of)))
             }
-            Some(Mask::Null) | None => {}
+            // Of NULLs nobody needs the digits.
+            (Some(Mask::Null), Err(_)) => Ok(Mapping::TextForm),
+            (Some(Mask::Null) | None, natural) => natural,
         }
+    }
+
+    fn unmasked(type_name: &str, column: &str, policy: &TypePolicy) -> Result<Mapping, Unmappable> {
+        let (base, arguments) = split(type_name);
         let own = policy.columns.get(column);
         if own == Some(&ColumnAs::Text) {
             let text_already = Mapping::named(&base).is_some_and(|mapping| mapping.is_text());

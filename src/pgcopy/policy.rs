@@ -19,6 +19,8 @@ pub struct TypePolicy {
 pub struct Masks {
     /// `schema.table.column`, or `table.column` of one of the pipeline's schemas.
     pub columns: BTreeMap<String, Mask>,
+    /// Columns that have the name of a masked one, and are said to be something else.
+    pub bare: Vec<String>,
     pub schemas: Vec<String>,
 }
 

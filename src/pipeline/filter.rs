@@ -115,7 +115,7 @@ fn otherwise(column: &SourceColumn, extremes: Extremes) -> Option<String> {
             return Some(format!("CASE WHEN {name} IS DISTINCT FROM NULL THEN {} END", quote_literal(text)));
         }
         // Postgres is not given the key.
-        Some(Mask::Hmac(_)) => return Some(format!("{name}::text")),
+        Some(Mask::Hmac(_)) => return Some(format!("{name}::text COLLATE \"C\"")),
         None => {}
     }
     let (of, first, last) = match column.mapping {

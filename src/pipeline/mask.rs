@@ -2,6 +2,7 @@
 
 use super::file::{SourceFile, Text};
 use super::resolve::Resolver;
+use crate::diagnostic::Diagnostic;
 use crate::pgcopy::mask::{Mask, MaskKey};
 use crate::pgcopy::policy::Masks;
 
@@ -21,6 +22,10 @@ impl Resolver<'_> {
             }
             let mask = match text.value.as_str() {
                 "null" => Mask::Null,
+                "none" => {
+                    masks.bare.push(name.value.clone());
+                    continue;
+                }
                 "hmac" => match (&key, &source.mask_key) {
                     (Some(key), _) => Mask::Hmac(key.clone()),
                     (None, None) => {
@@ -35,9 +40,17 @@ impl Resolver<'_> {
                     (None, Some(_)) => continue,
                 },
                 other => match other.strip_prefix("text:") {
+                    Some(constant) if constant.contains('\0') => {
+                        self.notes.error(
+                            text.span.clone(),
+                            "no text of Postgres's holds a NUL",
+                            "write another text",
+                        );
+                        continue;
+                    }
                     Some(constant) => Mask::Text(constant.into()),
                     None => {
-                        let valid = "valid: \"hmac\", \"null\", \"text:…\" with what stands in the place of every value";
+                        let valid = "valid: \"hmac\", \"null\", \"text:…\" with what stands in the place of every value, \"none\" for a column that only has the name of a masked one";
                         self.notes.error(
                             text.span.clone(),
                             format!("a column cannot be masked by `{other}`"),
@@ -54,10 +67,14 @@ impl Resolver<'_> {
 
     /// The key, from where the pipeline says that it is. No message shows what was found there.
     fn mask_key(&self, text: &Text) -> Option<MaskKey> {
+        // What stands there may be the key itself, so no line of the file is shown.
         let failed = |message: String, help: &str| {
-            self.notes.error(text.span.clone(), message, help);
+            self.notes.add(Diagnostic::error(format!("mask_key in [source]: {message}")).help(help));
             None
         };
+        if self.notes.document.text.get(text.span.clone()).is_some_and(|written| written.contains("${")) {
+            return failed("its place is written as it is, without variables".to_owned(), WHERE);
+        }
         let secret = match text.value.split_once(':') {
             Some(("env", name)) => match std::env::var(name) {
                 Ok(secret) => secret.into_bytes(),

@@ -73,6 +73,8 @@ pub struct Server {
     demand: Option<Demand>,
     shown: String,
     side: Side,
+    /// Whether its words about values are kept from everybody.
+    discreet: bool,
     /// What every transaction begins with.
     pins: String,
     /// The sessions that were opened with it, for who watches them.
@@ -139,6 +141,11 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
+    /// The same, whose words about values are kept from everybody.
+    pub fn discreet(self, discreet: bool) -> Server {
+        Server { discreet, ..self }
+    }
+
     pub fn new(url: &PostgresUrl, side: Side, pins: &Pins) -> Result<Server> {
         let variable = |name: &str| std::env::var(name).ok();
         let wrong = |error: Error| {
@@ -196,6 +203,7 @@ impl Server {
             demand,
             shown: parameters.tried.unwrap_or_else(|| url.to_string()),
             side,
+            discreet: false,
             pins,
             sessions: Arc::default(),
         })

@@ -73,6 +73,13 @@ impl Server {
         if let Some(detail) = db.detail() {
             cause.push_str(&format!(" ({detail})"));
         }
+        if self.discreet && shows_values(code) {
+            cause = format!(
+                "{}: SQLSTATE {}; its words are left out, since they may show a value that is masked",
+                db.severity(),
+                code.code()
+            );
+        }
         let ours = Error::new(kind, doing).caused_by(cause);
         // What the server advises would destroy what others made.
         let advice = db.hint().filter(|hint| !hint.contains("CASCADE")).map(str::to_owned);
@@ -81,6 +88,11 @@ impl Server {
             None => ours,
         }
     }
+}
+
+/// Whether what a server says of an error has values of rows in it: of data, of constraints, of what functions raise.
+fn shows_values(code: &SqlState) -> bool {
+    ["22", "23", "P0", "38", "39", "XX"].iter().any(|class| code.code().starts_with(class))
 }
 
 /// Whether a server that refused a statement may take it later: connections, rollbacks forced by others,

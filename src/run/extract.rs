@@ -215,7 +215,8 @@ async fn whole_tables(pipeline: Pipeline, names: &[String]) -> Result<(Arc<Pipel
         reads.insert(table, read);
     }
     let mut found = masks::misplaced(&pipeline.source, &catalog);
-    found.extend(masks::bare(&catalog, &reads));
+    found.extend(masks::bare(&pipeline.source, &catalog, &reads));
+    found.iter().filter(|one| !one.is_error()).for_each(|one| tracing::warn!("{}", one.message));
     found.retain(Diagnostic::is_error);
     if !found.is_empty() {
         return Err(mistakes(&pipeline.deployment.document.path, found));

@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod delivery;
 pub mod extract;
+mod masked;
 pub mod plan;
 pub mod record;
 mod rehearse;

@@ -1,5 +1,6 @@
 //! What a run would do: everything resolved and checked, no row read, nothing written.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub source: Source,
     /// How the source's schema changed since the last run.
     pub changes: Vec<SchemaChange>,
+    /// The masks of all columns that the source has, used or not.
+    pub masked: BTreeMap<String, String>,
 }
 
 /// The plan of a pipeline whose store, if there is one that can be read, says what the last run read.
@@ -127,7 +130,15 @@ async fn held(pipeline: Pipeline, known: &[TableRead], source: Source, catalog: 
         return Err(mistakes(&pipeline.deployment.document.path, refused));
     }
     let changes = changes(known, &catalog, &|table| design.reads.get(table).cloned());
-    Ok(Plan { pipeline: Arc::new(pipeline), design: Arc::new(design), source, changes })
+    let masked = masked(&catalog);
+    Ok(Plan { pipeline: Arc::new(pipeline), design: Arc::new(design), source, changes, masked })
+}
+
+fn masked(catalog: &Catalog) -> BTreeMap<String, String> {
+    let columns = catalog.relations.iter().flat_map(|(table, relation)| {
+        relation.columns.iter().map(move |column| (format!("{table}.{}", column.name), column))
+    });
+    columns.filter_map(|(full, column)| Some((full, column.mask.as_ref()?.record()))).collect()
 }
 
 /// The role may read every table, and sees all its rows.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::masked::{Remasked, remasked};
 use super::plan::{Plan, plan};
 use super::report::{RunReport, TableReport};
 use super::{Request, restored};
@@ -16,7 +17,6 @@ use crate::progress::{Event, Progress};
 use crate::source::{Extracted, Order};
 use crate::star::audit::{Standards, Verdict, audit};
 use crate::star::build::{Workshop, build};
-use crate::star::design::Design;
 use crate::star::diff::{StarView, diff};
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
@@ -71,9 +71,10 @@ pub async fn rehearse(
         None => None,
     };
     same_pipeline(&stand.store, previous.as_ref(), &pipeline)?;
-    let Plan { pipeline, design, source, changes } = plan(pipeline, known(previous.as_ref())).await?;
-    let before = previous.as_ref().map(|previous| previous.manifest.source.as_slice()).unwrap_or_default();
-    same_masks(before, &design, &request.accept)?;
+    let Plan { pipeline, design, source, changes, masked } = plan(pipeline, known(previous.as_ref())).await?;
+    let before = previous.as_ref().map(|previous| &previous.manifest);
+    let remasked = remasked(before, &masked, &pipeline, &design, &request.accept)?;
+    report.warnings.extend(remasked.told());
     for change in &changes {
         progress.tell(Event::Note(format!("the source changed since the last run: {change}")));
     }
@@ -81,7 +82,7 @@ pub async fn rehearse(
     report
         .warnings
         .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));
-    let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, request)?;
+    let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, request, &remasked)?;
     let restored = match request.beginning {
         Beginning::Restored => {
             restored::complete(&pipeline, &design, &stand.store, &stand.star, &mut registry).await?
@@ -163,13 +164,15 @@ pub async fn rehearse(
     let watch = Stopwatch::start();
     let published = previous.as_ref().map(|previous| &previous.star);
     let view = StarView::audited(&pipeline, &star);
-    let changes = diff(pipeline.deployment.timezone, &runtime, published, &view).await?;
+    let mut changes = diff(pipeline.deployment.timezone, &runtime, published, &view).await?;
+    remasked.hide(&mut changes.tables);
     report.since.clone_from(&changes.since);
     report.diff.clone_from(&changes.tables);
-    first_seen_stands(&pipeline, request, report)?;
+    first_seen_stands(&pipeline, request, &remasked, report)?;
     report.step("diff", &watch);
-    let proof =
-        Proof { created_at: report.started_at, position, reads, diff: changes, steps: report.steps.clone() };
+    let Remasked { models: anew, masks } = remasked;
+    let (created_at, steps) = (report.started_at, report.steps.clone());
+    let proof = Proof { created_at, position, reads, diff: changes, steps, masks, anew };
     Ok(Rehearsal { pipeline, star, proof, scratch: stand.scratch })
 }
 
@@ -194,40 +197,6 @@ fn same_pipeline(store: &Store, previous: Option<&Published>, pipeline: &Pipelin
     }
 }
 
-/// A column that is masked otherwise than in the published star has other values in every row, and one that is masked no
-/// more shows what nobody was to see: both only by the user's word.
-fn same_masks(before: &[TableRead], design: &Design, accepted: &[String]) -> Result<()> {
-    let mut known = Vec::new();
-    for (table, read) in &design.reads {
-        let now = read.masked();
-        let was = before.iter().find(|before| before.table == *table);
-        for column in read.columns.iter().map(|column| read.schema.field(*column).name()) {
-            let full = format!("{table}.{column}");
-            let of = |masks: &BTreeMap<String, String>| masks.get(column).cloned();
-            let now = of(&now);
-            // A column that was not read has no values in the star that could become others.
-            let read_before = was.filter(|was| was.columns.contains(column));
-            let was = read_before.map_or(now.clone(), |was| of(&was.masked));
-            if was != now && !accepted.contains(&full) {
-                let shown =
-                    |mask: Option<String>| mask.map_or("no mask".to_owned(), |mask| format!("\"{mask}\""));
-                let message = format!("the mask of {full} changed: from {} to {}", shown(was), shown(now));
-                return Err(Error::new(ErrorKind::Pipeline, message)
-                    .hint(format!("change it back, or say that it is meant: --accept {full}")));
-            }
-            known.push(full);
-        }
-    }
-    match accepted.iter().find(|name| name.contains('.') && !known.contains(name)) {
-        Some(unknown) => Err(Error::new(
-            ErrorKind::Usage,
-            format!("the models read no column `{unknown}` whose mask could be accepted"),
-        )
-        .hint("name it with schema, table and column, as the error does that asks for it")),
-        None => Ok(()),
-    }
-}
-
 /// The registry that this pipeline goes on with. A model whose key, surrogate or first-seen columns
 /// changed goes on only by the user's word, and then from an empty registry.
 fn registry(
@@ -235,9 +204,14 @@ fn registry(
     previous: Option<&Published>,
     pipeline: &Pipeline,
     request: &Request,
+    remasked: &Remasked,
 ) -> Result<BTreeMap<ModelName, Registry>> {
     let Some(latest) = store.latest()? else { return Ok(BTreeMap::new()) };
     let mut keys: BTreeMap<ModelName, KeysEntry> = latest.keys;
+    for (_, entry) in keys.iter_mut().filter(|(name, _)| remasked.models.contains(*name)) {
+        // What was given to the values as they were, or kept of them, is nobody's now.
+        entry.files.clear();
+    }
     for model in &pipeline.models {
         let record = previous.and_then(|p| p.manifest.tables.iter().find(|table| table.name == model.name));
         let record = record.map(|record| RegistryShape {
@@ -306,9 +280,16 @@ fn table_reports(pipeline: &Pipeline, built: &BuiltStar) -> Vec<TableReport> {
 
 /// A value that is kept as it was when its row was first seen must not differ from the published
 /// one, whatever the registry says.
-fn first_seen_stands(pipeline: &Pipeline, request: &Request, report: &RunReport) -> Result<()> {
+fn first_seen_stands(
+    pipeline: &Pipeline,
+    request: &Request,
+    remasked: &Remasked,
+    report: &RunReport,
+) -> Result<()> {
     for model in &pipeline.models {
-        if request.accept.iter().any(|name| name == model.name.as_str()) {
+        if request.accept.iter().any(|name| name == model.name.as_str())
+            || remasked.models.contains(&model.name)
+        {
             continue;
         }
         let Some(changes) = report.diff.iter().find(|diff| diff.table == model.name.as_str()) else {

@@ -76,21 +76,38 @@ ORDER BY 1, 2, 3, 4";
 /// Every relation that shows the rows of a table that has masks under another name: views of every kind over it, tables
 /// that it is a partition or child of, and its own partitions and children.
 const SHOWING: &str = "
-WITH RECURSIVE edges AS (
-    SELECT inhparent AS above, inhrelid AS below FROM pg_inherits
+WITH RECURSIVE masked AS (
+    SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname || '.' || c.relname = ANY ($1)
+),
+children AS (
+    SELECT oid AS bottom, oid AS above FROM masked
     UNION
-    SELECT inhrelid, inhparent FROM pg_inherits
+    SELECT children.bottom, i.inhrelid FROM children JOIN pg_inherits AS i ON i.inhparent = children.above
+),
+edges AS (
+    SELECT inhparent AS above, inhrelid AS below FROM pg_inherits
     UNION
     SELECT r.ev_class, d.refobjid
     FROM pg_rewrite AS r
     JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+    WHERE r.ev_type = '1' AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
 ),
-climb AS (
-    SELECT c.oid AS bottom, c.oid AS above FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname || '.' || c.relname = ANY ($1)
+parents AS (
+    SELECT oid AS bottom, oid AS above FROM masked
     UNION
-    SELECT climb.bottom, edges.above FROM climb JOIN edges ON edges.below = climb.above
+    SELECT parents.bottom, edges.above FROM parents JOIN edges ON edges.below = parents.above
+),
+-- What shows a child shows its rows, too.
+climb AS (
+    SELECT * FROM children
+    UNION
+    SELECT * FROM parents
+    UNION
+    SELECT climb.bottom, r.ev_class
+    FROM climb
+    JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = climb.above
+    JOIN pg_rewrite AS r ON r.oid = d.objid AND r.ev_type = '1' AND r.ev_class <> climb.above
 )
 SELECT an.nspname::text, a.relname::text, bn.nspname::text, b.relname::text, b.relkind::text
 FROM climb

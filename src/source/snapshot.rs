@@ -53,7 +53,7 @@ impl PostgresSource {
             lock_timeout: Some(source.lock_timeout),
             statement_timeout: source.statement_timeout,
         };
-        let server = Server::new(url, Side::Source, &pins)?;
+        let server = Server::new(url, Side::Source, &pins)?.discreet(!source.types.masks.columns.is_empty());
         let client = server.connect().await?;
         Ok(PostgresSource { server, client, silent_max: source.silent_max })
     }

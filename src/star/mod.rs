@@ -15,7 +15,7 @@ pub mod number;
 pub mod origin;
 mod parts;
 mod register;
-mod scan;
+pub mod scan;
 pub mod schema;
 pub mod session;
 pub mod shelf;

@@ -11,7 +11,7 @@ use crate::fault::{self, Point};
 use crate::lake::delta::{self, Moment, Version};
 use crate::lake::{NightTable, Shore};
 
-const LOG: &str = "_delta_log";
+pub(super) const LOG: &str = "_delta_log";
 /// Names the newest checkpoint.
 const LAST: &str = "_last_checkpoint";
 

@@ -14,7 +14,7 @@ use crate::name::RunId;
 
 const FOLDER: &str = "runs";
 
-fn report_of(run: &RunId) -> String {
+pub(super) fn report_of(run: &RunId) -> String {
     format!("{FOLDER}/{run}.json")
 }
 

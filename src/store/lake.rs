@@ -1,6 +1,7 @@
 //! A store as lakes follow it, and the lake that lies in its own folder: `lake.sqlite`, by which other engines see every kept
 //! snapshot. It decides nothing. It follows each commit, and one that could not is brought up to it by the next run.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -83,6 +84,10 @@ impl Shore for Followed<'_> {
         }
         let at = self.latest.firsts.get(snapshot).copied().unwrap_or(manifest.created_at);
         Ok(Some(Night { snapshot: snapshot.clone(), at, tables }))
+    }
+
+    fn replaced(&self) -> &BTreeMap<String, DataFile> {
+        &self.latest.replaced
     }
 
     fn facts(&self, table: &NightTable, file: &DataFile) -> Result<FileFacts> {

@@ -57,6 +57,9 @@ impl StoreWriter {
         };
         let writer = StoreWriter { store, run: run.clone(), memory, hold, followed: Mutex::new(Ok(())) };
         writer.memory.require(writer.store.latest_or_lost()?.as_ref(), beginning)?;
+        if let Some(latest) = writer.store.latest_or_lost()? {
+            writer.store.settle_manifests(&latest)?;
+        }
         // What they name yet is not swept.
         writer.follow();
         writer.sweep(beginning)?;

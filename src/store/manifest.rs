@@ -49,6 +49,12 @@ pub struct Latest {
     /// The run that last took away what others had left: those who began before it commit no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writer: Option<RunId>,
+    /// The last run that took somebody out of the snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<RunId>,
+    /// Data files, by table and name, that were written anew then, and by which they were replaced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced: BTreeMap<String, DataFile>,
 }
 
 impl Latest {
@@ -123,6 +129,23 @@ pub struct Manifest {
     pub sums: Sums,
     pub changes: Vec<TableDiff>,
     pub steps: Vec<StepRecord>,
+    /// The masks of the source's columns, those that no model reads too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub masks: BTreeMap<String, String>,
+    /// What was taken out of it since it was published. Its numbers are those of what is left, its proof that of what was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<Forgotten>,
+}
+
+/// Rows that were taken out of a snapshot, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Forgotten {
+    pub at: DateTime<Utc>,
+    pub run: RunId,
+    /// The table whose rows were asked for.
+    pub table: ModelName,
+    /// Rows that went from it, and rows of others that lead to the unknown member since.
+    pub rows: BTreeMap<ModelName, u64>,
 }
 
 impl Manifest {

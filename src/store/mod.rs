@@ -6,6 +6,8 @@ mod bucket;
 mod compact;
 mod delta;
 mod disk;
+mod forget;
+pub mod forgetting;
 mod history;
 mod lake;
 mod lock;
@@ -193,9 +195,9 @@ impl Store {
     /// The same by a commit point that was read already.
     fn manifest_by(&self, latest: Option<&Latest>, id: &SnapshotId) -> Result<Manifest> {
         let name = manifest_of(id);
-        let text = self.objects.require(&name)?;
         // Snapshots of an older starmill have no hash of their manifest.
         let known = latest.and_then(|latest| latest.manifests.get(id));
+        let text = self.manifest_text(id, known)?;
         if known.is_some_and(|known| *known != shelf::hash(&text)) {
             let message = format!(
                 "{} is damaged: its bytes are not those that were published",
@@ -207,6 +209,18 @@ impl Store {
         }
         serde_json::from_slice(&text)
             .or_error(ErrorKind::Store, || format!("{} is not a manifest", self.objects.shown(&name)))
+    }
+
+    /// A manifest's text: the one that the commit point knows, also where a dead run had no time to put it to its place.
+    fn manifest_text(&self, id: &SnapshotId, known: Option<&String>) -> Result<Vec<u8>> {
+        let text = self.objects.require(&manifest_of(id))?;
+        if known.is_some_and(|known| *known != shelf::hash(&text))
+            && let Some(next) = self.objects.read(&format!("{SNAPSHOTS}/{id}/{}", forget::NEXT))?
+            && known.is_some_and(|known| *known == shelf::hash(&next))
+        {
+            return Ok(next);
+        }
+        Ok(text)
     }
 
     pub fn snapshot(&self, id: &SnapshotId) -> Result<Published> {

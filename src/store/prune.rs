@@ -131,6 +131,8 @@ mod tests {
             firsts: BTreeMap::new(),
             columns: BTreeMap::new(),
             writer: None,
+            rewritten: None,
+            replaced: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Makes an audited star the published one, at one instant: the replacement of `latest.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -37,6 +37,10 @@ pub struct Proof {
     pub reads: Vec<TableRead>,
     pub diff: StarDiff,
     pub steps: Vec<StepRecord>,
+    /// The masks that the next night is held against.
+    pub masks: BTreeMap<String, String>,
+    /// Models whose registry begins anew, because their values are masked otherwise.
+    pub anew: BTreeSet<ModelName>,
 }
 
 impl StoreWriter {
@@ -57,10 +61,11 @@ impl StoreWriter {
         let mut star = star;
         let mut placed = self.place(std::mem::take(&mut star.tables), latest.as_ref()).await?;
         let columns = numbered(&placed.tables, latest.as_ref());
+        let anew = proof.anew.clone();
         let manifest = self.manifest(pipeline, &star, &placed.tables, &columns, proof, latest.as_ref());
         let text =
             serde_json::to_string_pretty(&manifest).or_error(ErrorKind::Bug, || "the manifest".to_owned())?;
-        let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id).await?;
+        let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id, &anew).await?;
         at(Point::PublishManifest, &new)?;
         match &self.store().objects {
             Objects::Folder(folder) => {
@@ -159,12 +164,13 @@ impl StoreWriter {
         star: &AuditedStar,
         latest: Option<&Latest>,
         id: &SnapshotId,
+        anew: &BTreeSet<ModelName>,
     ) -> Result<BTreeMap<ModelName, KeysEntry>> {
         let mut keys = latest.map(|latest| latest.keys.clone()).unwrap_or_default();
         for model in pipeline.models.iter().filter(|model| model.registered()) {
             let entry = keys.entry(model.name.clone()).or_default();
             let shape = RegistryShape::of(model);
-            if entry.shape != shape {
+            if entry.shape != shape || anew.contains(&model.name) {
                 // Another key, accepted: what was given to the old one counts no more.
                 entry.files.clear();
                 entry.shape = shape;
@@ -242,6 +248,8 @@ fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
         manifests: BTreeMap::new(),
         columns: BTreeMap::new(),
         writer: None,
+        rewritten: None,
+        replaced: BTreeMap::new(),
     }
 }
 
@@ -315,6 +323,8 @@ impl StoreWriter {
             sums: star.sums.clone(),
             changes: proof.diff.tables,
             steps: proof.steps,
+            forgotten: Vec::new(),
+            masks: proof.masks,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Store;
+use super::delta::LOG;
+use super::forget::NEXT;
 use super::lock::{LINK, are_keys_of_a_run, published_target};
 use super::manifest::{Latest, Manifest, TableRecord};
 use super::objects::Objects;
@@ -83,7 +85,7 @@ impl Store {
     fn verify_snapshot(&self, latest: &Latest, id: &SnapshotId, found: &mut Verified) -> Result<()> {
         let (below, name) = (snapshot_below(id), manifest_of(id));
         let shown = self.objects.shown(&name);
-        let text = match self.objects.require(&name) {
+        let text = match self.manifest_text(id, latest.manifests.get(id)) {
             Ok(text) => text,
             // A server that gives no answer says nothing of what lies there.
             Err(error) if matches!(self.objects, Objects::Bucket(_)) && !self.objects.exist() => {
@@ -109,8 +111,10 @@ impl Store {
                 return Ok(());
             }
         };
-        let named =
-            |name: &str| name == MANIFEST || manifest.tables.iter().any(|table| table.name.as_str() == name);
+        let named = |name: &str| {
+            [MANIFEST, NEXT].contains(&name)
+                || manifest.tables.iter().any(|table| table.name.as_str() == name)
+        };
         for strange in self.objects.entries(&below)?.iter().filter(|entry| !named(&entry.name)) {
             let path = self.objects.shown(&format!("{below}/{}", strange.name));
             found.damage(path, STRANGE.to_owned(), Some(id));
@@ -121,14 +125,14 @@ impl Store {
                 found.file(&self.objects, &files, file, Some(id))?;
             }
             if let Objects::Folder(_) = self.objects {
-                self.verify_shown(&manifest, table, found);
+                self.verify_shown(latest, &manifest, table, found);
             }
         }
         Ok(())
     }
 
     /// What a person finds who opens a table of a snapshot in its folder.
-    fn verify_shown(&self, manifest: &Manifest, table: &TableRecord, found: &mut Verified) {
+    fn verify_shown(&self, latest: &Latest, manifest: &Manifest, table: &TableRecord, found: &mut Verified) {
         let id = &manifest.snapshot;
         let shown = self.objects.local(&snapshot_below(id)).join(table.name.as_str());
         let missing = |number: &usize| shown.join(part_name(*number)).symlink_metadata().is_err();
@@ -143,7 +147,7 @@ impl Store {
         // A reader of the folder would take its rows for ours.
         for (path, name) in super::lock::entries(&shown) {
             let wanted = match manifest.shares_files() {
-                true => is_shown(&path, &name, table),
+                true => is_shown(&path, &name, table) || was_replaced(latest, &path, table),
                 false => table.files.iter().any(|file| file.name == name),
             };
             if !wanted {
@@ -181,7 +185,7 @@ impl Store {
             let below = table_below(&table);
             for file in self.objects.entries(&below)? {
                 // What a dead run left is swept by the next.
-                if !named.has(&table, &file.name) && !is_data_of_a_run(&file) {
+                if !named.has(&table, &file.name) && !is_data_of_a_run(&file) && file.name != LOG {
                     let path = self.objects.shown(&format!("{below}/{}", file.name));
                     found.damage(path, STRANGE.to_owned(), None);
                 }
@@ -189,6 +193,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether a link leads to a file that was written anew without somebody: the next run leads it to that one.
+fn was_replaced(latest: &Latest, path: &Path, table: &TableRecord) -> bool {
+    let target = std::fs::read_link(path).ok();
+    let name = target.as_ref().and_then(|target| target.file_name()?.to_str());
+    name.is_some_and(|name| latest.replaced.contains_key(&format!("{}/{name}", table.name)))
 }
 
 /// Whether a person who opens this gets one of a table's files: by the link to it, or of a copy of the store.

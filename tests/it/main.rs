@@ -11,6 +11,7 @@ mod dialect;
 mod encoding;
 mod first_night;
 mod folder;
+mod forget;
 mod house;
 mod instant;
 mod judge;

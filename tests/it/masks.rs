@@ -197,7 +197,8 @@ fn another_mask_or_key_is_accepted_by_name_or_not_at_all() {
     let refused = project.starmill(&RUN).exits(3);
     refused
         .warns("the mask of public.orders.user_email changed: from \"hmac, key ")
-        .warns("--accept public.orders.user_email");
+        .warns("the mask of public.users.ssn changed: from \"hmac, key ")
+        .warns("--accept public.orders.ssn --accept public.orders.user_email --accept public.users.email --accept public.users.ssn");
     let accepted: Vec<&str> =
         ["public.orders.user_email", "public.orders.ssn", "public.users.email", "public.users.ssn"]
             .into_iter()
@@ -206,14 +207,112 @@ fn another_mask_or_key_is_accepted_by_name_or_not_at_all() {
     project.starmill(&[&RUN[..], &accepted].concat()).exits(0);
     assert_ne!(seen(&project), first);
     // Nobody unmasks by forgetting a line.
+    let bare = ["--accept", "public.users.name"];
     project.edit("pipelines/p.toml", "\"users.name\" = \"null\"\n", "");
     project.starmill(&RUN).exits(3).warns("the mask of public.users.name changed: from \"null\" to no mask");
-    project.starmill(&[&RUN[..], &["--accept", "public.users.nam"]].concat()).exits(3);
-    project.starmill(&[&RUN[..], &["--accept", "public.users.name"]].concat()).exits(0);
     project
         .starmill(&[&RUN[..], &["--accept", "public.users.nam"]].concat())
         .exits(2)
         .warns("no column `public.users.nam`");
+    // Not over a night that does not read it, either.
+    project.edit("pipelines/p.toml", "[store]", "\"users.name\" = \"null\"\n[store]");
+    project.write("sql/p/dim_user.sql", "SELECT email, phone, ssn, born, code FROM users");
+    project.edit("pipelines/p.toml", "star = \"SELECT count(name) FROM dim_user\"", "star = \"SELECT 0\"");
+    project.starmill(&RUN).exits(0);
+    project.edit("pipelines/p.toml", "\"users.name\" = \"null\"\n", "");
+    project.write("sql/p/dim_user.sql", MODELS[0].1);
+    project.edit("pipelines/p.toml", "star = \"SELECT 0\"", "star = \"SELECT count(name) FROM dim_user\"");
+    project.starmill(&RUN).exits(3).warns("the mask of public.users.name changed: from \"null\" to no mask");
+    project.starmill(&[&RUN[..], &bare].concat()).exits(0);
+}
+
+#[test]
+fn what_was_kept_of_values_goes_when_they_are_masked() {
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\nmask_key = \"env:PEOPLE_KEY\"\n[store]\nurl = \"out\"\ngrace = \"0s\"\n\
+        [dimension.d]\nkey = [\"email\"]\nsurrogate = \"k\"\nfirst_seen = [\"name\"]\n[summary.s]\nkey = [\"email\"]\n";
+    let models = [("d", "SELECT email, name FROM users"), ("s", "SELECT email, k FROM d WHERE k > 0")];
+    let mut project =
+        Project::of(toml, &models, SCHEMA, &[("users", &users()), ("orders", "id,user_email,ssn,amount\n")]);
+    project.set("PEOPLE_KEY", KEY);
+    project.starmill(&RUN).exits(0);
+    project.edit(
+        "pipelines/p.toml",
+        "[store]",
+        "[source.mask]\n\"users.email\" = \"hmac\"\n\"users.name\" = \"hmac\"\n[store]",
+    );
+    let accept = ["--accept", "public.users.email", "--accept", "public.users.name"];
+    let ran = project
+        .starmill(&[&RUN[..], &accept].concat())
+        .exits(0)
+        .says("give surrogate keys and first-seen values anew");
+    ran.never_shows("ann@example.org").never_shows("Ann Secret");
+    let all = peer(&format!("SELECT * FROM '{}'", project.path("out/latest/d/*.parquet").display()));
+    assert!(
+        all.contains(&code("ann@example.org"))
+            && all.contains(&code("Ann Secret"))
+            && !all.contains("Ann Secret")
+    );
+    project
+        .starmill(&["snapshots", "rollback", "pipelines/p.toml"])
+        .says("masked otherwise, or not at all: public.users.email");
+    project.starmill(&["snapshots", "prune", "pipelines/p.toml", "--keep", "1", "--grace", "0s"]).exits(0);
+    let keys = peer(&format!("SELECT * FROM '{}'", project.path("out/keys/d/*.parquet").display()));
+    assert!(
+        keys.contains(&code("ann@example.org")) && !keys.contains("ann@") && !keys.contains("Ann Secret")
+    );
+    project.starmill(&RUN).exits(0).says("Nothing changed");
+}
+
+#[test]
+fn what_the_server_says_of_values_is_left_out() {
+    let (mut project, database) = on_postgres();
+    let toml = project.read("pipelines/p.toml");
+    let refused = |project: &Project, ran: crate::support::Ran| {
+        let ran = ran.warns("SQLSTATE 22P02; its words are left out");
+        SECRETS.iter().fold(ran, |ran, secret| ran.never_shows(secret));
+        assert_nobody_below(&project.path("out"));
+    };
+    project.write(
+        "pipelines/p.toml",
+        &toml.replace("count(DISTINCT user_email) FROM orders", "sum(CAST(user_email AS int)) FROM orders"),
+    );
+    refused(&project, project.starmill(&RUN).exits(5));
+    project.write(
+        "pipelines/p.toml",
+        &toml.replace("[store]", "[source.where]\nusers = \"email::int > 0\"\n[store]"),
+    );
+    refused(&project, project.starmill(&RUN).exits(5));
+    // Postgres counts codes as they are counted here, whatever the column's collation.
+    database.sql("CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+        ALTER TABLE orders ALTER COLUMN user_email TYPE varchar(80) COLLATE ci; INSERT INTO orders VALUES (90001, 'ANN@example.org', 1, 1)");
+    project.write("pipelines/p.toml", &toml);
+    project.starmill(&RUN).exits(0);
+    // A column that only has the name of a masked one.
+    database.sql("CREATE VIEW goods AS SELECT email AS id, 'a widget'::text AS name FROM users");
+    project.write(
+        "pipelines/p.toml",
+        &(toml.replace("[store]", "\"goods.id\" = \"hmac\"\n[store]")
+            + "[summary.goods_sold]\nkey = [\"id\"]\n"),
+    );
+    project.write("sql/p/goods_sold.sql", "SELECT id, name FROM goods");
+    project.starmill(&RUN).exits(3).warns("or = \"none\", when it is something else");
+    project.edit("pipelines/p.toml", "[store]", "\"goods.name\" = \"none\"\n[store]");
+    project.starmill(&RUN).exits(0);
+    // Wherever the key is put by mistake, it is not shown.
+    for place in ["env:${PEOPLE_KEY}", "file:${PEOPLE_KEY}", "${PEOPLE_KEY}", KEY] {
+        project.write("pipelines/p.toml", &toml.replace("env:PEOPLE_KEY", place));
+        project
+            .starmill(&["check", "pipelines/p.toml"])
+            .exits(3)
+            .warns("mask_key in [source]")
+            .never_shows(KEY);
+    }
+    project.set("PEOPLE_KEY", KEY);
+    let files = folder();
+    files.write("data/users.csv", &users().replace("123456789,", "123456789x,"));
+    files.write("sql/p/dim_user.sql", "SELECT email, name, phone, code FROM users");
+    files.write("sql/p/f.sql", "SELECT id, user_email, amount FROM orders");
+    files.starmill(&RUN).exits(5).warns("users.csv:2: public.users.ssn: the value that is masked");
 }
 
 #[test]
@@ -247,7 +346,7 @@ fn a_mask_that_would_mask_nothing_is_refused() {
         &["the variable NO_SUCH_KEY, which has the key of the masks, is not set"],
     );
     refused("env:PEOPLE_KEY", "file:no/such/key", &["cannot read the key of the masks: no/such/key"]);
-    refused("env:PEOPLE_KEY", "${PEOPLE_KEY}", &["the key of the masks does not stand in the pipeline"]);
+    refused("env:PEOPLE_KEY", "${PEOPLE_KEY}", &["its place is written as it is, without variables"]);
     project.set("PEOPLE_KEY", "short");
     project.write("pipelines/p.toml", &toml);
     project

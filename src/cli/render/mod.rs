@@ -1,5 +1,6 @@
 //! Values as text for people. JSON comes from the same values.
 
+mod forget;
 mod operate;
 mod plan;
 mod run;
@@ -15,6 +16,7 @@ use crate::run::report::RunReport;
 use crate::shown;
 use crate::star::number::Number;
 
+pub use forget::{forget_plan, forgotten};
 pub use operate::{
     comparison, history, prune_plan, pruned, rollback, rollback_plan, snapshot, snapshots, upcoming,
     verification, verified,

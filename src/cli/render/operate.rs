@@ -6,6 +6,7 @@ use indicatif::{DecimalBytes, HumanCount};
 use super::run::differences;
 use super::{block, table};
 use crate::load::{HeldTable, Verification};
+use crate::name::list;
 use crate::operate::compare::Comparison;
 use crate::operate::prune::Pruning;
 use crate::operate::rollback::{Rollback, RollbackPlan};
@@ -122,6 +123,12 @@ pub fn rollback_plan(plan: &RollbackPlan) -> String {
         }
         (None, true) => text.push_str("  Readers will see no difference.\n"),
         (None, false) => text.push_str(&format!("  Readers will see:\n\n{}", differences(&plan.tables))),
+    }
+    if !plan.remasked.is_empty() {
+        text.push_str(&format!(
+            "\n  That snapshot was made when these columns were masked otherwise, or not at all: {}.\n",
+            list(&plan.remasked)
+        ));
     }
     match &plan.target {
         Some(target) => text.push_str(&format!("\n  The same goes into {target}.\n")),

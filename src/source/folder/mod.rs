@@ -246,9 +246,9 @@ async fn totals(folder: &Folder, order: &Order<'_>) -> Result<ControlTotals> {
             }
             registered.push(table);
             let read = &order.design.reads[table];
-            let (path, stage, declared) =
-                (folder.file(table), Arc::clone(order.stage), read.relation.columns.clone());
-            let task = tokio::task::spawn_blocking(move || raw_text(&path, &declared, &stage));
+            let (name, path, stage, declared) =
+                (table.clone(), folder.file(table), Arc::clone(order.stage), read.relation.columns.clone());
+            let task = tokio::task::spawn_blocking(move || raw_text(&name, &path, &declared, &stage));
             let raw = task.await.or_error(ErrorKind::Bug, || "a reader ended by itself".to_owned())??;
             let failed = |error| model_error(error, format!("cannot measure {table}"));
             let frame = order.session.context().read_table(Arc::new(raw)).map_err(failed)?;

@@ -177,7 +177,12 @@ fn raw_column(declared: Option<&SourceColumn>) -> Column {
 }
 
 /// All columns of a file as the text that stands there.
-pub fn raw_text(path: &Path, declared: &[SourceColumn], stage: &Arc<Stage>) -> Result<StagedTable> {
+pub fn raw_text(
+    table: &SourceTable,
+    path: &Path,
+    declared: &[SourceColumn],
+    stage: &Arc<Stage>,
+) -> Result<StagedTable> {
     let names: Vec<String> = declared.iter().map(|column| column.name.clone()).collect();
     let mut csv = open(path)?;
     let header = header(&mut csv, path, &names)?;
@@ -195,7 +200,7 @@ pub fn raw_text(path: &Path, declared: &[SourceColumn], stage: &Arc<Stage>) -> R
             for (index, column) in columns.iter_mut().enumerate() {
                 match csv.field(index).map_err(|error| csv_error(error, path))? {
                     Some(text) => column.push_text(text).map_err(|error| {
-                        Error::new(ErrorKind::Bug, format!("{}: {error}", path.display()))
+                        value_error(error, table, &header[index], Some((path, csv.line())))
                     })?,
                     None => column.push_null(),
                 }

@@ -20,7 +20,18 @@ pub fn misplaced(source: &SourceSettings, catalog: &Catalog) -> Vec<Diagnostic> 
     };
     let masks = &source.types.masks;
     let mut found = Vec::new();
-    for (name, mask) in &masks.columns {
+    for (full, _) in
+        columns().filter(|(full, _)| masks.columns.keys().filter(|name| masks.names(name, full)).count() > 1)
+    {
+        let message = format!("[source.mask] names {full} twice, with its schema and without");
+        found.push(Diagnostic::error(message).help("leave one of the lines out"));
+    }
+    for (name, mask) in masks
+        .columns
+        .iter()
+        .map(|(name, mask)| (name, Some(mask)))
+        .chain(masks.bare.iter().map(|name| (name, None)))
+    {
         let mut named = columns().filter(|(full, _)| masks.names(name, full)).peekable();
         if named.peek().is_none() {
             let names: Vec<String> = columns().map(|(full, _)| full).collect();
@@ -31,7 +42,7 @@ pub fn misplaced(source: &SourceSettings, catalog: &Catalog) -> Vec<Diagnostic> 
             let message = format!("[source.mask] names `{name}`, which the source has not");
             found.push(Diagnostic::error(message).help(help));
         }
-        if !source.url.is_postgres() && matches!(mask, Mask::Hmac(_)) {
+        if !source.url.is_postgres() && matches!(mask, Some(Mask::Hmac(_))) {
             found.extend(named.filter_map(|(full, column)| written_in_ways(&full, column)));
         }
     }
@@ -39,7 +50,12 @@ pub fn misplaced(source: &SourceSettings, catalog: &Catalog) -> Vec<Diagnostic> 
 }
 
 /// A view, or a table with partitions, shows under its own name what is masked under another's.
-pub fn bare(catalog: &Catalog, reads: &BTreeMap<SourceTable, Read>) -> Vec<Diagnostic> {
+pub fn bare(
+    source: &SourceSettings,
+    catalog: &Catalog,
+    reads: &BTreeMap<SourceTable, Read>,
+) -> Vec<Diagnostic> {
+    let masks = &source.types.masks;
     let mut found = Vec::new();
     for (table, read) in reads {
         for of in read.relation.beneath.iter().map(|beneath| &beneath.table) {
@@ -47,14 +63,19 @@ pub fn bare(catalog: &Catalog, reads: &BTreeMap<SourceTable, Read>) -> Vec<Diagn
             let masked: BTreeSet<&str> =
                 relation.columns.iter().filter(|c| c.mask.is_some()).map(|c| c.name.as_str()).collect();
             let bare = read.columns.iter().map(|column| read.schema.field(*column).name());
-            let bare: Vec<&String> =
-                bare.filter(|name| read.relation.column(name).is_some_and(|c| c.mask.is_none())).collect();
+            let said =
+                |name: &str| masks.bare.iter().any(|said| masks.names(said, &format!("{table}.{name}")));
+            let bare: Vec<&String> = bare
+                .filter(|name| read.relation.column(name).is_some_and(|c| c.mask.is_none()) && !said(name))
+                .collect();
             if masked.is_empty() || bare.is_empty() {
                 continue;
             }
             found.push(match bare.iter().find(|name| masked.contains(name.as_str())) {
                 Some(name) => Diagnostic::error(format!("{table} shows {of}.{name}, which is masked, as it is"))
-                    .help(format!("add to [source.mask]: \"{table}.{name}\" = …, as of {of}.{name}")),
+                    .help(format!(
+                            "add to [source.mask]: \"{table}.{name}\" = …, as of {of}.{name}; or = \"none\", when it is something else"
+                        )),
                 None => Diagnostic::warning(format!(
                     "{table} reads {of}, of which {} masked: what of {} comes from there needs a mask of its own",
                     match masked.len() {

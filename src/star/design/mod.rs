@@ -117,7 +117,7 @@ pub async fn design(
         return Ok(Err(designer.found));
     }
     let reads = designer.reads();
-    designer.found.extend(masks::bare(catalog, &reads));
+    designer.found.extend(masks::bare(&pipeline.source, catalog, &reads));
     if designer.found.iter().any(Diagnostic::is_error) {
         return Ok(Err(designer.found));
     }

@@ -1,0 +1,244 @@
+//! Takes a person out of every snapshot that is kept, out of the registry, and out of the examples in manifests and reports.
+//!
+//! Data files are written anew without the rows, manifests anew with their names: beside the old ones first, then the commit
+//! point, which has their hashes, and only then in their place. Killed anywhere, a reader finds the manifest that the commit
+//! point knows; the next writer ends the work.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter_record_batch, not};
+
+use super::compact::TOGETHER;
+use super::forgetting::{Change, Changed, Forgetting, Wish, integers, matching, told, without_examples};
+use super::lock::StoreWriter;
+use super::manifest::{Forgotten, Latest, Manifest, TableRecord};
+use super::objects::Objects;
+use super::tables::table_below;
+use super::{MANIFEST, Readers, Store, create_folder, keys_below, snapshot_below, sync_file, sync_folder};
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::fault::{self, Point};
+use crate::name::ModelName;
+use crate::star::scan::{Columns, scan};
+use crate::star::shelf;
+use crate::star::table::{DataFile, StarTable, TableWriter};
+
+/// A manifest that takes the place of its snapshot's once the commit point knows it.
+pub(super) const NEXT: &str = "manifest.next.json";
+/// The unknown member, which stands for who is not there.
+const UNKNOWN: i64 = -1;
+const ROWS: usize = 8_192;
+
+impl Store {
+    /// Puts the manifests to their places that the commit point knows, and takes away those that it does not.
+    pub(super) fn settle_manifests(&self, latest: &Latest) -> Result<()> {
+        if latest.rewritten.is_none() && matches!(self.objects, Objects::Bucket(_)) {
+            return Ok(());
+        }
+        for id in &latest.snapshots {
+            let below = snapshot_below(id);
+            let next = format!("{below}/{NEXT}");
+            let Some(text) = self.objects.read(&next)? else { continue };
+            if latest.manifests.get(id).is_some_and(|known| *known == shelf::hash(&text)) {
+                self.objects.put(&format!("{below}/{MANIFEST}"), &text, Readers::All)?;
+            }
+            self.objects.remove(&next)?;
+        }
+        Ok(())
+    }
+}
+
+impl StoreWriter {
+    /// Does what was planned.
+    pub async fn forget(&self, wish: &Wish, plan: &Forgetting) -> Result<()> {
+        let store = self.store();
+        let latest = store.commit_point()?;
+        let mut manifests = Vec::new();
+        for id in &plan.snapshots {
+            manifests.push(store.manifest_by(Some(&latest), id)?);
+        }
+        // Examples decide nothing, so they go first: what is killed after it is done again.
+        for (name, report) in store.reports_with(&told(&manifests, wish))? {
+            let text = serde_json::to_string_pretty(&report).or_error(ErrorKind::Bug, || name.clone())?;
+            store.objects.write(&name, &text, Readers::Owner)?;
+        }
+        let mut sent: Vec<(PathBuf, String)> = Vec::new();
+        let mut written: BTreeMap<(ModelName, String), DataFile> = BTreeMap::new();
+        for (number, (of, changed)) in plan.changed.iter().enumerate() {
+            let below = table_below(of.0.as_str());
+            let folder = store.objects.local(&below);
+            create_folder(&folder)?;
+            let name = format!("{}-{number}.parquet", self.run());
+            let file = rewrite(changed, wish, plan, &folder.join(&name))?;
+            sent.push((folder.join(&name), format!("{below}/{name}")));
+            written.insert(of.clone(), file);
+        }
+        let mut next = Latest { rewritten: Some(self.run().clone()), ..latest.clone() };
+        let mut gone: Vec<String> =
+            written.keys().map(|(table, file)| format!("{}/{file}", table_below(table.as_str()))).collect();
+        if let Some((table, _)) = store.registered(&latest, wish)?
+            && let Some(entry) = next.keys.get_mut(&wish.table)
+        {
+            let below = keys_below(&wish.table);
+            let (name, folder) = (format!("{}{TOGETHER}.parquet", self.run()), store.objects.local(&below));
+            let file = kept_keys(&table, &entry.shape.key, wish, &folder.join(&name))?;
+            sent.push((folder.join(&name), format!("{below}/{name}")));
+            gone.extend(entry.files.iter().map(|file| format!("{below}/{}", file.name)));
+            entry.files = vec![file];
+        }
+        if let Objects::Bucket(bucket) = &store.objects {
+            bucket.send(sent).await?;
+        }
+        let mut texts = Vec::new();
+        for manifest in manifests {
+            let id = manifest.snapshot.clone();
+            let text = self.rewritten(manifest, wish, plan, &written)?;
+            next.manifests.insert(id.clone(), shelf::hash(text.as_bytes()));
+            store.objects.write(&format!("{}/{NEXT}", snapshot_below(&id)), &text, Readers::All)?;
+            texts.push(id);
+        }
+        for ((table, old), file) in &written {
+            next.replaced.insert(format!("{table}/{old}"), file.clone());
+        }
+        at(Point::ForgetWritten, &store.local_folder())?;
+        self.commit(&next)?;
+        at(Point::ForgetCommitted, &store.local_folder())?;
+        store.settle_manifests(&next)?;
+        if let Objects::Folder(folder) = &store.objects {
+            for id in &texts {
+                let manifest = store.manifest_by(Some(&next), id)?;
+                let tables = manifest.tables.iter().map(|table| (&table.name, table.files.as_slice()));
+                self.show(&folder.join(snapshot_below(id)), tables);
+            }
+        }
+        for name in &gone {
+            // A copy of it, where the store is a bucket.
+            let _ = std::fs::remove_file(store.objects.local(name));
+        }
+        match &store.objects {
+            Objects::Folder(_) => Ok(()),
+            Objects::Bucket(bucket) => bucket.remove(gone),
+        }
+    }
+
+    /// A manifest that names the new files, and says what was done.
+    fn rewritten(
+        &self,
+        mut manifest: Manifest,
+        wish: &Wish,
+        plan: &Forgetting,
+        written: &BTreeMap<(ModelName, String), DataFile>,
+    ) -> Result<String> {
+        let mut done = Forgotten {
+            at: clock::now(),
+            run: self.run().clone(),
+            table: wish.table.clone(),
+            rows: BTreeMap::new(),
+        };
+        for record in &mut manifest.tables {
+            let mut touched = false;
+            for file in &mut record.files {
+                let of = (record.name.clone(), file.name.clone());
+                if let (Some(new), Some(changed)) = (written.get(&of), plan.changed.get(&of)) {
+                    *file = new.clone();
+                    *done.rows.entry(record.name.clone()).or_default() += changed.rows;
+                    touched = true;
+                }
+            }
+            if !touched {
+                continue;
+            }
+            record.rows = record.files.iter().map(|file| file.rows).sum();
+            record.bytes = record.files.iter().map(|file| file.bytes).sum();
+            if let Some(sums) = manifest.sums.get_mut(record.name.as_str()) {
+                let star = self.store().table_of(record)?;
+                let names: Vec<String> = sums.keys().cloned().collect();
+                let asked = Columns { key: &record.shape.key, sums: &names, lookups: &[], surrogate: None };
+                *sums = names.iter().cloned().zip(scan(&star, &asked)?.sums).collect();
+            }
+        }
+        manifest.forgotten.push(done);
+        let value = serde_json::to_value(&manifest).or_error(ErrorKind::Bug, || "a manifest".to_owned())?;
+        let value = without_examples(&value, &told([&manifest], wish)).unwrap_or(value);
+        serde_json::to_string_pretty(&value).or_error(ErrorKind::Bug, || "a manifest".to_owned())
+    }
+}
+
+impl Store {
+    /// A table as its manifest lists it.
+    fn table_of(&self, record: &TableRecord) -> Result<StarTable> {
+        let below = table_below(record.name.as_str());
+        let schema = record
+            .schema()
+            .ok_or_else(|| Error::new(ErrorKind::Store, format!("the types of {}", record.name)))?;
+        Ok(StarTable {
+            name: record.name.clone(),
+            folder: self.objects.local(&below),
+            files: record.files.clone(),
+            provenance: self.objects.provenance(&below),
+            schema,
+            sort: record.sort.clone(),
+        })
+    }
+}
+
+fn at(point: Point, path: &Path) -> Result<()> {
+    fault::at(point).map_err(|error| super::store_error("cannot forget in", path, error))
+}
+
+/// Writes a data file anew, with its columns' numbers, as a night would have written it.
+fn rewrite(changed: &Changed, wish: &Wish, plan: &Forgetting, to: &Path) -> Result<DataFile> {
+    let table = &changed.table;
+    let writer = TableWriter::create(to, &changed.ids.told(&table.schema), &table.sort, wish.encodings)?;
+    written(table, writer, to, |batch| match &changed.change {
+        Change::Without(key) => without(&batch, key, wish),
+        Change::Unlinked(columns) => unlinked(&batch, columns, plan),
+    })
+}
+
+/// Writes a registry's rows without those who are forgotten.
+fn kept_keys(table: &StarTable, key: &[String], wish: &Wish, to: &Path) -> Result<DataFile> {
+    let writer = TableWriter::create(to, &table.schema, &[], wish.encodings)?;
+    written(table, writer, to, |batch| without(&batch, key, wish))
+}
+
+fn written(
+    table: &StarTable,
+    mut writer: TableWriter,
+    to: &Path,
+    change: impl Fn(RecordBatch) -> Result<RecordBatch>,
+) -> Result<DataFile> {
+    for batch in shelf::batches(table, None, ROWS) {
+        writer.write(change(batch?)?)?;
+    }
+    let file = writer.finish()?;
+    sync_file(to)?;
+    sync_folder(to.parent().unwrap_or(to))?;
+    Ok(file)
+}
+
+fn without(batch: &RecordBatch, key: &[String], wish: &Wish) -> Result<RecordBatch> {
+    let kept = not(&matching(batch, key, &wish.keys)?);
+    let kept = kept.and_then(|kept| filter_record_batch(batch, &kept));
+    kept.or_error(ErrorKind::Bug, || "rows that stay".to_owned())
+}
+
+fn unlinked(batch: &RecordBatch, columns: &[String], plan: &Forgetting) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let mut arrays: Vec<ArrayRef> = batch.columns().to_vec();
+    for column in columns {
+        let Some((place, field)) = schema.column_with_name(column) else { continue };
+        let held = integers(batch, column)?;
+        let now =
+            held.iter().map(|key| key.map(|key| if plan.surrogates.contains(&key) { UNKNOWN } else { key }));
+        let now: Int64Array = now.collect();
+        if let Some(array) = arrays.get_mut(place) {
+            *array = cast(&(Arc::new(now) as ArrayRef), field.data_type())
+                .or_error(ErrorKind::Bug, || column.clone())?;
+        }
+    }
+    RecordBatch::try_new(schema, arrays).or_error(ErrorKind::Bug, || "rows with other keys".to_owned())
+}
