@@ -248,7 +248,7 @@ pub enum SnapshotsCommand {
         #[arg(long, value_name = "TABLE")]
         table: String,
         /// The value of its key, or column=value,column=value where that has several; may be repeated
-        #[arg(long = "key", value_name = "KEY", required = true)]
+        #[arg(long = "key", value_name = "KEY", required = true, allow_hyphen_values = true)]
         keys: Vec<String>,
         /// Don't ask
         #[arg(long, short)]

@@ -72,7 +72,11 @@ async fn forget_command(pipeline: &PipelineArg, request: &ForgetRequest, yes: bo
         return finish(pipeline.format, Ok(plan), render::forgotten);
     }
     if plan.is_empty() {
-        return finish(pipeline.format, forget::settle(&pipeline.path).map(|()| plan), render::forgotten);
+        return finish(
+            pipeline.format,
+            forget::settle(&pipeline.path).await.map(|()| plan),
+            render::forgotten,
+        );
     }
     let question = format!("Forget them in {}?", plan.pipeline);
     if let Err(error) = stoppable(async { confirmed(yes, question).await }).await {

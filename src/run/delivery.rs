@@ -116,6 +116,16 @@ fn owed(deployment: &Deployment, store: &Store) -> Result<Option<Latest>> {
     }
 }
 
+/// Whether somebody was forgotten since the target was delivered to.
+pub fn owes_rewritten(deployment: &Deployment, store: &Store) -> Result<bool> {
+    let Some(target) = &deployment.target else { return Ok(false) };
+    let Some(rewritten) = store.latest()?.and_then(|latest| latest.rewritten) else { return Ok(false) };
+    let delivered =
+        store.note::<DeliveryNote>().filter(|note| is_of(note, target)).map(|note| note.delivered_at);
+    // A run's id tells its time to the second.
+    Ok(delivered.is_none_or(|at| at < rewritten.started_at() + chrono::TimeDelta::seconds(1)))
+}
+
 /// Delivers the published snapshot again, every row compared, whatever the target's receipt says.
 pub async fn redeliver(path: &Path, adopt: Adopt) -> Result<Delivery> {
     let deployment = pipeline::deployment(path)?;

@@ -21,7 +21,7 @@ use super::{MANIFEST, Readers, Store, create_folder, keys_below, snapshot_below,
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
-use crate::name::ModelName;
+use crate::name::{ModelName, SnapshotId};
 use crate::star::scan::{Columns, scan};
 use crate::star::shelf;
 use crate::star::table::{DataFile, StarTable, TableWriter};
@@ -61,7 +61,7 @@ impl StoreWriter {
             manifests.push(store.manifest_by(Some(&latest), id)?);
         }
         // Examples decide nothing, so they go first: what is killed after it is done again.
-        for (name, report) in store.reports_with(&told(&manifests, wish))? {
+        for (name, report) in store.reports_with(&told(wish))? {
             let text = serde_json::to_string_pretty(&report).or_error(ErrorKind::Bug, || name.clone())?;
             store.objects.write(&name, &text, Readers::Owner)?;
         }
@@ -84,7 +84,7 @@ impl StoreWriter {
         {
             let below = keys_below(&wish.table);
             let (name, folder) = (format!("{}{TOGETHER}.parquet", self.run()), store.objects.local(&below));
-            let file = kept_keys(&table, &entry.shape.key, wish, &folder.join(&name))?;
+            let file = kept_keys(&table, wish, &folder.join(&name))?;
             sent.push((folder.join(&name), format!("{below}/{name}")));
             gone.extend(entry.files.iter().map(|file| format!("{below}/{}", file.name)));
             entry.files = vec![file];
@@ -105,11 +105,24 @@ impl StoreWriter {
         }
         at(Point::ForgetWritten, &store.local_folder())?;
         self.commit(&next)?;
+        // It is done; what is left of it the next writer ends.
+        if let Err(error) = self.clear_up(&next, &texts, gone) {
+            tracing::warn!(
+                error = error.in_full(),
+                "they are forgotten, and the files that had them go with the next run"
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts everything to its place after the commit, and removes the files that were replaced.
+    fn clear_up(&self, latest: &Latest, snapshots: &[SnapshotId], gone: Vec<String>) -> Result<()> {
+        let store = self.store();
         at(Point::ForgetCommitted, &store.local_folder())?;
-        store.settle_manifests(&next)?;
+        store.settle_manifests(latest)?;
         if let Objects::Folder(folder) = &store.objects {
-            for id in &texts {
-                let manifest = store.manifest_by(Some(&next), id)?;
+            for id in snapshots {
+                let manifest = store.manifest_by(Some(latest), id)?;
                 let tables = manifest.tables.iter().map(|table| (&table.name, table.files.as_slice()));
                 self.show(&folder.join(snapshot_below(id)), tables);
             }
@@ -162,7 +175,7 @@ impl StoreWriter {
         }
         manifest.forgotten.push(done);
         let value = serde_json::to_value(&manifest).or_error(ErrorKind::Bug, || "a manifest".to_owned())?;
-        let value = without_examples(&value, &told([&manifest], wish)).unwrap_or(value);
+        let value = without_examples(&value, &told(wish)).unwrap_or(value);
         serde_json::to_string_pretty(&value).or_error(ErrorKind::Bug, || "a manifest".to_owned())
     }
 }
@@ -194,15 +207,15 @@ fn rewrite(changed: &Changed, wish: &Wish, plan: &Forgetting, to: &Path) -> Resu
     let table = &changed.table;
     let writer = TableWriter::create(to, &changed.ids.told(&table.schema), &table.sort, wish.encodings)?;
     written(table, writer, to, |batch| match &changed.change {
-        Change::Without(key) => without(&batch, key, wish),
+        Change::Without => without(&batch, wish),
         Change::Unlinked(columns) => unlinked(&batch, columns, plan),
     })
 }
 
 /// Writes a registry's rows without those who are forgotten.
-fn kept_keys(table: &StarTable, key: &[String], wish: &Wish, to: &Path) -> Result<DataFile> {
+fn kept_keys(table: &StarTable, wish: &Wish, to: &Path) -> Result<DataFile> {
     let writer = TableWriter::create(to, &table.schema, &[], wish.encodings)?;
-    written(table, writer, to, |batch| without(&batch, key, wish))
+    written(table, writer, to, |batch| without(&batch, wish))
 }
 
 fn written(
@@ -220,8 +233,8 @@ fn written(
     Ok(file)
 }
 
-fn without(batch: &RecordBatch, key: &[String], wish: &Wish) -> Result<RecordBatch> {
-    let kept = not(&matching(batch, key, &wish.keys)?);
+fn without(batch: &RecordBatch, wish: &Wish) -> Result<RecordBatch> {
+    let kept = not(&matching(batch, wish)?);
     let kept = kept.and_then(|kept| filter_record_batch(batch, &kept));
     kept.or_error(ErrorKind::Bug, || "rows that stay".to_owned())
 }

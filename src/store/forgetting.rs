@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use serde_json::Value;
 
 use super::Store;
-use super::manifest::{Latest, Manifest, TableRecord};
+use super::manifest::{Latest, TableRecord};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::name::{ModelName, SnapshotId, list};
+use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Encodings;
 use crate::star::columns::ColumnIds;
 use crate::star::shelf;
@@ -22,8 +22,12 @@ const ROWS: usize = 8_192;
 #[derive(Debug, Clone)]
 pub struct Wish {
     pub table: ModelName,
-    /// Of each row, the values of the table's key columns as Postgres prints them.
+    /// The columns that name a row, by which it is looked for in every snapshot, whatever its key is there.
+    pub columns: Vec<String>,
+    /// Of each row, their values.
     pub keys: Vec<Vec<String>>,
+    /// What else names the person: columns of other tables that are compared with one of these, by its place.
+    pub told_as: Vec<(usize, String)>,
     /// Columns of other tables that hold the table's surrogate key.
     pub named_by: Vec<(ModelName, String)>,
     /// What files are written in.
@@ -63,8 +67,8 @@ pub(super) struct Changed {
 
 #[derive(Debug, Clone)]
 pub(super) enum Change {
-    /// Rows go, whose key is in these columns.
-    Without(Vec<String>),
+    /// Rows go.
+    Without,
     /// In these columns a surrogate becomes the unknown member's.
     Unlinked(Vec<String>),
 }
@@ -88,18 +92,14 @@ impl Store {
             for (record, table) in
                 manifest.tables.iter().zip(tables).filter(|(record, _)| record.name == wish.table)
             {
-                require_key(record, wish)?;
+                require_columns(
+                    &record.name,
+                    &table.schema,
+                    wish,
+                    &format!("snapshot {}", manifest.snapshot),
+                )?;
                 self.find_rows(record, table, wish, &mut found)?;
             }
-        }
-        if found.rows == 0
-            && manifests
-                .iter()
-                .all(|(manifest, _)| manifest.tables.iter().all(|table| table.name != wish.table))
-        {
-            let message = format!("no snapshot that is kept has a table `{}`", wish.table);
-            return Err(Error::new(ErrorKind::Usage, message)
-                .hint("`starmill snapshots show` lists the tables of one"));
         }
         if !found.surrogates.is_empty() {
             for (manifest, tables) in &manifests {
@@ -119,11 +119,11 @@ impl Store {
             });
             let value =
                 serde_json::to_value(manifest).or_error(ErrorKind::Bug, || "a manifest".to_owned())?;
-            if named || without_examples(&value, &told([manifest], wish)).is_some() {
+            if named || without_examples(&value, &told(wish)).is_some() {
                 found.snapshots.push(manifest.snapshot.clone());
             }
         }
-        found.reports = self.reports_with(&told(manifests.iter().map(|(manifest, _)| manifest), wish))?.len();
+        found.reports = self.reports_with(&told(wish))?.len();
         Ok(found)
     }
 
@@ -143,7 +143,7 @@ impl Store {
             let mut rows = 0;
             for batch in shelf::batches(&one, None, ROWS) {
                 let batch = batch?;
-                let gone = matching(&batch, &record.shape.key, &wish.keys)?;
+                let gone = matching(&batch, wish)?;
                 rows += gone.true_count() as u64;
                 if let Some(surrogate) = &record.shape.surrogate {
                     let given = integers(&batch, surrogate)?;
@@ -155,15 +155,9 @@ impl Store {
             }
             if rows > 0 {
                 found.rows += rows;
-                found.changed.insert(
-                    of,
-                    Changed {
-                        table: one,
-                        ids: ids_of(record),
-                        rows,
-                        change: Change::Without(record.shape.key.clone()),
-                    },
-                );
+                found
+                    .changed
+                    .insert(of, Changed { table: one, ids: ids_of(record), rows, change: Change::Without });
             }
         }
         Ok(())
@@ -175,15 +169,16 @@ impl Store {
             return Ok(None);
         };
         let table = self.keys(&wish.table, &entry.files)?;
+        require_columns(&wish.table, &table.schema, wish, "the registry")?;
         let mut rows = 0;
         for batch in shelf::batches(&table, None, ROWS) {
-            rows += matching(&batch?, &entry.shape.key, &wish.keys)?.true_count() as u64;
+            rows += matching(&batch?, wish)?.true_count() as u64;
         }
         Ok((rows > 0).then_some((table, rows)))
     }
 
     /// The reports of runs that have examples of who is forgotten, without them.
-    pub(super) fn reports_with(&self, told: &[String]) -> Result<Vec<(String, Value)>> {
+    pub(super) fn reports_with(&self, told: &[Vec<String>]) -> Result<Vec<(String, Value)>> {
         let mut found = Vec::new();
         for run in self.runs() {
             let name = super::history::report_of(&run);
@@ -197,22 +192,35 @@ impl Store {
     }
 }
 
-/// The rows whose key is one of those that are forgotten.
-pub(super) fn matching(batch: &RecordBatch, key: &[String], keys: &[Vec<String>]) -> Result<BooleanArray> {
-    let mut texts: Vec<ArrayRef> = Vec::new();
-    for column in key {
-        let array = batch.column_by_name(column).ok_or_else(|| bug(format!("no key column {column}")))?;
-        texts.push(cast(array, &DataType::Utf8).or_error(ErrorKind::Bug, || column.clone())?);
+/// The rows that are named.
+pub(super) fn matching(batch: &RecordBatch, wish: &Wish) -> Result<BooleanArray> {
+    let mut columns: Vec<(ArrayRef, Vec<Option<String>>)> = Vec::new();
+    for (place, column) in wish.columns.iter().enumerate() {
+        let array = batch.column_by_name(column).ok_or_else(|| bug(format!("no column {column}")))?;
+        let values = wish.keys.iter().map(|key| key.get(place).map(String::as_str)).collect::<Vec<_>>();
+        columns.push((plainly(array, column)?, written(values, array.data_type(), column)?));
     }
     let is_one = |row: usize| {
-        keys.iter().any(|key| {
-            texts
-                .iter()
-                .zip(key)
-                .all(|(column, value)| column.is_valid(row) && column.as_string::<i32>().value(row) == value)
+        (0..wish.keys.len()).any(|key| {
+            columns.iter().all(|(array, wanted)| {
+                let wanted = wanted.get(key).and_then(Option::as_deref);
+                array.is_valid(row) && wanted == Some(array.as_string::<i32>().value(row))
+            })
         })
     };
     Ok((0..batch.num_rows()).map(|row| Some(is_one(row))).collect())
+}
+
+fn plainly(array: &ArrayRef, column: &str) -> Result<ArrayRef> {
+    cast(array, &DataType::Utf8).or_error(ErrorKind::Bug, || column.to_owned())
+}
+
+/// Values as a column of a type has them, in the words that its own are compared in; none for what is no value of it.
+fn written(values: Vec<Option<&str>>, data_type: &DataType, column: &str) -> Result<Vec<Option<String>>> {
+    let texts: ArrayRef = std::sync::Arc::new(StringArray::from(values));
+    let typed = cast(&texts, data_type).or_error(ErrorKind::Bug, || column.to_owned())?;
+    let plain = plainly(&typed, column)?;
+    Ok(plain.as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect())
 }
 
 pub(super) fn integers(batch: &RecordBatch, column: &str) -> Result<Int64Array> {
@@ -225,20 +233,27 @@ fn bug(message: String) -> Error {
     Error::new(ErrorKind::Bug, message)
 }
 
-fn require_key(record: &TableRecord, wish: &Wish) -> Result<()> {
-    let key = &record.shape.key;
-    match wish.keys.iter().find(|values| values.len() != key.len()) {
-        None => Ok(()),
-        Some(_) => Err(Error::new(ErrorKind::Usage, format!("the key of {} is {}", record.name, list(key)))
-            .hint(match key.as_slice() {
-                [] => "a table without a key has no row that could be named".to_owned(),
-                [_] => "write --key and its value".to_owned(),
-                many => format!(
-                    "write --key {}",
-                    many.iter().map(|column| format!("{column}=…")).collect::<Vec<_>>().join(",")
-                ),
-            })),
+/// Where a column that names rows is missing, somebody else could be taken for them; where a value is none of its type, nobody.
+fn require_columns(table: &ModelName, schema: &Schema, wish: &Wish, place: &str) -> Result<()> {
+    for (at, column) in wish.columns.iter().enumerate() {
+        let Ok(field) = schema.field_with_name(column) else {
+            let message =
+                format!("{table} has no column {column} in {place}, by which its rows could be told apart");
+            return Err(Error::new(ErrorKind::Usage, message).hint(
+                "name the rows by columns that it has everywhere, column=value,column=value; or prune the snapshot: `starmill snapshots prune`",
+            ));
+        };
+        for key in &wish.keys {
+            let value = key.get(at).map(String::as_str);
+            if written(vec![value], field.data_type(), column)?.iter().any(Option::is_none) {
+                let message = format!("`{}` is no value of {table}.{column}", value.unwrap_or_default());
+                return Err(
+                    Error::new(ErrorKind::Usage, message).hint("write it as `starmill query` shows it")
+                );
+            }
+        }
     }
+    Ok(())
 }
 
 fn ids_of(record: &TableRecord) -> ColumnIds {
@@ -286,37 +301,39 @@ fn find_links(record: &TableRecord, table: &StarTable, wish: &Wish, found: &mut 
     Ok(())
 }
 
-/// How examples tell of who is forgotten: `column=value`, by the first column of the key.
-pub(super) fn told<'a>(manifests: impl IntoIterator<Item = &'a Manifest>, wish: &Wish) -> Vec<String> {
-    let mut told = BTreeSet::new();
-    for manifest in manifests {
-        for record in manifest.tables.iter().filter(|record| record.name == wish.table) {
-            for values in &wish.keys {
-                told.extend(
-                    record
-                        .shape
-                        .key
-                        .first()
-                        .zip(values.first())
-                        .map(|(column, value)| format!("{column}={value}")),
-                );
-            }
-        }
+/// How examples tell of who is forgotten: of each of these, all its pairs `column=value`.
+pub(super) fn told(wish: &Wish) -> Vec<Vec<String>> {
+    let mut told = Vec::new();
+    for key in &wish.keys {
+        told.push(wish.columns.iter().zip(key).map(|(column, value)| format!("{column}={value}")).collect());
+        let elsewhere = wish.told_as.iter().filter(|_| wish.columns.len() == 1);
+        told.extend(
+            elsewhere.filter_map(|(place, column)| Some(vec![format!("{column}={}", key.get(*place)?)])),
+        );
     }
-    told.into_iter().collect()
+    told
+}
+
+/// Whether a text has a pair, and not a longer one that begins or ends so.
+fn has_pair(text: &str, pair: &str) -> bool {
+    text.match_indices(pair).any(|(at, _)| {
+        let (before, after) =
+            (text.get(..at).unwrap_or_default(), text.get(at + pair.len()..).unwrap_or_default());
+        (before.is_empty() || before.ends_with(' ')) && (after.is_empty() || after.starts_with(", "))
+    })
 }
 
 /// A document without the examples that tell of somebody; none when it has none.
-pub(super) fn without_examples(value: &Value, told: &[String]) -> Option<Value> {
-    fn tells(value: &Value, told: &[String]) -> bool {
+pub(super) fn without_examples(value: &Value, told: &[Vec<String>]) -> Option<Value> {
+    fn tells(value: &Value, told: &[Vec<String>]) -> bool {
         match value {
-            Value::String(text) => told.iter().any(|of| text.contains(of)),
+            Value::String(text) => told.iter().any(|pairs| pairs.iter().all(|pair| has_pair(text, pair))),
             Value::Array(items) => items.iter().any(|item| tells(item, told)),
             Value::Object(fields) => fields.values().any(|field| tells(field, told)),
             _ => false,
         }
     }
-    fn take(value: &mut Value, told: &[String]) -> bool {
+    fn take(value: &mut Value, told: &[Vec<String>]) -> bool {
         match value {
             Value::Object(fields) => fields.iter_mut().fold(false, |taken, (name, field)| match field {
                 Value::Array(items) if name == "examples" => {

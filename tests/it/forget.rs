@@ -201,6 +201,52 @@ fn rows_of_several_key_columns_go_and_what_is_misnamed_is_told() {
     refused(&["--table", "points", "--key", "ann@x.org"], "write --key \"email=…,day=…\"");
     refused(&["--table", "dim_usr", "--key", "ann@x.org"], "did you mean `dim_user`?");
     refused(&["--table", "dim_user"], "--key");
+    refused(&["--table", "f", "--key", "abc"], "`abc` is no value of f.id");
+    // Only whose all values are asked for, also with a comma in one of them.
+    project.write(
+        "data/orders.csv",
+        &(orders(30) + "90001,\"bob,day=2024-01-05\",1.00,2024-03-05\n90002,bob,1.00,2024-03-05\n"),
+    );
+    project.starmill(&RUN).exits(0);
+    let bobs = "SELECT count(*), min(email) FROM points WHERE email LIKE 'bob%'";
+    assert_eq!(asked(&project, bobs, "latest"), "2,bob");
+    project
+        .starmill(&[&forget[..], &["--table", "points", "--key", "email=bob,day=2024-03-05"]].concat())
+        .exits(0);
+    assert_eq!(asked(&project, bobs, "latest"), "1,\"bob,day=2024-01-05\"");
+}
+
+#[test]
+fn a_row_is_found_by_its_columns_whatever_the_key_was_in_a_snapshot() {
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\ngrace = \"0s\"\n\
+        [dimension.s]\nkey = [\"nr\"]\nsurrogate = \"k\"\nfirst_seen = [\"n\"]\n";
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, nr int, n text);";
+    let project = Project::of(
+        toml,
+        &[("s", "SELECT id, nr, n FROM t")],
+        schema,
+        &[("t", "id,nr,n\n1,2,ann\n2,1,bob\n")],
+    );
+    project.starmill(&RUN).exits(0);
+    project.edit("pipelines/p.toml", "key = [\"nr\"]", "key = [\"id\"]");
+    project.starmill(&[&RUN[..], &["--accept", "s"]].concat()).exits(0);
+    let forget = ["snapshots", "forget", "pipelines/p.toml", "--table", "s", "--yes", "--key"];
+    project.starmill(&[&forget[..], &["-1"]].concat()).exits(0).says("Nothing that is kept has them.");
+    project.starmill(&[&forget[..], &["1"]].concat()).exits(0).says("Forgotten.");
+    for at in ["latest", "latest~1"] {
+        assert_eq!(asked(&project, "SELECT count(*), min(n) FROM s WHERE k > 0", at), "1,bob");
+    }
+    assert_eq!(peer(&format!("SELECT n FROM '{}'", project.path("out/keys/s/*.parquet").display())), "bob");
+    // A dimension that is gone is remembered by the registry alone.
+    std::fs::rename(project.path("sql/p/s.sql"), project.path("sql/p/e.sql")).unwrap();
+    project.edit("pipelines/p.toml", "[dimension.s]", "[dimension.e]");
+    project.starmill(&RUN).exits(0);
+    project.starmill(&["snapshots", "prune", "pipelines/p.toml", "--keep", "1", "--grace", "0s"]).exits(0);
+    project.starmill(&[&forget[..], &["2"]].concat()).exits(0).says("Of the registry: 1 row.");
+    assert_eq!(
+        peer(&format!("SELECT count(*) FROM '{}'", project.path("out/keys/s/*.parquet").display())),
+        "0"
+    );
 }
 
 #[test]
@@ -210,13 +256,24 @@ fn a_bucket_and_a_target_forget_too() {
     bucket.holds(&mut project, &bucket.endpoint());
     project.edit("pipelines/p.toml", "url = \"out\"", &format!("url = \"{}\"", bucket.url()));
     let target = format!("[target]\nurl = \"{}\"\nlake = \"lake\"\n[dimension.dim_user]", database.url());
-    project.edit("pipelines/p.toml", "lake = true\n", "");
+    project.edit("pipelines/p.toml", "lake = true\n", "lease = \"2s\"\n");
     project.edit("pipelines/p.toml", "[dimension.dim_user]", &target);
     nights(&project);
     let hers = "SELECT (SELECT count(*) FROM mart.dim_user WHERE email = 'ann@x.org'), (SELECT count(*) FROM mart.f WHERE user_key = -1), (SELECT count(*) FROM mart.f)";
     assert_eq!(database.sql(hers), "1|0|4012");
     let files = bucket.objects().len();
-    project.starmill(&ANN).exits(0).says("Forgotten, in the target too.");
+    // Killed before the target is told: asked again, it is.
+    assert_eq!(project.starmill_with_fault(&ANN, "forget.committed=kill").code, None);
+    assert_eq!(database.sql(hers), "1|0|4012");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    loop {
+        let again = project.starmill(&ANN);
+        if again.code != Some(9) {
+            again.exits(0).says("Nothing that is kept has them.");
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
     assert_eq!(database.sql(hers), "0|2|4012");
     project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
     for at in ["latest", "latest~1", "latest~2"] {
