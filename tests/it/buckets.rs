@@ -306,6 +306,20 @@ fn a_server_that_answers_badly_for_a_while_holds_up_no_night() {
 }
 
 #[test]
+fn an_answer_to_a_removal_that_is_cut_is_asked_for_again() {
+    let (project, bucket, meddler) = shop_before(|seen| {
+        match seen.method == "POST" && seen.path.contains("delete") && seen.number % 2 == 0 {
+            true => Fate::AnswerCut(40),
+            false => Fate::Passes,
+        }
+    });
+    project.starmill(&RUN).exits(0);
+    project.starmill(&RUN).exits(0);
+    bucket.assert_whole();
+    assert!(meddler.heads().iter().any(|head| head.starts_with("POST") && head.contains("delete")));
+}
+
+#[test]
 fn a_commit_whose_answer_is_lost_is_found_to_stand() {
     let (project, bucket, _meddler) =
         shop_before(|seen| match seen.method == "PUT" && seen.path.contains("/latest.json") {

@@ -264,7 +264,10 @@ impl Bucket {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (client, key) = (self.reached()?, self.key(name)?);
         let payload = PutPayload::from(bytes.to_vec());
-        let written = self.wait(async move { client.put(&key, payload).await })?;
+        let written = self.wait(again(trouble::is_cut, move || {
+            let (client, key, payload) = (Arc::clone(&client), key.clone(), payload.clone());
+            async move { client.put(&key, payload).await }
+        }))?;
         written.map(|_| ()).map_err(|error| self.failed("cannot write", name, error))
     }
 
@@ -306,7 +309,8 @@ impl Bucket {
         for name in names {
             let (client, key) = (Arc::clone(&client), self.key(&name)?);
             work.push(async move {
-                match client.delete(&key).await {
+                let deleted = again(trouble::is_cut, || client.delete(&key)).await;
+                match deleted {
                     Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                     Err(error) => Err((name, error)),
                 }
