@@ -59,8 +59,8 @@ pub enum Command {
         /// Refuse what is otherwise only noted: lookups that find no member
         #[arg(long)]
         strict: bool,
-        /// Accept a changed key, surrogate or first-seen column of this model
-        #[arg(long, value_name = "MODEL")]
+        /// Accept a changed key, surrogate or first-seen column of this model, or a changed mask of a column, by its full name
+        #[arg(long, value_name = "NAME")]
         accept: Vec<String>,
         /// The night that this run is (2026-11-20T03:30:00Z): one that was had already is not run again
         #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
