@@ -46,10 +46,28 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND n.nspname !~ '^pg_'
 ORDER BY n.nspname, c.relname, a.attnum";
 
+/// Names the pairs of a relation and one beneath it that some expressions climb to.
+macro_rules! named {
+    ($climb:literal) => {
+        concat!(
+            $climb,
+            "SELECT an.nspname::text, a.relname::text, bn.nspname::text, b.relname::text, b.relkind::text
+FROM climb
+JOIN pg_class AS a ON a.oid = climb.above
+JOIN pg_namespace AS an ON an.oid = a.relnamespace
+JOIN pg_class AS b ON b.oid = climb.bottom
+JOIN pg_namespace AS bn ON bn.oid = b.relnamespace
+WHERE climb.above <> climb.bottom
+ORDER BY 1, 2, 3, 4"
+        )
+    };
+}
+
 /// Every relation above a foreign table or a materialized view, with it: by inheritance, which is how
 /// partitions belong to their table too, and by the rule that a view is. What a materialized view
 /// reads, it read when it was refreshed.
-const BENEATH: &str = "
+const BENEATH: &str = named!(
+    "
 WITH RECURSIVE edges AS (
     SELECT inhparent AS above, inhrelid AS below FROM pg_inherits
     UNION
@@ -64,18 +82,12 @@ climb AS (
     UNION
     SELECT climb.bottom, edges.above FROM climb JOIN edges ON edges.below = climb.above
 )
-SELECT an.nspname::text, a.relname::text, bn.nspname::text, b.relname::text, b.relkind::text
-FROM climb
-JOIN pg_class AS a ON a.oid = climb.above
-JOIN pg_namespace AS an ON an.oid = a.relnamespace
-JOIN pg_class AS b ON b.oid = climb.bottom
-JOIN pg_namespace AS bn ON bn.oid = b.relnamespace
-WHERE climb.above <> climb.bottom
-ORDER BY 1, 2, 3, 4";
+"
+);
 
 /// Every relation that shows the rows of a table that has masks under another name: views of every kind over it, tables
 /// that it is a partition or child of, and its own partitions and children.
-const SHOWING: &str = "
+const SHOWING: &str = named!("
 WITH RECURSIVE masked AS (
     SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname || '.' || c.relname = ANY ($1)
@@ -109,14 +121,7 @@ climb AS (
     JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = climb.above
     JOIN pg_rewrite AS r ON r.oid = d.objid AND r.ev_type = '1' AND r.ev_class <> climb.above
 )
-SELECT an.nspname::text, a.relname::text, bn.nspname::text, b.relname::text, b.relkind::text
-FROM climb
-JOIN pg_class AS a ON a.oid = climb.above
-JOIN pg_namespace AS an ON an.oid = a.relnamespace
-JOIN pg_class AS b ON b.oid = climb.bottom
-JOIN pg_namespace AS bn ON bn.oid = b.relnamespace
-WHERE climb.above <> climb.bottom
-ORDER BY 1, 2, 3, 4";
+");
 
 pub async fn read(client: &Client, server: &Server, policy: &TypePolicy) -> Result<Catalog> {
     let rows = client.query_typed(RELATIONS, &[]).await;

@@ -12,14 +12,16 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, not};
 
 use super::compact::TOGETHER;
-use super::forgetting::{Change, Changed, Forgetting, Wish, integers, matching, told, without_examples};
+use super::forgetting::{
+    Change, Changed, Forgetting, ROWS, Wish, integers, matching, told, without_examples,
+};
 use super::lock::StoreWriter;
-use super::manifest::{Forgotten, Latest, Manifest, TableRecord};
+use super::manifest::{Forgotten, Latest, Manifest};
 use super::objects::Objects;
 use super::tables::table_below;
 use super::{MANIFEST, Readers, Store, create_folder, keys_below, snapshot_below, sync_file, sync_folder};
 use crate::clock;
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{ModelName, SnapshotId};
 use crate::star::scan::{Columns, scan};
@@ -30,8 +32,6 @@ use crate::star::table::{DataFile, StarTable, TableWriter};
 pub(super) const NEXT: &str = "manifest.next.json";
 /// The unknown member, which stands for who is not there.
 const UNKNOWN: i64 = -1;
-const ROWS: usize = 8_192;
-
 impl Store {
     /// Puts the manifests to their places that the commit point knows, and takes away those that it does not.
     pub(super) fn settle_manifests(&self, latest: &Latest) -> Result<()> {
@@ -44,6 +44,9 @@ impl Store {
             let Some(text) = self.objects.read(&next)? else { continue };
             if latest.manifests.get(id).is_some_and(|known| *known == shelf::hash(&text)) {
                 self.objects.put(&format!("{below}/{MANIFEST}"), &text, Readers::All)?;
+            } else if let Objects::Bucket(_) = self.objects {
+                // It may be a writer's who still works, believes that it holds the lease, and is about to commit it.
+                continue;
             }
             self.objects.remove(&next)?;
         }
@@ -152,22 +155,20 @@ impl StoreWriter {
             rows: BTreeMap::new(),
         };
         for record in &mut manifest.tables {
-            let mut touched = false;
+            let mut touched = None;
             for file in &mut record.files {
                 let of = (record.name.clone(), file.name.clone());
                 if let (Some(new), Some(changed)) = (written.get(&of), plan.changed.get(&of)) {
                     *file = new.clone();
                     *done.rows.entry(record.name.clone()).or_default() += changed.rows;
-                    touched = true;
+                    touched = Some(&changed.table);
                 }
             }
-            if !touched {
-                continue;
-            }
+            let Some(table) = touched else { continue };
             record.rows = record.files.iter().map(|file| file.rows).sum();
             record.bytes = record.files.iter().map(|file| file.bytes).sum();
             if let Some(sums) = manifest.sums.get_mut(record.name.as_str()) {
-                let star = self.store().table_of(record)?;
+                let star = StarTable { files: record.files.clone(), ..table.clone() };
                 let names: Vec<String> = sums.keys().cloned().collect();
                 let asked = Columns { key: &record.shape.key, sums: &names, lookups: &[], surrogate: None };
                 *sums = names.iter().cloned().zip(scan(&star, &asked)?.sums).collect();
@@ -177,24 +178,6 @@ impl StoreWriter {
         let value = serde_json::to_value(&manifest).or_error(ErrorKind::Bug, || "a manifest".to_owned())?;
         let value = without_examples(&value, &told(wish)).unwrap_or(value);
         serde_json::to_string_pretty(&value).or_error(ErrorKind::Bug, || "a manifest".to_owned())
-    }
-}
-
-impl Store {
-    /// A table as its manifest lists it.
-    fn table_of(&self, record: &TableRecord) -> Result<StarTable> {
-        let below = table_below(record.name.as_str());
-        let schema = record
-            .schema()
-            .ok_or_else(|| Error::new(ErrorKind::Store, format!("the types of {}", record.name)))?;
-        Ok(StarTable {
-            name: record.name.clone(),
-            folder: self.objects.local(&below),
-            files: record.files.clone(),
-            provenance: self.objects.provenance(&below),
-            schema,
-            sort: record.sort.clone(),
-        })
     }
 }
 

@@ -14,9 +14,10 @@ use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Encodings;
 use crate::star::columns::ColumnIds;
 use crate::star::shelf;
-use crate::star::table::StarTable;
+use crate::star::table::{DataFile, StarTable};
 
-const ROWS: usize = 8_192;
+/// Rows that are looked at together.
+pub(super) const ROWS: usize = 8_192;
 
 /// Who is forgotten, and who names them.
 #[derive(Debug, Clone)]
@@ -71,6 +72,15 @@ pub(super) enum Change {
     Without,
     /// In these columns a surrogate becomes the unknown member's.
     Unlinked(Vec<String>),
+}
+
+impl Forgetting {
+    /// A table's files that nothing was found in yet, each as a table of its own.
+    fn files_left(&self, record: &TableRecord, table: &StarTable) -> Vec<((ModelName, String), StarTable)> {
+        let of = |file: &DataFile| (record.name.clone(), file.name.clone());
+        let left = table.files.iter().filter(|file| !self.changed.contains_key(&of(file)));
+        left.map(|file| (of(file), StarTable { files: vec![file.clone()], ..table.clone() })).collect()
+    }
 }
 
 impl Store {
@@ -134,12 +144,7 @@ impl Store {
         wish: &Wish,
         found: &mut Forgetting,
     ) -> Result<()> {
-        for file in &table.files {
-            let of = (record.name.clone(), file.name.clone());
-            if found.changed.contains_key(&of) {
-                continue;
-            }
-            let one = StarTable { files: vec![file.clone()], ..table.clone() };
+        for (of, one) in found.files_left(record, table) {
             let mut rows = 0;
             for batch in shelf::batches(&one, None, ROWS) {
                 let batch = batch?;
@@ -275,12 +280,7 @@ fn find_links(record: &TableRecord, table: &StarTable, wish: &Wish, found: &mut 
         return Ok(());
     }
     let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    for file in &table.files {
-        let of = (record.name.clone(), file.name.clone());
-        if found.changed.contains_key(&of) {
-            continue;
-        }
-        let one = StarTable { files: vec![file.clone()], ..table.clone() };
+    for (of, one) in found.files_left(record, table) {
         let mut rows = 0;
         for batch in shelf::batches(&one, Some(&names), ROWS) {
             let batch = batch?;

@@ -107,25 +107,22 @@ impl Shore for Followed<'_> {
 }
 
 impl StoreWriter {
-    /// Brings what other engines read up to the commit point. It decides nothing, so what stands in the way is kept for who
+    /// Brings what other engines read up to a commit point. It decides nothing, so what stands in the way is kept for who
     /// asks for it.
-    pub(super) fn follow(&self) {
-        let followed = self.store().latest().and_then(|latest| {
-            let Some(latest) = latest else { return Ok(()) };
-            match self.store().lake() {
-                Some(path) => self.bring_up(&path, &latest)?,
-                None => self.tell_of_a_lake_that_is_left(),
-            }
-            match self.store().delta {
-                true => self.bring_logs_up(&latest),
-                false => Ok(()),
-            }
+    pub(super) fn follow(&self, latest: &Latest) {
+        let lake = self.store().lake().map_or(Ok(()), |path| self.bring_up(&path, latest));
+        let followed = lake.and_then(|()| match self.store().delta {
+            true => self.bring_logs_up(latest),
+            false => Ok(()),
         });
         *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = followed;
     }
 
     /// Whoever wants other engines to see the star is told before a night when they cannot.
     pub fn require_followed(&self) -> Result<()> {
+        if !self.store().lake {
+            self.tell_of_a_lake_that_is_left();
+        }
         std::mem::replace(&mut *self.followed.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))
     }
 

@@ -56,12 +56,13 @@ impl StoreWriter {
             Place::Bucket(_) => StoreWriter::lease(&store, run)?,
         };
         let writer = StoreWriter { store, run: run.clone(), memory, hold, followed: Mutex::new(Ok(())) };
-        writer.memory.require(writer.store.latest_or_lost()?.as_ref(), beginning)?;
-        if let Some(latest) = writer.store.latest_or_lost()? {
-            writer.store.settle_manifests(&latest)?;
+        let latest = writer.store.latest_or_lost()?;
+        writer.memory.require(latest.as_ref(), beginning)?;
+        if let Some(latest) = &latest {
+            writer.store.settle_manifests(latest)?;
+            // What the lake and the logs name yet is not swept.
+            writer.follow(latest);
         }
-        // What they name yet is not swept.
-        writer.follow();
         writer.sweep(beginning)?;
         writer.reserve();
         Ok(writer)

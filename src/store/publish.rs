@@ -152,7 +152,7 @@ impl StoreWriter {
         self.memory().keep(latest);
         self.link(&latest.snapshot);
         let _ = fault::at(Point::PublishLinked);
-        self.follow();
+        self.follow(latest);
         self.tell_unfollowed();
         Ok(())
     }
