@@ -31,7 +31,11 @@ const SCHEMA: &str = "CREATE TABLE users (email varchar(80) PRIMARY KEY, name te
 const SECRETS: [&str; 4] = ["ann@example.org", "Ann Secret", "555-0101", "123456789"];
 
 fn users() -> String {
-    let people = (0..3_000)
+    users_of(3_000)
+}
+
+fn users_of(count: usize) -> String {
+    let people = (0..count)
         .map(|n| format!("user{n}@example.org,User Secret {n},555-9{n},{},1980-01-01,\n", 1_000_000 + n));
     let ann =
         "ann@example.org,Ann Secret,555-0101,123456789,1977-07-07,6b2f51c8-0000-4000-8000-0023456780ab\n";
@@ -137,10 +141,22 @@ fn a_code_is_the_same_for_the_same_value_from_postgres_and_from_files_and_nothin
 #[test]
 fn neither_scratch_nor_a_report_nor_an_error_has_what_is_masked() {
     let (postgres, database) = on_postgres();
-    for project in [&postgres, &folder()] {
+    // As many as do not stay in memory.
+    let files = folder();
+    files.write("data/users.csv", &users_of(60_000));
+    database.sql(
+        "INSERT INTO users SELECT 'more' || n || '@example.org', 'More Secret ' || n, '555-8' || n, 2000000 + n, '1980-01-01' \
+         FROM generate_series(1, 60000) AS n",
+    );
+    for project in [&postgres, &files] {
         for point in ["extract.done", "audit.done"] {
             assert_eq!(project.starmill_with_fault(&RUN, &format!("{point}=kill")).code, None);
-            assert!(project.path("out/.scratch").exists());
+            let scratch = project.entries("out/.scratch");
+            let staged = project.entries(&format!("out/.scratch/{}", scratch[0]));
+            assert!(
+                point != "extract.done" || staged.iter().any(|name| name.ends_with(".arrow")),
+                "{staged:?}"
+            );
             assert_nobody_below(&project.path("out"));
         }
         // Keys that are there twice, and facts without a member, are told with examples.
