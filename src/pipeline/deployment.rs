@@ -12,7 +12,8 @@ use super::resolve::{Resolver, stem};
 use super::schedule::{CronLine, Schedule};
 use super::settings::is_postgres;
 use super::{
-    Deployment, Encodings, Place, PostgresUrl, RunSettings, SILENT_MAX, StoreSettings, TargetSettings,
+    Deployment, Encodings, Place, PostgresUrl, RunSettings, SILENT_MAX, Service, StoreSettings,
+    TargetSettings,
 };
 use crate::diagnostic::Diagnostic;
 use crate::dialect::told;
@@ -50,7 +51,7 @@ fn bytes(text: &Text) -> Option<u64> {
 
 /// An address that is none of a bucket.
 fn is_elsewhere(url: &str) -> bool {
-    url.contains("://") && !url.starts_with("s3://")
+    url.contains("://") && Service::of(url).is_none()
 }
 
 impl Resolver<'_> {
@@ -94,7 +95,11 @@ impl Resolver<'_> {
         if let Some(url) = file.store.url.as_ref().filter(|url| is_elsewhere(&url.value)) {
             let message =
                 format!("a store cannot be `{}://…`", url.value.split("://").next().unwrap_or_default());
-            self.notes.error(url.span.clone(), message, "write a folder, or s3://bucket/prefix");
+            self.notes.error(
+                url.span.clone(),
+                message,
+                "write a folder, or s3://bucket/prefix, az://container/prefix, gs://bucket/prefix",
+            );
         }
         if let (Some(lake), Some(Place::Bucket(_))) = (&file.store.lake, &place)
             && lake.value

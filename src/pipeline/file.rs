@@ -59,6 +59,7 @@ pub struct StoreFile {
     pub delta: Option<Spanned<bool>>,
     /// Of a store in a bucket.
     pub endpoint: Option<Text>,
+    pub account: Option<Text>,
     pub region: Option<Text>,
     pub addressing: Option<Text>,
     pub cache: Option<Text>,
@@ -241,6 +242,7 @@ fn store(section: Section) -> StoreFile {
         lake: section.boolean("lake"),
         delta: section.boolean("delta"),
         endpoint: section.string("endpoint"),
+        account: section.string("account"),
         region: section.string("region"),
         addressing: section.string("addressing"),
         cache: section.string("cache"),

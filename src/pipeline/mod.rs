@@ -36,7 +36,7 @@ use notify::NotifySettings;
 use schedule::Schedule;
 
 pub use crate::pgcopy::policy::{ColumnAs, Decimal, Extremes, FarDates, Special, TypePolicy};
-pub use place::{BucketSettings, Place, is_address};
+pub use place::{BucketSettings, Place, Service, is_address};
 pub use resolve::{deployment, mistakes, read, read_source, read_with_mistakes};
 pub use section::Spanned;
 

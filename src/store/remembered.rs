@@ -63,7 +63,7 @@ impl Memory {
             }
             Place::Bucket(bucket) => {
                 // Buckets of one name on two servers are two.
-                let known = format!("{bucket} {}", bucket.endpoint.as_deref().unwrap_or_default());
+                let known = bucket.whole_name();
                 let mut files = vec![file(beside, known.as_bytes())];
                 files.extend(state_folder().map(|home| file(home, known.as_bytes())));
                 Memory { store: bucket.to_string(), files }

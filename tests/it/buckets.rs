@@ -200,6 +200,13 @@ fn the_second_of_two_writers_of_a_bucket_says_who_holds_it() {
     bucket.assert_whole();
 }
 
+/// A run that stops at its commit for longer than its lease, and is too late.
+pub fn overtaken_by_another(project: &Project) {
+    let (first, second) = overtaken(project, &RUN, "publish.commit-file", || run_after_the_lease(project));
+    second.exits(0);
+    Ran::of(first).exits(9).warns("another run wrote the store");
+}
+
 #[test]
 fn a_writer_that_was_taken_for_dead_commits_nothing_over_the_one_that_followed_it() {
     for (round, point) in ["audit.done", "publish.tables", "publish.commit-file"].into_iter().enumerate() {

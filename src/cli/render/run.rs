@@ -6,6 +6,7 @@ use indicatif::{DecimalBytes, HumanCount};
 
 use super::{block, grouped, table};
 use crate::load::{Delivery, TakenOver};
+use crate::pipeline::Service;
 use crate::run::report::{Mode, Outcome, RunReport};
 use crate::shown;
 use crate::star::audit::{ControlLine, Verdict};
@@ -239,7 +240,7 @@ fn whereabouts(report: &RunReport, folder: &str) -> String {
     let table = table.map(|table| table.table.clone()).unwrap_or_default();
     let mut text = format!("\n  Published: {}\n", shown::line(folder));
     // What a terminal would obey cannot be copied from one; and a bucket has no folder of links.
-    if !folder.starts_with("s3://") && matches!(shown::line(&latest), Cow::Borrowed(_)) {
+    if Service::of(folder).is_none() && matches!(shown::line(&latest), Cow::Borrowed(_)) {
         let command = duckdb(&format!("{latest}/{table}"));
         text.push_str(&format!("  Query it:  {command}\n"));
     }

@@ -25,9 +25,8 @@ impl Bucket {
         let absolute =
             |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-        let place =
-            format!("{} {}", self.settings().endpoint.as_deref().unwrap_or_default(), self.settings());
-        home.unwrap_or_else(std::env::temp_dir).join("starmill").join(alias(place.as_bytes()))
+        let place = alias(self.settings().whole_name().as_bytes());
+        home.unwrap_or_else(std::env::temp_dir).join("starmill").join(place)
     }
 
     /// Makes the folder of the copies, which is its owner's alone, and lets old ones go.

@@ -3,12 +3,15 @@
 //!
 //! Its requests run on threads of their own, so that whoever waits for one may stand anywhere.
 
+mod azure;
 mod cache;
 mod client;
 mod files;
+mod google;
 pub mod lease;
 mod probe;
 mod profile;
+mod s3;
 mod trouble;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

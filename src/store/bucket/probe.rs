@@ -32,7 +32,11 @@ impl Bucket {
     /// believe that they have published.
     pub fn require_conditions(&self, run: &RunId) -> Result<()> {
         let name = format!(".probe-{run}");
-        let wrong = UpdateVersion { e_tag: Some(format!("\"{:032x}\"", fastrand::u128(..))), version: None };
+        // One service tells versions by their ETag, another by their number.
+        let wrong = UpdateVersion {
+            e_tag: Some(format!("\"{:032x}\"", fastrand::u128(..))),
+            version: Some("1".to_owned()),
+        };
         let probe = |what: &str| format!("{what} probe, {:032x}\n", fastrand::u128(..));
         let made = self.put_if(&name, probe("a first").as_bytes(), None)?;
         let again = self.put_if(&name, probe("a second").as_bytes(), None)?;
@@ -41,7 +45,8 @@ impl Bucket {
         let told = |problem: &str| {
             let message = format!("the server of {} {problem}", self.settings);
             Err(self.gives_up(Error::new(ErrorKind::Store, message).hint(
-                "a store needs a server that obeys If-None-Match and If-Match, as AWS S3 does; or a folder",
+                "a store needs a server that obeys conditions (If-None-Match and If-Match, or Google's generations), as \
+                 the services themselves do; or a folder",
             )))
         };
         match (made, again, other) {

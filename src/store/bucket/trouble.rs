@@ -3,7 +3,7 @@
 use std::error::Error as Cause;
 
 use crate::error::{Error, ErrorKind};
-use crate::pipeline::BucketSettings;
+use crate::pipeline::{BucketSettings, Service};
 
 /// All that an error and its causes say.
 fn whole(error: &(dyn Cause + 'static)) -> String {
@@ -28,9 +28,45 @@ pub fn is_absent(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. }) && !is_of_the_bucket(error)
 }
 
+/// How services say that there is no such bucket.
+const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
+
+/// Where a service's credentials are found.
+fn credentials(service: Service) -> &'static str {
+    match service {
+        Service::S3 => "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE",
+        Service::Azure => {
+            "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY, AZURE_CLIENT_ID"
+        }
+        Service::Google => "GOOGLE_APPLICATION_CREDENTIALS",
+    }
+}
+
+/// What a run must be allowed to do.
+fn rights(settings: &BucketSettings) -> String {
+    match settings.service {
+        Service::S3 => format!(
+            "these credentials may not: a run needs ListBucket on {}, and GetObject, PutObject and DeleteObject below \
+             {settings}; who only reads it needs no more than the first two",
+            settings.bucket
+        ),
+        Service::Azure => format!(
+            "these credentials may not: a run needs the role Storage Blob Data Contributor on the container {}; who only \
+             reads it Storage Blob Data Reader",
+            settings.bucket
+        ),
+        Service::Google => format!(
+            "these credentials may not: a run needs the role Storage Object User on the bucket {}; who only reads it \
+             Storage Object Viewer",
+            settings.bucket
+        ),
+    }
+}
+
 /// Whether something was not found because there is no such bucket.
 pub fn is_of_the_bucket(error: &object_store::Error) -> bool {
-    whole(error).contains("<Code>NoSuchBucket<")
+    let said = whole(error);
+    NO_BUCKET.iter().any(|code| said.contains(&format!("<Code>{code}<")))
 }
 
 /// Whether the server gave no answer at all, to as many requests as were tried.
@@ -49,7 +85,7 @@ pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) 
     let code = element(&said, "Code").unwrap_or_default();
     let names = |word: &str| code == word;
     let server = settings.endpoint.as_deref().unwrap_or("the server");
-    let (message, hint) = if names("NoSuchBucket") {
+    let (message, hint) = if NO_BUCKET.iter().any(|code| names(code)) {
         (
             format!("there is no bucket {}", settings.bucket),
             "make the bucket, or name another: `url` in [store]".to_owned(),
@@ -58,12 +94,16 @@ pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) 
         || names("InvalidAccessKeyId")
         || names("ExpiredToken")
         || names("InvalidToken")
+        || names("AuthenticationFailed")
+        || names("InvalidAuthenticationInfo")
+        || said.contains("failed to authenticate the request")
     {
         (
             doing.to_owned(),
-            "the server does not know these credentials, or they have expired: see AWS_ACCESS_KEY_ID, \
-             AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE"
-                .to_owned(),
+            format!(
+                "the server does not know these credentials, or they have expired: see {}",
+                credentials(settings.service)
+            ),
         )
     } else if names("RequestTimeTooSkewed") {
         (doing.to_owned(), "this machine's clock differs from the server's by too much: set it".to_owned())
@@ -73,25 +113,20 @@ pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) 
         || said.contains("redirect without LOCATION")
     {
         (doing.to_owned(), "the bucket is in another region: `region` in [store], or AWS_REGION".to_owned())
-    } else if said.contains("//169.254.169.254") || said.contains("//169.254.170.2") {
+    } else if ["//169.254.169.254", "//169.254.170.2", "//metadata.google.internal"]
+        .iter()
+        .any(|it| said.contains(it))
+    {
         (
             "no credentials for the bucket were found".to_owned(),
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role"
-                .to_owned(),
+            format!("set {}; or give this machine a role", credentials(settings.service)),
         )
     } else if matches!(
         error,
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
     ) || names("AccessDenied")
     {
-        (
-            doing.to_owned(),
-            format!(
-                "these credentials may not: a run needs ListBucket on {}, and GetObject, PutObject and DeleteObject \
-                 below {settings}; who only reads it needs no more than the first two",
-                settings.bucket
-            ),
-        )
+        (doing.to_owned(), rights(settings))
     } else if is_out_of_reach(&error) {
         (
             format!("{doing}: {server} gives no answer"),

@@ -11,7 +11,7 @@ use super::{Project, free_port, root, wait_until};
 /// A bucket of a test's own.
 pub struct Bucket {
     pub name: String,
-    port: u16,
+    pub port: u16,
 }
 
 fn server() -> u16 {
@@ -226,14 +226,13 @@ impl Meddler {
     }
 }
 
-/// One request a connection.
-fn serve(mut client: TcpStream, server: u16, rule: &Rule, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(client.try_clone()?);
+/// The head and the body of a request, unless there is none.
+pub fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(());
+            return Ok(None);
         }
         if line == "\r\n" {
             break;
@@ -245,6 +244,23 @@ fn serve(mut client: TcpStream, server: u16, rule: &Rule, heads: &Mutex<Vec<Stri
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
+    Ok(Some((head, body)))
+}
+
+/// What the server answers to a request that is sent on.
+pub fn forwarded(server: u16, head: &str, body: &[u8], signs: bool) -> std::io::Result<Vec<u8>> {
+    let mut upstream = TcpStream::connect(("127.0.0.1", server))?;
+    let signed = if signs { SIGNED } else { "" };
+    write!(upstream, "{head}{signed}connection: close\r\n\r\n")?;
+    upstream.write_all(body)?;
+    let mut answer = Vec::new();
+    upstream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// One request a connection.
+fn serve(mut client: TcpStream, server: u16, rule: &Rule, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let Some((head, body)) = read_request(&mut BufReader::new(client.try_clone()?))? else { return Ok(()) };
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
     let number = {
@@ -275,11 +291,7 @@ fn serve(mut client: TcpStream, server: u16, rule: &Rule, heads: &Mutex<Vec<Stri
     };
     let kept = head.lines().filter(|line| is_kept(line));
     let head: String = kept.map(|line| format!("{line}\r\n")).collect();
-    let mut upstream = TcpStream::connect(("127.0.0.1", server))?;
-    write!(upstream, "{head}connection: close\r\n\r\n")?;
-    upstream.write_all(&body)?;
-    let mut answer = Vec::new();
-    upstream.read_to_end(&mut answer)?;
+    let mut answer = forwarded(server, &head, &body, false)?;
     let at = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
     match fate {
         Fate::AnswerLost => {}

@@ -1,6 +1,7 @@
 //! A project folder of one's own, the binary, and a throw-away Postgres.
 
 mod bucket;
+pub mod clouds;
 mod cluster;
 mod peer;
 mod proxy;
