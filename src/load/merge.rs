@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::SinkExt;
 
 use super::receipt::{Receipt, require_table, table_exists};
-use super::shape::{self, Column, Constraints, definitions, identity, quoted};
+use super::shape::{self, Column, Constraints, definitions, quoted};
 use super::{DeliveredTable, Loader, Trust, at, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
@@ -13,18 +13,13 @@ use crate::name::quote_identifier as quote;
 use crate::pgcopy::encode;
 use crate::star::number::Number;
 use crate::star::shelf;
-use crate::star::table::{StarTable, TableShape};
+use crate::star::table::StarTable;
 
 /// Bytes of one COPY message.
 const MESSAGE_BYTES: usize = 256 << 10;
 
-pub async fn table(
-    loader: &Loader<'_>,
-    shape: &TableShape,
-    table: &StarTable,
-    receipt: &Receipt,
-) -> Result<DeliveredTable> {
-    let name = table.name.as_str();
+pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<DeliveredTable> {
+    let name = table.name().as_str();
     let hashes: Vec<String> = table.files.iter().map(|file| file.sha256.clone()).collect();
     let exists = loader.exists(&table_exists(loader, name)).await?;
     let mut delivered = DeliveredTable { table: name.to_owned(), inserted: 0, updated: 0, deleted: 0 };
@@ -47,27 +42,27 @@ pub async fn table(
     if exists && trusted && receipt.tables.get(name) == Some(&hashes) {
         return Ok(delivered);
     }
-    let columns = columns(&table.schema, name)?;
+    let columns = columns(&table.schema(), name)?;
     if !exists {
-        shape::create(loader, table, shape, &columns).await?;
+        shape::create(loader, table, &columns).await?;
         delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
-        shape::constrain(loader, table, shape).await?;
-        shape::index(loader, table, shape).await?;
+        shape::constrain(loader, table).await?;
+        shape::index(loader, table).await?;
     } else {
         if !receipt.owned.iter().any(|owned| owned == name) {
             let message = format!("{}.{name} exists, and starmill did not make it", loader.target.schema);
             return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
         }
-        let keys = shape::reshape(loader, table, shape, &columns, receipt.made.get(name)).await?;
+        let keys = shape::reshape(loader, table, &columns, receipt.made.get(name)).await?;
         if keys == Constraints::Dropped {
             // Its rows were told apart by another key; by this one they may be told apart no more.
             hung::spared(loader, name, "true").await?;
             let delete = format!("DELETE FROM {}", loader.own(name).await?);
             delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
         }
-        merge(loader, shape, table, &columns, &mut delivered).await?;
+        merge(loader, table, &columns, &mut delivered).await?;
         if keys == Constraints::Dropped {
-            shape::constrain(loader, table, shape).await?;
+            shape::constrain(loader, table).await?;
         }
     }
     at(Point::LoadMerged)?;
@@ -104,7 +99,7 @@ async fn copy(loader: &Loader<'_>, table: &StarTable, into: &str) -> Result<u64>
     encode::header(&mut out);
     for batch in shelf::batches(table, None, 1_024) {
         encode::rows(&batch?, &mut out)
-            .map_err(|reason| Error::new(ErrorKind::Store, format!("{}: {reason}", table.name)))?;
+            .map_err(|reason| Error::new(ErrorKind::Store, format!("{}: {reason}", table.name())))?;
         if out.len() >= MESSAGE_BYTES {
             let message = Bytes::from(std::mem::replace(&mut out, Vec::with_capacity(MESSAGE_BYTES * 2)));
             sink.send(message).await.map_err(|error| loader.failed(error, &doing))?;
@@ -135,20 +130,19 @@ pub async fn copy_beside(
 /// Loads the rows beside the table, then touches only those that differ.
 async fn merge(
     loader: &Loader<'_>,
-    shape: &TableShape,
     table: &StarTable,
     columns: &[Column],
     delivered: &mut DeliveredTable,
 ) -> Result<()> {
-    let into = loader.qualified(table.name.as_str());
-    let own = loader.own(table.name.as_str()).await?;
+    let into = loader.qualified(table.name().as_str());
+    let own = loader.own(table.name().as_str()).await?;
     let beside = BESIDE;
     let doing = format!("merge into {into}");
     copy_beside(loader, table, columns, &doing).await?;
-    let identity = identity(shape);
+    let identity = table.contract.identity();
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     if identity.is_empty() {
-        return merge_whole_rows(loader, table.name.as_str(), &own, &names, delivered).await;
+        return merge_whole_rows(loader, table.name().as_str(), &own, &names, delivered).await;
     }
     loader
         .execute(
@@ -159,7 +153,7 @@ async fn merge(
     let same: Vec<String> = identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
     let same = same.join(" AND ");
     let gone = format!("NOT EXISTS (SELECT 1 FROM {beside} AS n WHERE {same})");
-    hung::spared(loader, table.name.as_str(), &gone).await?;
+    hung::spared(loader, table.name().as_str(), &gone).await?;
     let delete = format!("DELETE FROM {own} AS t WHERE {gone}");
     delivered.deleted += loader.changed(&delete, &doing).await?;
     let others: Vec<&String> = names.iter().filter(|name| !identity.contains(name)).collect();
@@ -220,14 +214,14 @@ async fn merge_whole_rows(
 
 /// The target's own count and sums, before anyone sees them, against those that were audited.
 async fn prove(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
-    let name = loader.own(table.name.as_str()).await?;
-    let sums = loader.shipment.star.sums.get(table.name.as_str());
+    let name = loader.own(table.name().as_str()).await?;
+    let sums = loader.shipment.star.sums.get(table.name().as_str());
     let sums: Vec<(&String, &Number)> = sums.iter().flat_map(|sums| sums.iter()).collect();
     let mut selected = vec!["count(*)::text".to_owned(), "'bigint'".to_owned()];
     for (column, _) in &sums {
         // Postgres sums real in real, seven digits; the audit summed it in double.
         let single =
-            table.schema.field_with_name(column).is_ok_and(|field| field.data_type() == &DataType::Float32);
+            table.schema().field_with_name(column).is_ok_and(|field| field.data_type() == &DataType::Float32);
         let summed = if single { format!("{}::float8", quote(column)) } else { quote(column) };
         selected.push(format!("sum({summed})::text, pg_typeof(sum({summed}))::text"));
     }

@@ -207,10 +207,10 @@ async fn taken_over(loader: &Loader<'_>) -> Result<Vec<TakenOver>> {
         }
         receipt::require_table(loader, &name).await?;
         let star = loader.shipment.star;
-        let Some(table) = star.tables.iter().find(|table| table.name.as_str() == name) else { continue };
+        let Some(table) = star.tables.iter().find(|table| table.name().as_str() == name) else { continue };
         let row = client.query_one(&format!("SELECT count(*) FROM {}", loader.qualified(&name)), &[]).await;
         let rows: i64 = row.map_err(|error| loader.failed(error, "count its rows"))?.get(0);
-        let columns = merge::columns(&table.schema, &name)?;
+        let columns = merge::columns(&table.schema(), &name)?;
         let retyped = shape::retyped(loader, &name, &columns).await?;
         plan.push(TakenOver {
             table: name,
@@ -338,9 +338,9 @@ impl Loader<'_> {
         let receipt = Receipt::read(self, adopt).await?;
         let mut delivered = Vec::new();
         let star = self.shipment.star;
-        for (shape, table) in star.shapes.iter().zip(&star.tables) {
+        for table in &star.tables {
             at(Point::LoadTable)?;
-            delivered.push(merge::table(self, shape, table, &receipt).await?);
+            delivered.push(merge::table(self, table, &receipt).await?);
         }
         self.drop_gone(&receipt).await?;
         at(Point::LoadMerged)?;
@@ -360,7 +360,7 @@ impl Loader<'_> {
     async fn drop_gone(&self, receipt: &Receipt) -> Result<()> {
         let tables = &self.shipment.star.tables;
         for name in
-            receipt.tables.keys().filter(|name| tables.iter().all(|table| table.name.as_str() != *name))
+            receipt.tables.keys().filter(|name| tables.iter().all(|table| table.name().as_str() != *name))
         {
             let made = receipt.made.get(name).cloned();
             let others = match &made {

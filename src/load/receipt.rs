@@ -87,13 +87,13 @@ impl Receipt {
         let shipment = &loader.shipment;
         let hashes = shipment.star.tables.iter().map(|table| {
             let files = table.files.iter().map(|file| Value::from(file.sha256.clone()));
-            (table.name.to_string(), Value::from_iter(files))
+            (table.name().to_string(), Value::from_iter(files))
         });
         let hashes = Value::from(serde_json::Map::from_iter(hashes));
         let mut made = BTreeMap::new();
-        for (shape, table) in shipment.star.shapes.iter().zip(&shipment.star.tables) {
-            let before = self.made.get(table.name.as_str());
-            made.insert(table.name.to_string(), shape::made(loader, table, shape, before).await?);
+        for table in &shipment.star.tables {
+            let before = self.made.get(table.name().as_str());
+            made.insert(table.name().to_string(), shape::made(loader, table, before).await?);
         }
         let made = serde_json::to_string(&made).or_error(ErrorKind::Bug, || "the receipt".to_owned())?;
         let statement = format!(
@@ -179,8 +179,8 @@ pub async fn other_owner(loader: &Loader<'_>, tables: &[String]) -> Result<Optio
 pub async fn strangers(loader: &Loader<'_>) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for table in &loader.shipment.star.tables {
-        if loader.exists(&table_exists(loader, table.name.as_str())).await? {
-            found.push(table.name.to_string());
+        if loader.exists(&table_exists(loader, table.name().as_str())).await? {
+            found.push(table.name().to_string());
         }
     }
     Ok(found)

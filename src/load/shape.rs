@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Loader, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote, quote_literal};
-use crate::star::table::{StarTable, TableShape};
+use crate::star::table::StarTable;
 
 pub struct Column {
     pub name: String,
@@ -19,14 +19,6 @@ pub struct Column {
 pub enum Constraints {
     Kept,
     Dropped,
-}
-
-/// What tells a target's rows apart: the surrogate, the business key, or nothing.
-pub fn identity(shape: &TableShape) -> Vec<String> {
-    match &shape.surrogate {
-        Some(surrogate) => vec![surrogate.clone()],
-        None => shape.key.clone(),
-    }
 }
 
 pub fn quoted(names: &[String]) -> String {
@@ -41,26 +33,23 @@ pub fn definitions(columns: &[Column]) -> String {
         .join(", ")
 }
 
-pub async fn create(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    shape: &TableShape,
-    columns: &[Column],
-) -> Result<()> {
-    let name = loader.qualified(table.name.as_str());
+pub async fn create(loader: &Loader<'_>, table: &StarTable, columns: &[Column]) -> Result<()> {
+    let name = loader.qualified(table.name().as_str());
     loader
         .execute(&format!("CREATE TABLE {name} ({})", definitions(columns)), &format!("create {name}"))
         .await?;
-    let comment =
-        format!("{} of the pipeline {}, delivered by starmill", shape.role, loader.shipment.pipeline);
+    let comment = format!(
+        "{} of the pipeline {}, delivered by starmill",
+        table.contract.role, loader.shipment.pipeline
+    );
     let comment = format!("COMMENT ON TABLE {name} IS {}", quote_literal(&comment));
     loader.execute(&comment, &format!("describe {name}")).await
 }
 
 /// The indexes that the pipeline asks for, made after the rows are in.
-pub async fn index(loader: &Loader<'_>, table: &StarTable, shape: &TableShape) -> Result<()> {
-    let name = loader.qualified(table.name.as_str());
-    for columns in &shape.indexes {
+pub async fn index(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
+    let name = loader.qualified(table.name().as_str());
+    for columns in &table.contract.indexes {
         let index = format!("CREATE INDEX ON {name} ({})", quoted(columns));
         loader.execute(&index, &format!("index {name}")).await?;
     }
@@ -69,18 +58,20 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, shape: &TableShape) -
 
 /// The keys, made after the rows are in, which is faster. The business key is checked at the end of
 /// a transaction: rows may swap theirs.
-pub async fn constrain(loader: &Loader<'_>, table: &StarTable, shape: &TableShape) -> Result<()> {
-    let name = loader.qualified(table.name.as_str());
+pub async fn constrain(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
+    let name = loader.qualified(table.name().as_str());
     let doing = format!("give {name} its keys");
-    let identity = identity(shape);
+    let identity = table.contract.identity();
     if !identity.is_empty() {
         loader
             .execute(&format!("ALTER TABLE {name} ADD PRIMARY KEY ({})", quoted(&identity)), &doing)
             .await?;
     }
-    if shape.surrogate.is_some() {
-        let unique =
-            format!("ALTER TABLE {name} ADD UNIQUE ({}) DEFERRABLE INITIALLY DEFERRED", quoted(&shape.key));
+    if table.contract.memory.surrogate.is_some() {
+        let unique = format!(
+            "ALTER TABLE {name} ADD UNIQUE ({}) DEFERRABLE INITIALLY DEFERRED",
+            quoted(&table.contract.memory.key)
+        );
         loader.execute(&unique, &doing).await?;
     }
     Ok(())
@@ -92,12 +83,11 @@ pub async fn constrain(loader: &Loader<'_>, table: &StarTable, shape: &TableShap
 pub async fn reshape(
     loader: &Loader<'_>,
     table: &StarTable,
-    shape: &TableShape,
     columns: &[Column],
     made: Option<&Made>,
 ) -> Result<Constraints> {
-    let name = loader.qualified(table.name.as_str());
-    let there = columns_there(loader, table.name.as_str()).await?;
+    let name = loader.qualified(table.name().as_str());
+    let there = columns_there(loader, table.name().as_str()).await?;
     let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
         let wanted = columns.iter().any(|wanted| wanted.name == column.name);
         wanted || made.is_some_and(|made| made.columns.contains(&column.name))
@@ -113,12 +103,12 @@ pub async fn reshape(
                 .hint("rename that column, or give the model's another name with AS"));
         }
     }
-    let constraints = drop_other_keys(loader, table, shape, made, &theirs).await?;
-    let identity = identity(shape);
+    let constraints = drop_other_keys(loader, table, made, &theirs).await?;
+    let identity = table.contract.identity();
     for column in ours {
         match columns.iter().find(|wanted| wanted.name == column.name) {
             None => {
-                let others = hung::on_column(loader, table.name.as_str(), &column.name, made).await?;
+                let others = hung::on_column(loader, table.name().as_str(), &column.name, made).await?;
                 if !others.is_empty() {
                     let message = format!(
                         "the star no longer has the column {} of {name}, and dropping it would drop {}, which starmill did not make",
@@ -236,22 +226,21 @@ async fn keys_there(loader: &Loader<'_>, table: &str) -> Result<Vec<KeyThere>> {
 async fn drop_other_keys(
     loader: &Loader<'_>,
     table: &StarTable,
-    shape: &TableShape,
     made: Option<&Made>,
     theirs: &[&ColumnThere],
 ) -> Result<Constraints> {
-    let there = keys_there(loader, table.name.as_str()).await?;
+    let there = keys_there(loader, table.name().as_str()).await?;
     // Before receipts told, only starmill made a key that is checked at the end of a transaction.
     let is_ours = |key: &&KeyThere| match made {
         Some(made) => made.constraints.contains(&key.name),
         None => key.kind == "p" || key.deferrable,
     };
     let mut wanted: Vec<(&str, bool, Vec<String>)> = Vec::new();
-    if !identity(shape).is_empty() {
-        wanted.push(("p", false, identity(shape)));
+    if !table.contract.identity().is_empty() {
+        wanted.push(("p", false, table.contract.identity()));
     }
-    if shape.surrogate.is_some() {
-        wanted.push(("u", true, shape.key.clone()));
+    if table.contract.memory.surrogate.is_some() {
+        wanted.push(("u", true, table.contract.memory.key.clone()));
     }
     let ours: Vec<&KeyThere> = there.iter().filter(is_ours).collect();
     let is = |key: &KeyThere, (kind, deferrable, columns): &(&str, bool, Vec<String>)| {
@@ -260,7 +249,7 @@ async fn drop_other_keys(
     if ours.len() == wanted.len() && wanted.iter().all(|key| ours.iter().any(|known| is(known, key))) {
         return Ok(Constraints::Kept);
     }
-    let name = loader.qualified(table.name.as_str());
+    let name = loader.qualified(table.name().as_str());
     if !theirs.is_empty() {
         let names = list(theirs.iter().map(|column| &column.name));
         let message = format!(
@@ -269,7 +258,7 @@ async fn drop_other_keys(
         return Err(Error::new(ErrorKind::Store, message)
             .hint("keep those values in a table of their own, drop the columns, and deliver again"));
     }
-    let referring = hung::referring(loader, table.name.as_str()).await?;
+    let referring = hung::referring(loader, table.name().as_str()).await?;
     if !referring.is_empty() {
         let message = format!(
             "the key of {name} changed, so its rows are written anew, and {} would lose or refuse theirs",
@@ -315,22 +304,17 @@ pub async fn is_another(loader: &Loader<'_>, table: &str, made: &Made) -> Result
 }
 
 /// What is ours of a table once its delivery is done: the star's columns, and the keys on them.
-pub async fn made(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    shape: &TableShape,
-    before: Option<&Made>,
-) -> Result<Made> {
-    let columns = table.schema.fields().iter().map(|field| field.name().clone()).collect();
-    let keys = keys_there(loader, table.name.as_str()).await?;
+pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>) -> Result<Made> {
+    let columns = table.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let keys = keys_there(loader, table.name().as_str()).await?;
     let ours = |key: &&KeyThere| {
         let known = before.is_some_and(|made| made.constraints.contains(&key.name));
-        let primary = key.kind == "p" && key.columns == identity(shape);
-        known || primary || (key.deferrable && key.columns == shape.key)
+        let primary = key.kind == "p" && key.columns == table.contract.identity();
+        known || primary || (key.deferrable && key.columns == table.contract.memory.key)
     };
     let constraints = keys.iter().filter(ours).map(|key| key.name.clone()).collect();
     let mut indexes = before.map(|made| made.indexes.clone()).unwrap_or_default();
-    indexes.extend(hung::plain_indexes(loader, table.name.as_str(), &shape.indexes).await?);
-    let oid = hung::oid(loader, table.name.as_str()).await?;
+    indexes.extend(hung::plain_indexes(loader, table.name().as_str(), &table.contract.indexes).await?);
+    let oid = hung::oid(loader, table.name().as_str()).await?;
     Ok(Made { columns, constraints, indexes, oid })
 }

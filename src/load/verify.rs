@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::Loader;
 use super::merge::{BESIDE, columns, copy_beside, numbered};
 use super::receipt::{received, table_exists};
-use super::shape::{identity, quoted};
+use super::shape::quoted;
 use crate::error::Result;
 use crate::name::quote_identifier as quote;
 use crate::postgres::Isolation;
-use crate::star::table::{StarTable, TableShape};
+use crate::star::table::StarTable;
 
 /// What the target holds of the published star.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,26 +64,26 @@ async fn tables(loader: &Loader<'_>) -> Result<Verification> {
         delivered: received.map(|received| received.snapshot.to_string()),
         tables: Vec::new(),
     };
-    for (shape, table) in star.shapes.iter().zip(&star.tables) {
-        found.tables.push(held(loader, shape, table).await?);
+    for table in &star.tables {
+        found.tables.push(held(loader, table).await?);
     }
     Ok(found)
 }
 
-async fn held(loader: &Loader<'_>, shape: &TableShape, table: &StarTable) -> Result<HeldTable> {
-    let columns = columns(&table.schema, table.name.as_str())?;
-    let mut held = HeldTable { table: table.name.to_string(), ..HeldTable::default() };
-    let exists = loader.exists(&table_exists(loader, table.name.as_str())).await?;
+async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
+    let columns = columns(&table.schema(), table.name().as_str())?;
+    let mut held = HeldTable { table: table.name().to_string(), ..HeldTable::default() };
+    let exists = loader.exists(&table_exists(loader, table.name().as_str())).await?;
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     if !exists || !has_columns(loader, table, &names).await? {
         held.missing = table.rows();
         return Ok(held);
     }
     held.fits = true;
-    let into = loader.own(table.name.as_str()).await?;
+    let into = loader.own(table.name().as_str()).await?;
     let doing = format!("compare {into}");
     copy_beside(loader, table, &columns, &doing).await?;
-    let identity = identity(shape);
+    let identity = table.contract.identity();
     let (same, differ) = match identity.as_slice() {
         [] => (
             "t.\"starmill: row\" = n.\"starmill: row\" AND t.\"starmill: copy\" = n.\"starmill: copy\""
@@ -129,7 +129,7 @@ async fn has_columns(loader: &Loader<'_>, table: &StarTable, names: &[String]) -
     let query = "SELECT a.attname::text FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid \
                  JOIN pg_namespace AS n ON n.oid = c.relnamespace \
                  WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
-    let (schema, relation) = (&loader.target.schema, table.name.as_str());
+    let (schema, relation) = (&loader.target.schema, table.name().as_str());
     let rows = loader.client.query(query, &[schema, &relation]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show its columns"))?;
     let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

@@ -115,7 +115,7 @@ fn named(store: &Store, latest: &Latest, table: &str) -> Result<Named> {
         let manifest = store.manifest(id)?;
         if let Some(record) = manifest.tables.iter().find(|record| record.name.as_str() == table) {
             let columns = record.columns.iter().map(|column| column.name.clone()).collect();
-            return Ok(Named { table: record.name.clone(), key: record.shape.key.clone(), columns });
+            return Ok(Named { table: record.name.clone(), key: record.memory.key.clone(), columns });
         }
         known.extend(manifest.tables.into_iter().map(|record| record.name));
     }

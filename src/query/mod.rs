@@ -78,7 +78,7 @@ impl Reading {
         let manifest = &published.manifest;
         session.runs_at(deployment.timezone, manifest.position.at().unwrap_or(manifest.created_at));
         for table in &published.star.tables {
-            session.add(star_reference(&table.name), shelf::provider(table, deployment.timezone.name()))?;
+            session.add(star_reference(&table.name()), shelf::provider(table, deployment.timezone.name()))?;
         }
         Ok(Reading { deployment, store, published, session, _scratch: scratch })
     }
@@ -100,11 +100,11 @@ impl Reading {
             rows: None,
             schema: table.schema(),
         });
-        let published = star.tables.iter().zip(&star.shapes).map(|(table, shape)| Listed {
-            name: table.name.to_string(),
-            role: shape.role.clone(),
+        let published = star.tables.iter().map(|table| Listed {
+            name: table.name().to_string(),
+            role: table.contract.role.clone(),
             rows: Some(table.rows()),
-            schema: table.schema.clone(),
+            schema: table.schema().clone(),
         });
         published.chain(ours).collect()
     }
@@ -153,7 +153,7 @@ impl Reading {
     fn target(&self, relation: &Relation) -> Result<Vec<String>, Diagnostic> {
         let full = |schema: &str| Ok(vec![STAR.to_owned(), schema.to_owned(), relation.table.clone()]);
         let published =
-            || self.published.star.tables.iter().any(|table| table.name.as_str() == relation.table);
+            || self.published.star.tables.iter().any(|table| table.name().as_str() == relation.table);
         match relation.schema.as_deref() {
             None if published() => full("star"),
             Some(OURS) if HISTORY.iter().any(|table| table.name == relation.table) => full(OURS),

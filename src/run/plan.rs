@@ -288,7 +288,7 @@ impl Plan {
             role: model.role.word(),
             key: model.key_columns(),
             reads: model.reads.iter().map(ToString::to_string).collect(),
-            columns: design.published.fields().len(),
+            columns: design.contract.schema.fields().len(),
             file: match &model.body {
                 Body::Sql(sql) => Some(sql.document.path.to_string()),
                 Body::Calendar { .. } => None,

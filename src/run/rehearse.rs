@@ -11,18 +11,19 @@ use super::{Request, restored};
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
-use crate::name::{ModelName, SourceTable, list};
+use crate::name::{ModelName, SourceTable};
 use crate::pipeline::Pipeline;
 use crate::progress::{Event, Progress};
 use crate::source::{Extracted, Order};
 use crate::star::audit::{Standards, Verdict, audit};
 use crate::star::build::{Workshop, build};
 use crate::star::diff::{StarView, diff};
+use crate::star::memory;
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
 use crate::star::staged::{Stage, require_folder};
 use crate::star::{AuditedStar, BuiltStar, Registry};
-use crate::store::manifest::{KeysEntry, RegistryShape};
+use crate::store::manifest::KeysEntry;
 use crate::store::{Beginning, Proof, Published, Scratch, Store, StoreWriter};
 
 /// Where a rehearsal takes place.
@@ -163,7 +164,7 @@ pub async fn rehearse(
     progress.tell(Event::Step("diff"));
     let watch = Stopwatch::start();
     let published = previous.as_ref().map(|previous| &previous.star);
-    let view = StarView::audited(&pipeline, &star);
+    let view = StarView::audited(&star);
     let mut changes = diff(pipeline.deployment.timezone, &runtime, published, &view).await?;
     remasked.hide(&mut changes.tables);
     report.since.clone_from(&changes.since);
@@ -214,22 +215,16 @@ fn registry(
     }
     for model in &pipeline.models {
         let record = previous.and_then(|p| p.manifest.tables.iter().find(|table| table.name == model.name));
-        let record = record.map(|record| RegistryShape {
-            key: record.shape.key.clone(),
-            surrogate: record.shape.surrogate.clone(),
-            first_seen: record.shape.first_seen.clone(),
-        });
+        let record = record.map(|record| record.memory.clone());
         // The registry remembers longer than the last snapshot, from which a model may be missing.
         let registered =
             keys.get(&model.name).filter(|_| model.registered()).map(|entry| entry.shape.clone());
-        let now = RegistryShape::of(model);
+        let now = memory::Memory::of(model);
         let Some(before) = registered.or(record).filter(|before| *before != now) else { continue };
         if !request.accept.iter().any(|name| name == model.name.as_str()) {
             let message = format!(
                 "the key, surrogate or first-seen columns of {} changed: from {} to {}",
-                model.name,
-                shown(&before),
-                shown(&now)
+                model.name, before, now
             );
             return Err(Error::new(ErrorKind::Pipeline, message)
                 .hint(format!("change it back, or say that it is meant: --accept {}", model.name)));
@@ -240,17 +235,6 @@ fn registry(
     }
     keys.retain(|name, _| pipeline.model(name).is_some());
     store.registry(&keys)
-}
-
-fn shown(shape: &RegistryShape) -> String {
-    let mut text = format!("key {}", list(&shape.key));
-    if let Some(surrogate) = &shape.surrogate {
-        text.push_str(&format!(", surrogate {surrogate}"));
-    }
-    if !shape.first_seen.is_empty() {
-        text.push_str(&format!(", first seen {}", list(&shape.first_seen)));
-    }
-    format!("({text})")
 }
 
 fn known(previous: Option<&Published>) -> &[TableRead] {

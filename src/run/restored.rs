@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
-use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -15,11 +15,11 @@ use crate::load;
 use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::model::Model;
 use crate::pipeline::{Encodings, Pipeline, TargetSettings};
+use crate::star::contract::TableContract;
 use crate::star::design::{Design, ModelDesign};
-use crate::star::schema::published_type;
 use crate::star::staged::require_folder;
 use crate::star::table::{Provenance, StarTable, TableWriter};
-use crate::star::{Registration, Registry, compose, shelf};
+use crate::star::{Registration, Registry, shelf};
 use crate::store::Store;
 
 /// Completes every registry from the snapshots that are there and not named, and from the target, as far as they hold its
@@ -39,11 +39,11 @@ pub async fn complete(
     for (model, design) in pipeline.models.iter().zip(&design.models).filter(|(model, _)| model.registered())
     {
         let known = registry.entry(model.name.clone()).or_default();
-        let schema = registry_schema(model, design);
+        let schema = design.contract.memory.published_schema(&design.raw);
         let tables =
             snapshots.iter().flat_map(|star| star.tables.iter().map(|table| (&star.snapshot, table)));
         let mut given = Vec::new();
-        for (id, table) in tables.filter(|(_, table)| table.name == model.name) {
+        for (id, table) in tables.filter(|(_, table)| *table.name() == model.name) {
             for batch in shelf::batches(table, None, 8_192) {
                 let batch = batch.map_err(|error| unreadable(store, id, error))?;
                 given.extend(of_star(&batch, &schema, model.surrogate())?);
@@ -64,16 +64,6 @@ fn unreadable(store: &Store, id: &SnapshotId, error: Error) -> Error {
         "restore it from a backup; or move {} out of the store and run again: what it gave is then known from the target alone",
         store.snapshot_shown(id)
     ))
-}
-
-/// The registry's columns in the types that are published.
-fn registry_schema(model: &Model, design: &ModelDesign) -> SchemaRef {
-    let session_schema = compose::registry_schema(model, &design.raw);
-    let plain = session_schema.fields().iter().map(|field| {
-        let data_type = published_type(field.data_type()).unwrap_or(field.data_type().clone());
-        field.as_ref().clone().with_data_type(data_type)
-    });
-    Arc::new(Schema::new(plain.collect::<Vec<_>>()))
 }
 
 /// The keys that a published table holds; none where it has not the columns, or not in these types.
@@ -137,12 +127,13 @@ fn registered(
     }
     let file = writer.finish()?;
     known.tables.push(StarTable {
-        name: model.name.clone(),
+        contract: Arc::new(TableContract::of_registry(
+            &model.name,
+            design.contract.memory.registry_schema(&design.raw),
+        )),
         folder: folder.clone(),
         files: vec![file.clone()],
         provenance: Provenance::Written,
-        schema: compose::registry_schema(model, &design.raw),
-        sort: Vec::new(),
     });
     Ok(Some(Registration { model: model.name.clone(), folder, file, highest: known.highest }))
 }

@@ -86,10 +86,10 @@ pub async fn build(
         }
         let Some(joined) = running.join_next().await else { break };
         let built = joined.or_error(ErrorKind::Bug, || "a model's task ended by itself".to_owned())??;
-        done(&built.table.name, built.table.rows());
+        done(&built.table.name(), built.table.rows());
         registrations.extend(built.registration);
         reports.push(built.report);
-        finished.insert(built.table.name.clone(), built.table);
+        finished.insert(built.table.name().clone(), built.table);
     }
     let tables = pipeline.models.iter().filter_map(|model| finished.remove(&model.name)).collect();
     // The JoinSet is empty, so no task holds the builder any more.
@@ -216,8 +216,15 @@ impl Builder {
             }
         }
         let published = self.pipeline.models.iter().zip(&self.design.models);
-        let published = published.map(|(model, design)| (model.name.clone(), Arc::clone(&design.published)));
-        let text = compose::published_sql(&self.pipeline, model, &design.raw, &published.collect());
+        let published =
+            published.map(|(model, design)| (model.name.clone(), Arc::clone(&design.contract.schema)));
+        let text = compose::published_sql(
+            &self.pipeline,
+            model,
+            &design.raw,
+            &design.contract.sort,
+            &published.collect(),
+        );
         let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
         let mut stream = run(&session, plan).await?;
         let mut writer = self.writer(model, design)?;
@@ -226,7 +233,7 @@ impl Builder {
             if let Some(registrar) = &mut registrar {
                 batch = keep_new_rows(batch, registrar)?;
             }
-            let batch = publish_batch(&batch, &design.published).map_err(|reason| {
+            let batch = publish_batch(&batch, &design.contract.schema).map_err(|reason| {
                 Error::new(ErrorKind::Model, format!("the model {} gave a value that its column cannot hold", model.name))
                     .caused_by(reason)
                     .hint("where a number is too large, cast to a wider type: CAST(x AS numeric(38,2)); leave other values out")
@@ -258,7 +265,7 @@ impl Builder {
     ) -> Result<Option<Registration>, Failure> {
         let reference = compose::registry_reference(&model.name);
         session.add(reference.clone(), registrar.known(self.zone()))?;
-        let text = compose::new_registrations_sql(model, registrar.highest);
+        let text = registrar.memory.new_registrations_sql(&model.name, registrar.highest);
         let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
         let mut stream = run(session, plan).await?;
         while let Some(batch) = stream.next().await {
@@ -276,7 +283,7 @@ impl Builder {
             session.add(source_reference(table), Arc::new(staged.clone()))?;
         }
         for table in star {
-            session.add(star_reference(&table.name), shelf::provider(table, self.zone()))?;
+            session.add(star_reference(&table.name()), shelf::provider(table, self.zone()))?;
         }
         Ok(session)
     }
@@ -289,9 +296,9 @@ impl Builder {
         let store = &self.pipeline.deployment.store;
         let ids = self.workshop.columns.get(&model.name).cloned().unwrap_or_default();
         let layout = Layout {
-            schema: &ids.of(&design.published).told(&design.published),
-            sort: &sort_of(model, design),
-            key: &model.key_columns(),
+            schema: &ids.of(&design.contract.schema).told(&design.contract.schema),
+            sort: &design.contract.sort,
+            key: design.contract.key(),
             encodings: store.encodings,
             file_size: store.file_size,
         };
@@ -300,25 +307,12 @@ impl Builder {
 
     fn table(&self, model: &Model, design: &ModelDesign, writer: PartsWriter) -> Result<StarTable> {
         Ok(StarTable {
-            name: model.name.clone(),
+            contract: Arc::clone(&design.contract),
             folder: self.workshop.folder.join(model.name.as_str()),
             files: writer.finish()?,
             provenance: Provenance::Written,
-            schema: Arc::clone(&design.published),
-            sort: sort_of(model, design),
         })
     }
-}
-
-/// The columns that a table's rows are really sorted by.
-pub fn sort_of(model: &Model, design: &ModelDesign) -> Vec<String> {
-    let mut columns = model.sort_columns();
-    if model.key.is_empty() {
-        let rest = design.raw.fields().iter().map(|field| field.name().clone());
-        let rest: Vec<String> = rest.filter(|name| !columns.contains(name)).collect();
-        columns.extend(rest);
-    }
-    columns
 }
 
 /// Takes off the column that tells new rows, and has the registrar keep those.

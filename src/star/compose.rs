@@ -1,9 +1,8 @@
 //! The SQL that starmill writes around a model: surrogate keys, lookups, first-seen values, order.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::TableReference;
 
 use super::session::{STAR, star_reference};
@@ -21,44 +20,6 @@ pub fn registry_reference(model: &ModelName) -> TableReference {
     TableReference::full(STAR, "registry", model.as_str())
 }
 
-/// A registry's columns: the key, the surrogate if the model is a dimension, the first-seen columns.
-pub fn registry_schema(model: &Model, raw: &Schema) -> SchemaRef {
-    let field =
-        |name: &str| raw.field_with_name(name).ok().map(|f| Field::new(name, f.data_type().clone(), true));
-    let mut fields: Vec<Field> = model.key.iter().filter_map(|column| field(&column.value)).collect();
-    if let Some(surrogate) = model.surrogate() {
-        fields.push(Field::new(surrogate, DataType::Int64, true));
-    }
-    fields.extend(model.first_seen.iter().filter_map(|column| field(&column.value)));
-    Arc::new(Schema::new(fields))
-}
-
-/// The keys that the registry doesn't have yet, in business-key order, with what they are given:
-/// the next surrogates after `highest`, and the first-seen values as the model gives them now.
-pub fn new_registrations_sql(model: &Model, highest: i64) -> String {
-    let keys: Vec<String> = model.key.iter().map(|column| quote(&column.value)).collect();
-    let mut given: Vec<String> = keys.iter().map(|key| format!("n.{key}")).collect();
-    let order = given.join(", ");
-    if let Some(surrogate) = model.surrogate() {
-        let number = format!("{highest} + row_number() OVER (ORDER BY {order})");
-        given.push(format!("CAST({number} AS BIGINT) AS {}", quote(surrogate)));
-    }
-    given.extend(model.first_seen.iter().map(|column| format!("n.{}", quote(&column.value))));
-    let mut wanted = keys.clone();
-    wanted.extend(model.first_seen.iter().map(|column| quote(&column.value)));
-    let same: Vec<String> = keys.iter().map(|key| format!("r.{key} = m.{key}")).collect();
-    let whole: Vec<String> = keys.iter().map(|key| format!("m.{key} IS NOT NULL")).collect();
-    format!(
-        "SELECT {} FROM (SELECT DISTINCT {} FROM {} AS m WHERE {} AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE {})) AS n ORDER BY {order}",
-        given.join(", "),
-        wanted.iter().map(|column| format!("m.{column}")).collect::<Vec<_>>().join(", "),
-        model_reference(&model.name).to_quoted_string(),
-        whole.join(" AND "),
-        registry_reference(&model.name).to_quoted_string(),
-        same.join(" AND "),
-    )
-}
-
 /// Whether the published SELECT ends with a column that tells the rows that the registry doesn't know
 /// yet. A dimension needs none: its new keys are numbered before.
 pub fn is_flagged(model: &Model) -> bool {
@@ -72,6 +33,7 @@ pub fn published_sql(
     pipeline: &Pipeline,
     model: &Model,
     raw: &Schema,
+    order: &[String],
     published: &BTreeMap<ModelName, SchemaRef>,
 ) -> String {
     let registered = model.registered();
@@ -138,17 +100,10 @@ pub fn published_sql(
         let nulls = vec!["NULL"; raw.fields().len()].join(", ");
         sql = format!("{sql} UNION ALL SELECT CAST(-1 AS BIGINT), {nulls}");
     }
-    format!("SELECT * FROM ({sql}) AS p ORDER BY {}", order(model, raw))
-}
-
-/// `order_by`, made unique by the key; all columns when there is neither.
-fn order(model: &Model, raw: &Schema) -> String {
-    let mut columns = model.sort_columns();
-    if model.key.is_empty() {
-        let rest = raw.fields().iter().map(|field| field.name().clone());
-        columns.extend(rest.filter(|name| !model.order_by.iter().any(|column| &column.value == name)));
-    }
-    columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")
+    format!(
+        "SELECT * FROM ({sql}) AS p ORDER BY {}",
+        order.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn is_date(published: &BTreeMap<ModelName, SchemaRef>, dimension: &ModelName, key: &str) -> bool {

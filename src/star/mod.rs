@@ -6,11 +6,13 @@ pub mod build;
 pub mod calendar;
 pub mod columns;
 pub mod compose;
+pub mod contract;
 mod cut;
 pub mod design;
 pub mod diff;
 pub mod drift;
 mod encoding;
+pub mod memory;
 pub mod number;
 pub mod origin;
 mod parts;
@@ -33,7 +35,7 @@ use audit::ControlLine;
 use build::ModelReport;
 use number::Number;
 use staged::StagedTable;
-use table::{DataFile, StarTable, TableShape};
+use table::{DataFile, StarTable};
 
 /// The source's tables as of one instant, and the source's numbers of that same instant.
 #[derive(Debug)]
@@ -84,8 +86,6 @@ pub struct AuditedStar {
 pub struct PublishedStar {
     pub snapshot: SnapshotId,
     pub tables: StarTables,
-    /// What each table is, in the order of `tables`.
-    pub shapes: Vec<TableShape>,
     pub sums: audit::Sums,
 }
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 
-use super::compose;
+use super::contract::TableContract;
 use super::design::ModelDesign;
-use super::schema::{publish_batch, published_type};
+use super::memory::Memory;
+use super::schema::publish_batch;
 use super::staged::{require_folder, schema_only};
 use super::table::{Provenance, StarTable, TableWriter};
 use super::{Registration, Registry, shelf};
@@ -20,6 +21,7 @@ use crate::pipeline::model::Model;
 
 pub struct Registrar<'a> {
     model: &'a Model,
+    pub memory: Memory,
     /// The registry as a session sees it, and as its files hold it.
     schema: SchemaRef,
     published: SchemaRef,
@@ -32,16 +34,18 @@ pub struct Registrar<'a> {
 impl<'a> Registrar<'a> {
     /// `folder` is the star's; new registrations are written below it until they are published.
     pub fn new(model: &'a Model, design: &ModelDesign, registry: Registry, folder: &Path) -> Registrar<'a> {
-        let schema = compose::registry_schema(model, &design.raw);
-        let plain = schema.fields().iter().map(|field| {
-            let data_type = published_type(field.data_type()).unwrap_or(field.data_type().clone());
-            field.as_ref().clone().with_data_type(data_type)
-        });
-        let published = Arc::new(Schema::new(plain.collect::<Vec<_>>()));
+        let memory = design.contract.memory.clone();
+        let schema = memory.registry_schema(&design.raw);
+        let published = memory.published_schema(&design.raw);
         let tables = registry.tables.into_iter();
-        let known = tables.map(|table| StarTable { schema: Arc::clone(&schema), ..table }).collect();
+        let known = tables.map(|table| {
+            let contract = table.contract.with_schema(Arc::clone(&schema));
+            StarTable { contract, ..table }
+        });
+        let known = known.collect();
         Registrar {
             model,
+            memory,
             schema,
             published,
             known,
@@ -73,12 +77,8 @@ impl<'a> Registrar<'a> {
             require_folder(&self.folder)?;
             let path = self.folder.join("part-0.parquet");
             // Nobody but starmill reads it.
-            self.writer = Some(TableWriter::create(
-                &path,
-                &self.published,
-                &self.model.key_columns(),
-                Encodings::Delta,
-            )?);
+            self.writer =
+                Some(TableWriter::create(&path, &self.published, &self.memory.key, Encodings::Delta)?);
         }
         let rows = publish_batch(rows, &self.published).map_err(|reason| {
             Error::new(ErrorKind::Model, format!("a key of {} overflows", self.model.name)).caused_by(reason)
@@ -93,7 +93,7 @@ impl<'a> Registrar<'a> {
     pub fn finish(mut self, zone: &str) -> Result<Option<(Registration, Arc<dyn TableProvider>)>> {
         let Some(writer) = self.writer.take() else { return Ok(None) };
         let file = writer.finish()?;
-        let given = if self.model.surrogate().is_some() { file.rows as i64 } else { 0 };
+        let given = if self.memory.surrogate.is_some() { file.rows as i64 } else { 0 };
         let registration = Registration {
             model: self.model.name.clone(),
             folder: self.folder.clone(),
@@ -101,12 +101,10 @@ impl<'a> Registrar<'a> {
             highest: self.highest + given,
         };
         let new = StarTable {
-            name: self.model.name.clone(),
+            contract: Arc::new(TableContract::of_registry(&self.model.name, self.schema)),
             folder: self.folder,
             files: vec![file],
             provenance: Provenance::Written,
-            schema: self.schema,
-            sort: Vec::new(),
         };
         self.known.push(new);
         Ok(Some((registration, shelf::union(&self.known, zone))))

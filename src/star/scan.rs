@@ -123,7 +123,7 @@ impl RisingKeys {
         let options = SortOptions { descending: false, nulls_first: false };
         let mut fields = Vec::new();
         for name in key {
-            let field = table.schema.field_with_name(name);
+            let field = table.schema().field_with_name(name);
             let field = field.or_error(ErrorKind::Bug, || format!("no key column {name}"))?;
             fields.push(SortField::new_with_options(field.data_type().clone(), options));
         }
@@ -214,7 +214,7 @@ impl Sum {
         if !self.seen {
             return Number::Null;
         }
-        match table.schema.field_with_name(name).map(|field| field.data_type().clone()) {
+        match table.schema().field_with_name(name).map(|field| field.data_type().clone()) {
             Ok(DataType::Float32 | DataType::Float64) => Number::Approximate(self.float),
             Ok(DataType::Decimal128(_, scale)) => scaled(self.wide, scale),
             _ => scaled(self.wide, 0),

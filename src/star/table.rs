@@ -11,6 +11,7 @@ use parquet::arrow::ArrowWriter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::contract::TableContract;
 use super::cut::Cutter;
 use super::encoding;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -57,19 +58,24 @@ pub trait Bring: Send + Sync + std::fmt::Debug {
     fn bring(&self, path: &Path, file: &DataFile) -> Result<()>;
 }
 
-/// A table of the star: where its files are and what they hold. `shelf` reads it.
+/// A table of the star: what it is, and where its files are. `shelf` reads it.
 #[derive(Debug, Clone)]
 pub struct StarTable {
-    pub name: ModelName,
+    pub contract: Arc<TableContract>,
     pub folder: PathBuf,
     pub files: Vec<DataFile>,
     pub provenance: Provenance,
-    pub schema: SchemaRef,
-    /// What the rows are sorted by, ascending, NULLs last.
-    pub sort: Vec<String>,
 }
 
 impl StarTable {
+    pub fn name(&self) -> &ModelName {
+        &self.contract.name
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.contract.schema
+    }
+
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
     }
@@ -93,17 +99,6 @@ pub fn in_zone(schema: &Schema, zone: &str) -> SchemaRef {
         _ => Arc::clone(field),
     };
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
-}
-
-/// What a table is in the star, besides its rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableShape {
-    pub role: String,
-    pub key: Vec<String>,
-    pub surrogate: Option<String>,
-    pub first_seen: Vec<String>,
-    /// Indexes that a target gets besides the key's.
-    pub indexes: Vec<Vec<String>>,
 }
 
 /// Writes one Parquet file, hashing it on the way.

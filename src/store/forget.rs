@@ -170,7 +170,7 @@ impl StoreWriter {
             if let Some(sums) = manifest.sums.get_mut(record.name.as_str()) {
                 let star = StarTable { files: record.files.clone(), ..table.clone() };
                 let names: Vec<String> = sums.keys().cloned().collect();
-                let asked = Columns { key: &record.shape.key, sums: &names, lookups: &[], surrogate: None };
+                let asked = Columns { key: &record.memory.key, sums: &names, lookups: &[], surrogate: None };
                 *sums = names.iter().cloned().zip(scan(&star, &asked)?.sums).collect();
             }
         }
@@ -188,7 +188,8 @@ fn at(point: Point, path: &Path) -> Result<()> {
 /// Writes a data file anew, with its columns' numbers, as a night would have written it.
 fn rewrite(changed: &Changed, wish: &Wish, plan: &Forgetting, to: &Path) -> Result<DataFile> {
     let table = &changed.table;
-    let writer = TableWriter::create(to, &changed.ids.told(&table.schema), &table.sort, wish.encodings)?;
+    let writer =
+        TableWriter::create(to, &changed.ids.told(&table.schema()), &table.contract.sort, wish.encodings)?;
     written(table, writer, to, |batch| match &changed.change {
         Change::Without => without(&batch, wish),
         Change::Unlinked(columns) => unlinked(&batch, columns, plan),
@@ -197,7 +198,7 @@ fn rewrite(changed: &Changed, wish: &Wish, plan: &Forgetting, to: &Path) -> Resu
 
 /// Writes a registry's rows without those who are forgotten.
 fn kept_keys(table: &StarTable, wish: &Wish, to: &Path) -> Result<DataFile> {
-    let writer = TableWriter::create(to, &table.schema, &[], wish.encodings)?;
+    let writer = TableWriter::create(to, &table.schema(), &[], wish.encodings)?;
     written(table, writer, to, |batch| without(&batch, wish))
 }
 

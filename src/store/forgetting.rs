@@ -104,7 +104,7 @@ impl Store {
             {
                 require_columns(
                     &record.name,
-                    &table.schema,
+                    &table.schema(),
                     wish,
                     &format!("snapshot {}", manifest.snapshot),
                 )?;
@@ -150,7 +150,7 @@ impl Store {
                 let batch = batch?;
                 let gone = matching(&batch, wish)?;
                 rows += gone.true_count() as u64;
-                if let Some(surrogate) = &record.shape.surrogate {
+                if let Some(surrogate) = &record.memory.surrogate {
                     let given = integers(&batch, surrogate)?;
                     let of_them = gone.iter().enumerate().filter(|(_, gone)| *gone == Some(true));
                     found.surrogates.extend(
@@ -174,7 +174,7 @@ impl Store {
             return Ok(None);
         };
         let table = self.keys(&wish.table, &entry.files)?;
-        require_columns(&wish.table, &table.schema, wish, "the registry")?;
+        require_columns(&wish.table, &table.schema(), wish, "the registry")?;
         let mut rows = 0;
         for batch in shelf::batches(&table, None, ROWS) {
             rows += matching(&batch?, wish)?.true_count() as u64;

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Cost;
 use crate::name::{ModelName, RunId, SnapshotId};
-use crate::pipeline::model::Model;
 use crate::star::audit::{ControlLine, Coverage, Sums};
 use crate::star::columns::ColumnIds;
+use crate::star::contract::TableContract;
 use crate::star::diff::TableDiff;
+use crate::star::memory::Memory;
 use crate::star::origin::{Position, TableRead};
 use crate::star::session::Effort;
-use crate::star::table::{DataFile, TableShape};
+use crate::star::table::{DataFile, StarTable};
 
 /// Raised when an older starmill could no longer read a store.
 pub const FORMAT: u32 = 2;
@@ -89,26 +90,7 @@ impl Latest {
 pub struct KeysEntry {
     pub files: Vec<DataFile>,
     pub highest: i64,
-    pub shape: RegistryShape,
-}
-
-/// What a registry's files hold: to which key, and what was given to it. A model may be away for
-/// a night and come back otherwise, so this is kept with the files.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistryShape {
-    pub key: Vec<String>,
-    pub surrogate: Option<String>,
-    pub first_seen: Vec<String>,
-}
-
-impl RegistryShape {
-    pub fn of(model: &Model) -> RegistryShape {
-        RegistryShape {
-            key: model.key_columns(),
-            surrogate: model.surrogate().map(str::to_owned),
-            first_seen: model.first_seen.iter().map(|column| column.value.clone()).collect(),
-        }
-    }
+    pub shape: Memory,
 }
 
 /// `manifest.json`: what a snapshot holds, where it came from, and the proof.
@@ -169,8 +151,10 @@ pub struct PipelineRecord {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TableRecord {
     pub name: ModelName,
+    pub role: String,
     #[serde(flatten)]
-    pub shape: TableShape,
+    pub memory: Memory,
+    pub indexes: Vec<Vec<String>>,
     pub sort: Vec<String>,
     pub columns: Vec<ColumnRecord>,
     /// The model's SELECT; none for a calendar.
@@ -183,6 +167,43 @@ pub struct TableRecord {
 }
 
 impl TableRecord {
+    /// What is kept of a table, whose columns have these numbers.
+    pub fn of(table: &StarTable, numbers: Option<&ColumnIds>, effort: Effort, cost: Cost) -> TableRecord {
+        let contract = table.contract.as_ref();
+        let columns = contract.schema.fields().iter().map(|field| ColumnRecord {
+            id: numbers.and_then(|of| of.ids.get(field.name()).copied()),
+            name: field.name().clone(),
+            data_type: field.data_type().to_string(),
+        });
+        TableRecord {
+            name: contract.name.clone(),
+            role: contract.role.clone(),
+            memory: contract.memory.clone(),
+            indexes: contract.indexes.clone(),
+            sort: contract.sort.clone(),
+            columns: columns.collect(),
+            sql: contract.sql.clone(),
+            rows: table.rows(),
+            bytes: table.bytes(),
+            files: table.files.clone(),
+            effort,
+            cost,
+        }
+    }
+
+    /// What the table was, with these columns.
+    pub fn contract(&self, schema: SchemaRef) -> TableContract {
+        TableContract {
+            name: self.name.clone(),
+            role: self.role.clone(),
+            memory: self.memory.clone(),
+            indexes: self.indexes.clone(),
+            sort: self.sort.clone(),
+            schema,
+            sql: self.sql.clone(),
+        }
+    }
+
     /// The schema, as far as the types' names tell it.
     pub fn schema(&self) -> Option<SchemaRef> {
         let field =

@@ -25,6 +25,7 @@ mod verify;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -34,6 +35,7 @@ use crate::name::{ModelName, RunId, SnapshotId};
 use crate::pipeline::{Deployment, StoreSettings};
 use crate::star::PublishedStar;
 use crate::star::columns::untold;
+use crate::star::contract::TableContract;
 use crate::star::table::{DataFile, Provenance, StarTable};
 use crate::star::{Registry, shelf};
 
@@ -251,16 +253,13 @@ impl Store {
                     .hint("`starmill snapshots verify` says what is damaged"));
             }
             tables.push(StarTable {
-                name: table.name.clone(),
+                contract: Arc::new(table.contract(schema)),
                 folder: place,
                 files: table.files.clone(),
                 provenance,
-                schema,
-                sort: table.sort.clone(),
             });
         }
-        let shapes = manifest.tables.iter().map(|table| table.shape.clone()).collect();
-        let star = PublishedStar { snapshot: id.clone(), tables, shapes, sums: manifest.sums.clone() };
+        let star = PublishedStar { snapshot: id.clone(), tables, sums: manifest.sums.clone() };
         Ok(Published { manifest, star })
     }
 
@@ -320,13 +319,11 @@ impl Store {
         }
         let folder = self.objects.local(&below);
         Ok(StarTable {
-            name: model.clone(),
-            schema: schema_of(&folder, model, files)?,
+            contract: Arc::new(TableContract::of_registry(model, schema_of(&folder, model, files)?)),
             folder,
             files: files.to_vec(),
             // A copy that goes meanwhile comes again.
             provenance: self.objects.provenance(&below),
-            sort: Vec::new(),
         })
     }
 

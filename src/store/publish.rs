@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::lock::StoreWriter;
-use super::manifest::{
-    ColumnRecord, FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, RegistryShape, StepRecord, TableRecord,
-};
+use super::manifest::{FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, StepRecord, TableRecord};
 use super::objects::Objects;
 use super::tables::Placed;
 use super::{
@@ -19,12 +17,12 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
 use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Pipeline;
-use crate::pipeline::model::Body;
 use crate::star::columns::ColumnIds;
 use crate::star::diff::StarDiff;
+use crate::star::memory;
 use crate::star::origin::{Position, TableRead};
 use crate::star::shelf::hash;
-use crate::star::table::{DataFile, StarTable, TableShape};
+use crate::star::table::{DataFile, StarTable};
 use crate::star::{AuditedStar, PublishedStar, Registration};
 
 /// Tells the file of keys that were taken from the target from the one of those that a run gave.
@@ -96,8 +94,7 @@ impl StoreWriter {
             return Err(error);
         }
         let tables = placed.committed();
-        let shapes = manifest.tables.into_iter().map(|table| table.shape).collect();
-        Ok(PublishedStar { snapshot: id, tables, shapes, sums: star.sums })
+        Ok(PublishedStar { snapshot: id, tables, sums: star.sums })
     }
 
     /// Puts a snapshot's folder to its place, whole and on disk.
@@ -111,9 +108,9 @@ impl StoreWriter {
     ) -> Result<()> {
         let new = self.new_snapshot_folder();
         replace_file(&new.join(MANIFEST), manifest, Readers::All)?;
-        self.show(&new, placed.tables.iter().map(|table| (&table.name, table.files.as_slice())));
+        self.show(&new, placed.tables.iter().map(|table| (table.name(), table.files.as_slice())));
         for table in &placed.tables {
-            sync_folder(&new.join(table.name.as_str()))?;
+            sync_folder(&new.join(table.name().as_str()))?;
         }
         sync_folder(&new)?;
         at(Point::PublishSynced, &new)?;
@@ -169,7 +166,7 @@ impl StoreWriter {
         let mut keys = latest.map(|latest| latest.keys.clone()).unwrap_or_default();
         for model in pipeline.models.iter().filter(|model| model.registered()) {
             let entry = keys.entry(model.name.clone()).or_default();
-            let shape = RegistryShape::of(model);
+            let shape = memory::Memory::of(model);
             if entry.shape != shape || anew.contains(&model.name) {
                 // Another key, accepted: what was given to the old one counts no more.
                 entry.files.clear();
@@ -228,8 +225,8 @@ fn at(point: Point, path: &Path) -> Result<()> {
 fn numbered(tables: &[StarTable], latest: Option<&Latest>) -> BTreeMap<ModelName, ColumnIds> {
     let mut columns = latest.map(|latest| latest.columns.clone()).unwrap_or_default();
     for table in tables {
-        let before = columns.entry(table.name.clone()).or_default();
-        *before = before.of(&table.schema);
+        let before = columns.entry(table.name().clone()).or_default();
+        *before = before.of(&table.schema());
     }
     columns
 }
@@ -268,39 +265,11 @@ impl StoreWriter {
         latest: Option<&Latest>,
     ) -> Manifest {
         let mut tables = Vec::new();
-        for (table, model) in placed.iter().zip(&pipeline.models) {
-            let Some(report) = star.models.iter().find(|report| report.model == model.name) else { continue };
-            let ids = numbers.get(&model.name);
-            let columns = table.schema.fields().iter().map(|field| ColumnRecord {
-                id: ids.and_then(|of| of.ids.get(field.name()).copied()),
-                name: field.name().clone(),
-                data_type: field.data_type().to_string(),
-            });
-            tables.push(TableRecord {
-                name: model.name.clone(),
-                shape: TableShape {
-                    role: model.role.word().to_owned(),
-                    key: model.key_columns(),
-                    surrogate: model.surrogate().map(str::to_owned),
-                    first_seen: model.first_seen.iter().map(|column| column.value.clone()).collect(),
-                    indexes: model
-                        .indexes
-                        .iter()
-                        .map(|index| index.iter().map(|c| c.value.clone()).collect())
-                        .collect(),
-                },
-                sort: table.sort.clone(),
-                columns: columns.collect(),
-                sql: match &model.body {
-                    Body::Sql(sql) => Some(sql.document.text.to_string()),
-                    Body::Calendar { .. } => None,
-                },
-                rows: table.rows(),
-                bytes: table.bytes(),
-                files: table.files.clone(),
-                effort: report.effort,
-                cost: report.cost,
-            });
+        for table in placed {
+            let Some(report) = star.models.iter().find(|report| report.model == *table.name()) else {
+                continue;
+            };
+            tables.push(TableRecord::of(table, numbers.get(table.name()), report.effort, report.cost));
         }
         Manifest {
             format: FORMAT,

@@ -138,7 +138,7 @@ impl StoreWriter {
         let mut placed = Placed { tables: Vec::new(), new: Vec::new(), snapshot: None };
         let mut sent = Vec::new();
         for table in tables {
-            let below = table_below(table.name.as_str());
+            let below = table_below(table.name().as_str());
             let folder = objects.local(&below);
             create_folder(&folder)?;
             let mut files = Vec::new();
@@ -154,7 +154,7 @@ impl StoreWriter {
             };
             for (number, file) in table.files.iter().enumerate() {
                 let from = table.folder.join(&file.name);
-                let there = named.same(&table.name, file);
+                let there = named.same(&table.name(), file);
                 if let Some(there) = there.filter(|there| is_there(there, &from)) {
                     // What is there already need not reach the disk again.
                     std::fs::remove_file(&from)

@@ -90,10 +90,10 @@ pub fn snapshot(shown: &Shown) -> String {
     for record in &manifest.tables {
         rows.add_row([
             record.name.to_string(),
-            record.shape.role.clone(),
+            record.role.clone(),
             HumanCount(record.rows).to_string(),
             DecimalBytes(record.bytes).to_string(),
-            record.shape.key.join(", "),
+            record.memory.key.join(", "),
         ]);
     }
     text.push_str(&block(&rows));

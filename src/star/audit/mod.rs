@@ -143,8 +143,10 @@ fn session(pipeline: &Pipeline, runtime: &Arc<RuntimeEnv>, built: &BuiltStar) ->
     let session = Session::new(pipeline.deployment.timezone, runtime, Effort::Full)?;
     session.runs_at(pipeline.deployment.timezone, built.at);
     for table in &built.tables {
-        session
-            .add(star_reference(&table.name), shelf::provider(table, pipeline.deployment.timezone.name()))?;
+        session.add(
+            star_reference(&table.name()),
+            shelf::provider(table, pipeline.deployment.timezone.name()),
+        )?;
     }
     for (table, staged) in &built.source {
         session.add(source_reference(table), Arc::new(staged.clone()))?;
@@ -302,8 +304,8 @@ impl Auditor<'_> {
         }
         let table = star_reference(&control.model).to_quoted_string();
         // An integer key may be larger than the engine's own sum of it.
-        let whole = self.built.tables.iter().find(|table| table.name == control.model);
-        let field = whole.and_then(|table| table.schema.field_with_name(column).ok());
+        let whole = self.built.tables.iter().find(|table| *table.name() == control.model);
+        let field = whole.and_then(|table| table.schema().field_with_name(column).ok());
         let summed = match field.is_some_and(|field| field.data_type().is_integer()) {
             true => format!("CAST({} AS DECIMAL(38, 0))", quote(column)),
             false => quote(column),
@@ -356,7 +358,7 @@ fn summable(table: &StarTable, model: &Model) -> Vec<String> {
     let lookups: Vec<&str> = model.lookups().iter().map(|lookup| lookup.column.value.as_str()).collect();
     let on: Vec<&str> =
         model.lookups().iter().flat_map(|l| l.on.iter().map(|(_, column)| column.value.as_str())).collect();
-    let fields = table.schema.fields().iter();
+    let fields = table.schema().fields().iter();
     let numeric =
         fields.filter(|field| field.data_type().is_numeric() && field.data_type() != &DataType::Null);
     numeric

@@ -5,6 +5,7 @@ mod control;
 mod filter;
 pub mod masks;
 mod patience;
+mod published;
 mod read;
 mod target;
 
@@ -12,8 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::datasource::ViewTable;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Statement;
 
@@ -21,7 +21,6 @@ use crate::diagnostic::Diagnostic;
 use crate::dialect::Purpose;
 use crate::dialect::dependent::{self, Keyed};
 use crate::dialect::refuse::{self, Setting};
-use crate::dialect::told::in_sql;
 use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
 use crate::pgcopy::mapping::Mapping;
@@ -29,8 +28,7 @@ use crate::pipeline::catalog::{Catalog, SourceColumn};
 use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
-use crate::star::compose;
-use crate::star::schema::published_type;
+use crate::star::contract::TableContract;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
 use crate::star::staged::schema_only;
 use crate::star::table::in_zone;
@@ -47,14 +45,22 @@ pub struct Design {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A model that fits: what is computed, and what is published of it.
 #[derive(Debug)]
 pub struct ModelDesign {
-    /// The model's SELECT with every table named in full; none for a calendar.
+    /// Its SELECT with every table named in full; none for a calendar.
     pub statement: Option<Statement>,
-    /// What the SELECT gives.
+    /// What that gives.
     pub raw: SchemaRef,
-    /// What is published: with surrogate and lookup keys, in types that every reader opens.
-    pub published: SchemaRef,
+    /// With surrogate and lookup keys, in types that every reader opens.
+    pub contract: Arc<TableContract>,
+}
+
+impl ModelDesign {
+    fn of(model: &Model, statement: Option<Statement>, raw: SchemaRef, published: SchemaRef) -> ModelDesign {
+        let contract = Arc::new(TableContract::of(model, &raw, published));
+        ModelDesign { statement, raw, contract }
+    }
 }
 
 #[derive(Debug)]
@@ -104,7 +110,7 @@ pub async fn design(
     let mut models = Vec::new();
     for model in &pipeline.models {
         if let Some(design) = designer.model(model).await? {
-            designer.published.insert(model.name.clone(), Arc::clone(&design.published));
+            designer.published.insert(model.name.clone(), Arc::clone(&design.contract.schema));
             models.push(design);
         }
     }
@@ -136,7 +142,7 @@ impl Designer<'_> {
                 self.require(model, &schema, &[], column, "an index");
             }
             self.session.add(star_reference(&model.name), schema_only(Arc::clone(&schema)))?;
-            return Ok(Some(ModelDesign { statement: None, raw: Arc::clone(&schema), published: schema }));
+            return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema)));
         };
         // A model that reads one with mistakes would only repeat them.
         if model.reads.iter().any(|read| !self.published.contains_key(read)) || self.reads_unread(model, sql)
@@ -174,7 +180,7 @@ impl Designer<'_> {
         let Some(published) = published else { return Ok(None) };
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
         self.session.add(star_reference(&model.name), schema_only(zoned))?;
-        Ok(Some(ModelDesign { statement: Some(statement), raw, published }))
+        Ok(Some(ModelDesign::of(model, Some(statement), raw, published)))
     }
 
     /// Whether a model reads, or looks up, one that could not be read itself.
@@ -366,72 +372,6 @@ impl Designer<'_> {
         let near = nearest(&column.value, names());
         let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         self.error(column.span.clone(), message, format!("{near}its columns: {}", list(names())));
-    }
-
-    /// The published table's schema: the composed SELECT planned over the model's, its types made
-    /// plain.
-    async fn published_schema(
-        &mut self,
-        model: &Model,
-        plan: LogicalPlan,
-        raw: &SchemaRef,
-        sql: &SelectSql,
-    ) -> Result<Option<SchemaRef>> {
-        let view = Arc::new(ViewTable::new(plan, None));
-        self.session.add(compose::model_reference(&model.name), view)?;
-        if model.registered() {
-            let registry = compose::registry_schema(model, raw);
-            self.session.add(compose::registry_reference(&model.name), schema_only(registry))?;
-        }
-        let text = compose::published_sql(self.pipeline, model, raw, &self.published);
-        let planned = self.session.plan_text(&text).await;
-        let planned = planned.and_then(|plan| self.session.analyzed(&plan));
-        let composed = match planned {
-            Ok(plan) => Arc::clone(plan.schema()),
-            Err(error) => {
-                let found = plan_diagnostics(&error, sql);
-                for diagnostic in found {
-                    self.error(
-                        model.place.clone(),
-                        diagnostic.message,
-                        "check the types of its key and lookups".to_owned(),
-                    );
-                }
-                return Ok(None);
-            }
-        };
-        let published = composed.fields().len() - usize::from(compose::is_flagged(model));
-        let zone = self.pipeline.deployment.timezone.name();
-        let mut fields = Vec::new();
-        for field in composed.fields().iter().take(published) {
-            // AT TIME ZONE keeps an instant here, where Postgres gives that zone's local time.
-            if let DataType::Timestamp(_, Some(other)) = field.data_type()
-                && other.as_ref() != zone
-            {
-                let message = format!(
-                    "column `{}` of `{}` is an instant in {other}, where Postgres gives the local time there",
-                    field.name(),
-                    model.name
-                );
-                let refused = Diagnostic::error(message).at(&sql.document, sql.whole());
-                self.found.push(refused.help("write to_local_time(x AT TIME ZONE '…')"));
-            }
-            match published_type(field.data_type()) {
-                Ok(data_type) => fields.push(Field::new(field.name(), data_type, true)),
-                Err(remedy) => {
-                    let message = format!(
-                        "column `{}` of `{}` is {}, which cannot be published",
-                        field.name(),
-                        model.name,
-                        in_sql(&field.data_type().to_string())
-                    );
-                    self.found.push(Diagnostic::error(message).at(&sql.document, sql.whole()).help(remedy));
-                }
-            }
-        }
-        let whole = fields.len() == published;
-        self.check_target(model, &fields, sql);
-        Ok(whole.then(|| Arc::new(Schema::new(fields)) as SchemaRef))
     }
 }
 

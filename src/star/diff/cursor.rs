@@ -63,13 +63,13 @@ impl Cursor {
         columns: &[String],
         key: &[String],
     ) -> Result<Cursor> {
-        let schema = in_zone(&table.schema, engine.0.name());
+        let schema = in_zone(&table.schema(), engine.0.name());
         let wanted = columns.iter().map(|name| schema.index_of(name));
         let wanted = wanted.collect::<std::result::Result<Vec<_>, _>>();
         let wanted = wanted.or_error(ErrorKind::Bug, || "columns to compare".to_owned())?;
         let schema = schema.project(&wanted).or_error(ErrorKind::Bug, || "columns to compare".to_owned())?;
         let schema = SchemaRef::new(schema);
-        let source = match !key.is_empty() && table.sort.starts_with(key) {
+        let source = match !key.is_empty() && table.contract.sort.starts_with(key) {
             true => Source::Files(files(table.clone(), columns.to_vec(), SchemaRef::clone(&schema))),
             false => Source::Sorted(sorted(engine, table, columns, key).await?),
         };
@@ -143,10 +143,10 @@ async fn sorted(
     key: &[String],
 ) -> Result<SendableRecordBatchStream> {
     let (session, zone) = (Session::new(timezone, runtime, Effort::Frugal)?, timezone.name());
-    let failed = |error| model_error(error, format!("cannot compare {}", table.name));
-    let reference = star_reference(&table.name);
+    let failed = |error| model_error(error, format!("cannot compare {}", table.name()));
+    let reference = star_reference(&table.name());
     let rows = match table.files.is_empty() {
-        true => schema_only(in_zone(&table.schema, zone)),
+        true => schema_only(in_zone(&table.schema(), zone)),
         false => shelf::provider(table, zone),
     };
     session.add(reference.clone(), rows)?;

@@ -16,8 +16,6 @@ use super::table::StarTable;
 use super::{AuditedStar, PublishedStar};
 use crate::error::Result;
 use crate::name::SnapshotId;
-use crate::pipeline::Pipeline;
-use crate::pipeline::model::Model;
 use cursor::Cursor;
 use walk::Walk;
 
@@ -123,20 +121,16 @@ const EXAMPLES: usize = 3;
 /// A star as the diff sees it, published or about to be.
 pub struct StarView<'a> {
     tables: &'a [StarTable],
-    /// The key of each table, in their order; empty for one that has none.
-    keys: Vec<Vec<String>>,
     sums: &'a Sums,
 }
 
 impl<'a> StarView<'a> {
-    pub fn audited(pipeline: &Pipeline, star: &'a AuditedStar) -> StarView<'a> {
-        let keys = pipeline.models.iter().map(Model::key_columns).collect();
-        StarView { tables: &star.tables, keys, sums: &star.sums }
+    pub fn audited(star: &'a AuditedStar) -> StarView<'a> {
+        StarView { tables: &star.tables, sums: &star.sums }
     }
 
     pub fn published(star: &'a PublishedStar) -> StarView<'a> {
-        let keys = star.shapes.iter().map(|shape| shape.key.clone()).collect();
-        StarView { tables: &star.tables, keys, sums: &star.sums }
+        StarView { tables: &star.tables, sums: &star.sums }
     }
 }
 
@@ -148,28 +142,29 @@ pub async fn diff(
     new: &StarView<'_>,
 ) -> Result<StarDiff> {
     let mut tables = Vec::new();
-    for (table, key) in new.tables.iter().zip(&new.keys) {
-        let before = old.and_then(|star| star.tables.iter().find(|old| old.name == table.name));
+    for table in new.tables {
+        let before = old.and_then(|star| star.tables.iter().find(|old| old.name() == table.name()));
         let mut found = match before {
             None => TableDiff {
                 added: table.rows(),
                 presence: Presence::New,
-                ..TableDiff::unchanged(table.name.as_str())
+                ..TableDiff::unchanged(table.name().as_str())
             },
-            Some(before) if same_files(before, table) => TableDiff::unchanged(table.name.as_str()),
-            Some(before) => compare(timezone, runtime, before, table, &key_of(key, before, table)).await?,
+            Some(before) if same_files(before, table) => TableDiff::unchanged(table.name().as_str()),
+            Some(before) => compare(timezone, runtime, before, table, &key_of(before, table)).await?,
         };
         if let Some(old) = old {
-            found.totals = movements(old.sums.get(table.name.as_str()), new.sums.get(table.name.as_str()));
+            found.totals =
+                movements(old.sums.get(table.name().as_str()), new.sums.get(table.name().as_str()));
         }
         tables.push(found);
     }
     for before in old.iter().flat_map(|star| &star.tables) {
-        if new.tables.iter().all(|table| table.name != before.name) {
+        if new.tables.iter().all(|table| table.name() != before.name()) {
             tables.push(TableDiff {
                 removed: before.rows(),
                 presence: Presence::Dropped,
-                ..TableDiff::unchanged(before.name.as_str())
+                ..TableDiff::unchanged(before.name().as_str())
             });
         }
     }
@@ -179,13 +174,13 @@ pub async fn diff(
 /// The same rows give the same bytes, so equal hashes spare the walk.
 fn same_files(old: &StarTable, new: &StarTable) -> bool {
     let hashes = |table: &StarTable| table.files.iter().map(|file| file.sha256.clone()).collect::<Vec<_>>();
-    old.schema == new.schema && hashes(old) == hashes(new)
+    old.schema() == new.schema() && hashes(old) == hashes(new)
 }
 
 /// Both sides without the files that both have: the same bytes are the same rows.
 fn without_shared(old: &StarTable, new: &StarTable) -> (StarTable, StarTable) {
     let (mut old, mut new) = (old.clone(), new.clone());
-    if old.schema == new.schema {
+    if old.schema() == new.schema() {
         new.files.retain(|file| {
             let same = old.files.iter().position(|other| other.sha256 == file.sha256);
             same.map(|at| old.files.remove(at)).is_none()
@@ -195,18 +190,19 @@ fn without_shared(old: &StarTable, new: &StarTable) -> (StarTable, StarTable) {
 }
 
 /// The columns that tell which rows belong together: the key, or the whole row without one.
-fn key_of(key: &[String], old: &StarTable, new: &StarTable) -> Vec<String> {
-    let shared = |name: &String| old.schema.field_with_name(name).is_ok();
+fn key_of(old: &StarTable, new: &StarTable) -> Vec<String> {
+    let shared = |name: &String| old.schema().field_with_name(name).is_ok();
+    let key = new.contract.key();
     if !key.is_empty() && key.iter().all(shared) {
         return key.to_vec();
     }
-    let names = new.schema.fields().iter().map(|field| field.name().clone());
+    let names = new.schema().fields().iter().map(|field| field.name().clone());
     names.filter(|name| same_type(old, new, name)).collect()
 }
 
 fn same_type(old: &StarTable, new: &StarTable, name: &str) -> bool {
     let type_of =
-        |table: &StarTable| table.schema.field_with_name(name).ok().map(|field| field.data_type().clone());
+        |table: &StarTable| table.schema().field_with_name(name).ok().map(|field| field.data_type().clone());
     type_of(old).is_some() && type_of(old) == type_of(new)
 }
 
@@ -230,25 +226,25 @@ async fn compare(
     new: &StarTable,
     key: &[String],
 ) -> Result<TableDiff> {
-    let all = old.schema.fields().iter().chain(new.schema.fields());
+    let all = old.schema().fields().iter().chain(new.schema().fields());
     let mut reshaped: Vec<String> =
         all.map(|field| field.name().clone()).filter(|name| !same_type(old, new, name)).collect();
     reshaped.sort();
     reshaped.dedup();
-    let names = new.schema.fields().iter().map(|field| field.name().clone());
+    let names = new.schema().fields().iter().map(|field| field.name().clone());
     let shared: Vec<String> = names.filter(|name| same_type(old, new, name) && !key.contains(name)).collect();
     let mut columns = key.to_vec();
     columns.extend(shared);
     if columns.is_empty() {
         // Nothing of the old table is left to compare with.
-        let found = TableDiff::unchanged(new.name.as_str());
+        let found = TableDiff::unchanged(new.name().as_str());
         return Ok(TableDiff { added: new.rows(), removed: old.rows(), reshaped, ..found });
     }
     let (old, new) = &without_shared(old, new);
     let old_rows = Cursor::open((timezone, runtime), old, &columns, key).await?;
     let new_rows = Cursor::open((timezone, runtime), new, &columns, key).await?;
     let mut walk =
-        Walk { key: key.len(), found: TableDiff { reshaped, ..TableDiff::unchanged(new.name.as_str()) } };
+        Walk { key: key.len(), found: TableDiff { reshaped, ..TableDiff::unchanged(new.name().as_str()) } };
     walk.run(old_rows, new_rows).await?;
     Ok(walk.found)
 }

@@ -1,0 +1,88 @@
+//! What is published of a model: the columns of the SQL that is written around it, in types that every reader opens.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::datasource::ViewTable;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::Designer;
+use crate::diagnostic::Diagnostic;
+use crate::dialect::told::in_sql;
+use crate::error::Result;
+use crate::pipeline::model::Model;
+use crate::pipeline::sql::SelectSql;
+use crate::star::memory::Memory;
+use crate::star::schema::published_type;
+use crate::star::session::plan_diagnostics;
+use crate::star::staged::schema_only;
+use crate::star::{compose, contract};
+
+impl Designer<'_> {
+    /// The published table's schema: the composed SELECT planned over the model's, its types made
+    /// plain.
+    pub(super) async fn published_schema(
+        &mut self,
+        model: &Model,
+        plan: LogicalPlan,
+        raw: &SchemaRef,
+        sql: &SelectSql,
+    ) -> Result<Option<SchemaRef>> {
+        let view = Arc::new(ViewTable::new(plan, None));
+        self.session.add(compose::model_reference(&model.name), view)?;
+        if model.registered() {
+            let registry = Memory::of(model).registry_schema(raw);
+            self.session.add(compose::registry_reference(&model.name), schema_only(registry))?;
+        }
+        let text =
+            compose::published_sql(self.pipeline, model, raw, &contract::sort(model, raw), &self.published);
+        let planned = self.session.plan_text(&text).await;
+        let planned = planned.and_then(|plan| self.session.analyzed(&plan));
+        let composed = match planned {
+            Ok(plan) => Arc::clone(plan.schema()),
+            Err(error) => {
+                let found = plan_diagnostics(&error, sql);
+                for diagnostic in found {
+                    self.error(
+                        model.place.clone(),
+                        diagnostic.message,
+                        "check the types of its key and lookups".to_owned(),
+                    );
+                }
+                return Ok(None);
+            }
+        };
+        let published = composed.fields().len() - usize::from(compose::is_flagged(model));
+        let zone = self.pipeline.deployment.timezone.name();
+        let mut fields = Vec::new();
+        for field in composed.fields().iter().take(published) {
+            // AT TIME ZONE keeps an instant here, where Postgres gives that zone's local time.
+            if let DataType::Timestamp(_, Some(other)) = field.data_type()
+                && other.as_ref() != zone
+            {
+                let message = format!(
+                    "column `{}` of `{}` is an instant in {other}, where Postgres gives the local time there",
+                    field.name(),
+                    model.name
+                );
+                let refused = Diagnostic::error(message).at(&sql.document, sql.whole());
+                self.found.push(refused.help("write to_local_time(x AT TIME ZONE '…')"));
+            }
+            match published_type(field.data_type()) {
+                Ok(data_type) => fields.push(Field::new(field.name(), data_type, true)),
+                Err(remedy) => {
+                    let message = format!(
+                        "column `{}` of `{}` is {}, which cannot be published",
+                        field.name(),
+                        model.name,
+                        in_sql(&field.data_type().to_string())
+                    );
+                    self.found.push(Diagnostic::error(message).at(&sql.document, sql.whole()).help(remedy));
+                }
+            }
+        }
+        let whole = fields.len() == published;
+        self.check_target(model, &fields, sql);
+        Ok(whole.then(|| Arc::new(Schema::new(fields)) as SchemaRef))
+    }
+}
