@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use datafusion::common::hash_utils::{RandomState, create_hashes};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use crate::pipeline::Encodings;
@@ -48,6 +48,11 @@ pub fn properties(first: &RecordBatch, sort: &[String], encodings: Encodings) ->
         .set_sorting_columns(flat.then(|| sorting.collect()));
     let encoded = |builder: WriterPropertiesBuilder, (name, column): (&String, &ArrayRef)| {
         let path = ColumnPath::new(vec![name.clone()]);
+        // Extremes leave NaN out, and a reader that believes them skips rows.
+        let builder = match column.data_type().is_floating() {
+            true => builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::None),
+            false => builder,
+        };
         let width = integer_bits(column.data_type()).filter(|_| encodings == Encodings::Delta);
         match (dictionary_pays(column, width), width) {
             (true, _) => builder,

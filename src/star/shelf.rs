@@ -39,8 +39,10 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::basic::Type;
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics as ParquetStatistics;
 use sha2::{Digest, Sha256};
 
@@ -113,7 +115,8 @@ fn open(path: &Path, file: &DataFile, provenance: &Provenance) -> Result<(File, 
     let handle = File::open(path).map_err(|error| unreadable(path, error))?;
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
     let metadata = ArrowReaderMetadata::load(&handle, options).map_err(|error| unreadable(path, error))?;
-    let metadata = metadata.metadata().as_ref().clone();
+    let metadata = without_extremes_of_floats(metadata.metadata().as_ref().clone())
+        .map_err(|error| unreadable(path, error))?;
     let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
     if rows != file.rows {
         let message =
@@ -121,6 +124,38 @@ fn open(path: &Path, file: &DataFile, provenance: &Provenance) -> Result<(File, 
         return Err(damaged(message));
     }
     Ok((handle, metadata))
+}
+
+/// Extremes leave NaN out, which is greater than every number in Postgres: whoever believed them would skip rows, or take a
+/// column for one value.
+fn without_extremes_of_floats(metadata: ParquetMetaData) -> ParquetResult<ParquetMetaData> {
+    let is_float = |column: &ColumnChunkMetaData| matches!(column.column_type(), Type::FLOAT | Type::DOUBLE);
+    let floats: Vec<bool> = metadata
+        .row_groups()
+        .first()
+        .map_or(Vec::new(), |group| group.columns().iter().map(is_float).collect());
+    if !floats.contains(&true) {
+        return Ok(metadata);
+    }
+    let pages = metadata.column_index().cloned().map(|mut groups| {
+        for (page, float) in groups.iter_mut().flat_map(|group| group.iter_mut().zip(&floats)) {
+            if *float {
+                *page = ColumnIndexMetaData::NONE;
+            }
+        }
+        groups
+    });
+    let mut builder = metadata.into_builder();
+    let groups = builder.take_row_groups().into_iter().map(|group| {
+        let columns = group.columns().iter().map(|column| match is_float(column) {
+            true => column.clone().into_builder().clear_statistics().build(),
+            false => Ok(column.clone()),
+        });
+        let columns = columns.collect::<ParquetResult<Vec<_>>>()?;
+        group.into_builder().set_column_metadata(columns).build()
+    });
+    let groups = groups.collect::<ParquetResult<Vec<_>>>()?;
+    Ok(builder.set_row_groups(groups).set_column_index(pages).build())
 }
 
 fn unreadable(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

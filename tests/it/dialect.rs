@@ -73,7 +73,7 @@ fn assert_answered_in(database: Database, statements: &[&str]) {
     let mut wrong = String::new();
     for (number, sql) in statements.iter().enumerate() {
         let both = format!(
-            "SET timezone = '{ZONE}'; \
+            "SET timezone = '{ZONE}'; SET search_path = public, mart; \
              SELECT 'starmill', s.* FROM (SELECT * FROM mart.m{number} EXCEPT ALL ({sql})) AS s \
              UNION ALL SELECT 'postgres', j.* FROM (({sql}) EXCEPT ALL SELECT * FROM mart.m{number}) AS j LIMIT 10"
         );
@@ -224,6 +224,34 @@ fn numbers_never_wrap_and_round_as_in_postgres() {
         ("SELECT id FROM v WHERE day > 20240201", "compares a date or time with a number"),
         ("SELECT id FROM v WHERE t = i", "compares text with a number"),
     ]);
+}
+
+#[test]
+fn a_nan_is_greater_than_every_number_in_the_source_and_in_what_other_models_read() {
+    let database = database();
+    database.sql(
+        "CREATE TABLE gauges (id int PRIMARY KEY, g int NOT NULL, v double precision, r real); \
+         INSERT INTO gauges VALUES (1, 1, 1.5, 1.5), (2, 1, 'NaN', 'NaN'), (3, 1, 1.5, 1.5), (4, 2, 'NaN', 'NaN'), (5, 2, -1, -1), \
+         (6, 2, 7, 7), (7, 3, NULL, NULL), (8, 4, 'NaN', 'NaN'), (9, 5, '-Infinity', '-Infinity'), (10, 5, 'NaN', '2')",
+    );
+    assert_answered_in(
+        database,
+        &[
+            "SELECT id, g, v, r FROM gauges WHERE g = 1",
+            "SELECT id, g, v, r FROM gauges",
+            "SELECT id, v, r FROM m0",
+            "SELECT id FROM m0 WHERE v > 100",
+            "SELECT id FROM m1 WHERE r > 100 OR v < -2",
+            "SELECT min(v) AS a, max(v) AS b, min(r) AS c, max(r) AS d FROM m1",
+            "SELECT g, min(v) AS a, max(v) AS b, min(r) AS c, max(r) AS d FROM m1 GROUP BY g",
+            "SELECT g, min(v) AS a, max(v) AS b, min(r) AS c, max(r) AS d FROM gauges GROUP BY g",
+            "SELECT g, max(v) FILTER (WHERE id > 1) AS b FROM gauges GROUP BY g HAVING max(v) > 100",
+            "SELECT id, max(v) OVER (PARTITION BY g ORDER BY id) AS a, min(v) OVER (ORDER BY id) AS b FROM gauges",
+            "SELECT m.id FROM m1 AS m JOIN (SELECT 'NaN'::float8 AS w) AS x ON m.v = x.w",
+            "SELECT v, count(*) AS n FROM m1 GROUP BY v",
+            "SELECT DISTINCT ON (g) g, v, id FROM m1 ORDER BY g, v DESC NULLS LAST, id",
+        ],
+    );
 }
 
 #[test]

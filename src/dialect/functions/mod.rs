@@ -7,6 +7,7 @@ pub mod convert;
 pub mod cut;
 pub mod digits;
 pub mod distinct;
+mod extreme;
 pub mod format;
 pub mod formula;
 pub mod from_text;
@@ -74,6 +75,8 @@ pub fn register(context: &SessionContext, zone: Tz) {
         context.register_udaf(aggregate);
     }
     context.register_udaf(sum::sum());
+    context.register_udaf(extreme::max());
+    context.register_udaf(extreme::min());
     context.register_udaf(interval_sums::avg());
 }
 
