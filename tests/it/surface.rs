@@ -153,7 +153,7 @@ fn slips_of_the_pen_are_told() {
     project.starmill(&["runs", SHOP, "--limit", "0"]).exits(2);
     project.starmill(&["schedule", SHOP, "--jobs", "0"]).exits(2);
     for (from, to, message) in [
-        ("${SHOP_STORE:-out/shop}", "gs://bucket/shop", "a store cannot be `gs://…`"),
+        ("${SHOP_STORE:-out/shop}", "ftp://bucket/shop", "a store cannot be `ftp://…`"),
         ("keep = 14", "keep = 0", "`store.keep` must be from 1 to 100000, not 0"),
         ("[schedule]", "[notify]\ncommand = \"page oncall\"\n[schedule]", "a command is a list"),
     ] {

@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
 use super::client::{self, Way, of_one_line};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::BucketSettings;
 
 /// What is sent in the head of a request, or in its address.
@@ -25,6 +25,11 @@ pub fn connect(settings: &BucketSettings, mut way: Way) -> Result<Arc<dyn Object
     }
     if let Some(account) = &settings.account {
         builder = builder.with_account(account);
+    }
+    if builder.get_config_value(&AzureConfigKey::AccountName).is_none_or(|name| name.is_empty()) {
+        let message = format!("no storage account is named that has {settings}");
+        return Err(Error::new(ErrorKind::Store, message)
+            .hint("write `account` in [store], or set AZURE_STORAGE_ACCOUNT_NAME"));
     }
     let said = builder.get_config_value(&AzureConfigKey::Endpoint).filter(|value| !value.is_empty());
     if let Some(endpoint) = settings.endpoint.clone().or(said) {
