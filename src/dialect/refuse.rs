@@ -13,6 +13,7 @@ mod longest;
 mod padding;
 mod patterns;
 mod scales;
+mod signatures;
 mod subqueries;
 mod trace;
 mod whole;
@@ -104,6 +105,14 @@ pub fn findings(written: &LogicalPlan, analyzed: &LogicalPlan, setting: Setting<
         };
         walk(node, &mut refused, &mut found)
     });
+    if found.0.is_empty() {
+        // What is wrong otherwise is said in better words.
+        let _ = written.apply_with_subqueries(|node| {
+            let mut refused =
+                |expr: &Expr, schema: &DFSchema| signatures::refused(expr, schema).into_iter().collect();
+            walk(node, &mut refused, &mut found)
+        });
+    }
     found.in_order()
 }
 

@@ -153,6 +153,16 @@ pub(super) fn marked_as(field: &Field, travels: &str) -> Option<String> {
     (metadata.get(TRAVELS).map(String::as_str) == Some(travels)).then(|| metadata.get(TYPE).cloned())?
 }
 
+/// The enum that a field is of.
+pub(super) fn enum_in(field: &Field) -> Option<&str> {
+    field.metadata().contains_key(LABELS).then(|| field.metadata().get(TYPE).map(String::as_str))?
+}
+
+/// The type that a field has in Postgres, where it is noted.
+pub(super) fn type_in(field: &Field) -> Option<&str> {
+    field.metadata().get(TYPE).map(String::as_str)
+}
+
 /// Whether a value is json, or of what kind jsonb alone.
 pub fn is_json(expr: &Expr, schema: &DFSchema) -> bool {
     mark(expr, schema, JSON).is_some()

@@ -3,12 +3,15 @@
 //! and every line is held against Postgres by its examples.
 
 mod aggregates;
+mod catalog;
 mod json;
 mod nested;
 mod numbers;
 mod operators;
 mod text;
 mod times;
+
+pub use catalog::{Called, Catalog, Signature};
 
 use super::functions::json::build::AS_TEXT;
 use super::functions::run_at::RUN_AT;
