@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::functions::plain::{Given, Plain};
 use super::functions::wrong;
+use super::named;
 use super::reword::call;
 use super::words::folded;
 
@@ -145,6 +146,43 @@ pub fn named_columns(query: &mut Query) {
         if !names.is_empty() {
             under_names(&mut cte.query.body, &names);
         }
+    }
+}
+
+/// Further branches of a set operation under the names of the first: the engine gives those to what is computed there, and
+/// not to columns, which may then have a name twice.
+pub fn branches(query: &mut Query) {
+    fn first(body: &SetExpr) -> Option<&Select> {
+        match body {
+            SetExpr::Select(select) => Some(select),
+            SetExpr::SetOperation { left, .. } => first(left),
+            _ => None,
+        }
+    }
+    fn named(body: &mut SetExpr, names: &[Ident]) {
+        match body {
+            SetExpr::Select(select) if select.projection.len() == names.len() => {
+                for (item, name) in select.projection.iter_mut().zip(names) {
+                    if let SelectItem::UnnamedExpr(expr) = item {
+                        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name.clone() };
+                    }
+                }
+            }
+            SetExpr::SetOperation { left, right, .. } => {
+                named(left, names);
+                named(right, names);
+            }
+            _ => {}
+        }
+    }
+    let SetExpr::SetOperation { .. } = query.body.as_ref() else { return };
+    let names: Option<Vec<String>> =
+        first(&query.body).and_then(|select| select.projection.iter().map(named::name_of).collect());
+    let Some(names) = names else { return };
+    let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+    if distinct.len() == names.len() {
+        let names: Vec<Ident> = names.iter().map(|name| Ident::with_quote('"', name)).collect();
+        named(&mut query.body, &names);
     }
 }
 

@@ -9,6 +9,7 @@
 mod aggregated;
 mod apart;
 mod average;
+mod calls;
 pub mod dependent;
 pub mod distinct;
 mod enums;

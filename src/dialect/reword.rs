@@ -35,6 +35,7 @@ pub fn reworded(query: &mut Query) {
             outputs::named_outside(query);
             grammar::steps(query);
             apart::named_columns(query);
+            apart::branches(query);
             ControlFlow::Continue(())
         }
 
@@ -74,6 +75,9 @@ pub fn reworded(query: &mut Query) {
         }
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Some(cast) = written::as_cast(expr) {
+                *expr = cast;
+            }
             sets::array_of(expr);
             sets::array_written_out(expr);
             written::number(expr);

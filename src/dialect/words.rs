@@ -6,18 +6,16 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectNamePart, Query, Select,
-    SetExpr, Spanned as _, TableFactor, UnaryOperator, Value, Visit, Visitor,
+    SetExpr, Spanned as _, TableFactor, TypedString, UnaryOperator, Value, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::functions::from_text::unreadable;
-use super::functions::json::path;
 use super::lists::elements;
 use super::refuse::Purpose;
 use super::reword::is_by_bytes;
 use super::sets::makes_rows;
 use super::shape::is_plain;
-use super::{foreign, outputs, using};
+use super::{calls, foreign, outputs, using};
 
 /// An unquoted identifier folds to lower case, as in Postgres.
 pub fn folded(ident: &Ident) -> String {
@@ -187,6 +185,9 @@ impl Refusals {
     fn check_function(&mut self, function: &Function, span: Span) {
         let name = function.name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
         let Some(name) = name else { return };
+        if let Some((message, help)) = calls::wrong(function) {
+            self.refuse(span, message, help);
+        }
         let whole = match &function.args {
             FunctionArguments::List(list) => list
                 .args
@@ -219,56 +220,11 @@ impl Refusals {
             ),
             _ => {}
         }
-        if name == "encode" && second_text(&function.args) != Some("hex") {
-            self.refuse(span, "encode gives hex digits here, and nothing else", "write encode(x, 'hex')");
-        }
-        if name.starts_with("jsonb_path_")
-            && second_text(&function.args).is_some_and(|path| !path::is_read(path))
-        {
-            self.refuse(
-                span,
-                format!("{name} walks keys and elements here, and no filters or methods"),
-                "write a path such as '$.a.b[0]' or '$.a[*].b', and filter what it gives in WHERE",
-            );
-        }
-        if PATTERNS.contains(&name.as_str())
-            && let Some(pattern) = second_text(&function.args)
-        {
-            if is_strftime(pattern) {
-                self.refuse(
-                    span,
-                    format!("{name} takes Postgres's patterns, to which a % is a character like others"),
-                    "'%Y-%m-%d %H:%M:%S' is 'YYYY-MM-DD HH24:MI:SS'; a % of your own stands in quotes: '\"%\"'",
-                );
-            } else if name != "to_char"
-                && let Some(field) = unreadable(pattern)
-            {
-                self.refuse(
-                    span,
-                    format!("{name} does not read {field} here"),
-                    "take the text apart with substr or split_part, and put a date together: make_date(y, m, d)",
-                );
-            }
-        }
-    }
-}
-
-/// The second argument of a call, where it is a text that is written out.
-fn second_text(args: &FunctionArguments) -> Option<&str> {
-    let FunctionArguments::List(list) = args else { return None };
-    match list.args.get(1)? {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
 const ORDERED_AGGREGATES: [&str; 6] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
-const PATTERNS: [&str; 3] = ["to_char", "to_date", "to_timestamp"];
-
 impl Visitor for Refusals {
     type Break = ();
 
@@ -358,6 +314,7 @@ impl Visitor for Refusals {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.refuse_foreign(foreign::of_expr(expr));
         match expr {
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner }
                 if matches!(inner.as_ref(), Expr::BinaryOp { op: BinaryOperator::PGExp, .. }) =>
@@ -394,11 +351,15 @@ impl Visitor for Refusals {
                 format!("text is ordered by bytes here, and not by {collation}"),
                 "leave COLLATE out, or write COLLATE \"C\"",
             ),
-            Expr::Cast { data_type, .. } if has_length(data_type) => self.refuse(
+            Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. })
+                if has_length(data_type) =>
+            {
+                self.refuse(
                 expr.span(),
                 "a cast to a text of limited length does not cut it here",
                 "use left(x, n)",
-            ),
+            )
+            }
             Expr::BinaryOp { op: BinaryOperator::AtAt | BinaryOperator::AtQuestion, .. } => self.refuse(
                 expr.span(),
                 "json paths are not asked by @? and @@ here",
@@ -428,11 +389,6 @@ const ROWS_FIRST: &str = "make the rows in FROM, and choose among them: FROM t, 
 fn is_coalesce(function: &Function) -> bool {
     let name = function.name.0.last().and_then(ObjectNamePart::as_ident);
     name.is_some_and(|name| folded(name) == "coalesce")
-}
-
-/// Whether a pattern is written for C's function of that name.
-fn is_strftime(pattern: &str) -> bool {
-    pattern.split('%').skip(1).any(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic()))
 }
 
 fn is_quoted(expr: &Expr) -> bool {

@@ -29,6 +29,24 @@ pub fn negative_interval(expr: &mut Expr) {
     }
 }
 
+/// `varchar(2) 'abc'`, `timestamp(0) '…'`, `jsonb '{}'`: a constant of a type that has a length, digits or a name of its own
+/// is a text that is cast.
+pub fn as_cast(expr: &Expr) -> Option<Expr> {
+    let Expr::TypedString(typed) = expr else { return None };
+    let plain = match &typed.data_type {
+        DataType::Date | DataType::Interval { .. } => true,
+        DataType::Time(digits, _) | DataType::Timestamp(digits, _) => digits.is_none(),
+        _ => false,
+    };
+    (!plain).then(|| Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(typed.value.clone())),
+        data_type: typed.data_type.clone(),
+        array: false,
+        format: None,
+    })
+}
+
 /// A whole number that no bigint holds is a numeric.
 pub fn number(expr: &mut Expr) {
     let Expr::Value(value) = &*expr else { return };

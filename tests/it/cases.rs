@@ -173,6 +173,11 @@ fn what_once_went_wrong_is_answered_as_in_postgres_or_refused() {
 }
 
 #[test]
+fn what_postgres_rejects_is_refused() {
+    family("rejected");
+}
+
+#[test]
 fn texts_are_answered_as_in_postgres_or_refused() {
     family("text");
 }
@@ -188,7 +193,19 @@ fn no_file_of_cases_is_left_out() {
         files().iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(
         names,
-        ["arithmetic", "arrays", "enums", "found", "json", "models", "queries", "remedies", "text", "times"]
+        [
+            "arithmetic",
+            "arrays",
+            "enums",
+            "found",
+            "json",
+            "models",
+            "queries",
+            "rejected",
+            "remedies",
+            "text",
+            "times"
+        ]
     );
     let all: usize = files().iter().map(|path| cases(path).iter().filter_map(answered).count()).sum();
     assert!(all >= 900, "{all} statements are answered");

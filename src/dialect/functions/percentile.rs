@@ -200,7 +200,9 @@ impl Accumulator for Values {
         if value.is_empty() {
             return Ok(());
         }
-        if let (None, Some(given)) = (&self.fractions, rest.first()) {
+        // Of a mode what stands behind its values is what they are sorted by.
+        let given = rest.first().filter(|_| self.kind != Kind::Mode);
+        if let (None, Some(given)) = (&self.fractions, given) {
             let given = match given.as_list_opt::<i32>() {
                 Some(lists) => lists.value(0),
                 None => given.slice(0, 1),

@@ -1,5 +1,7 @@
 //! Operands that Postgres would not let meet, seen before the engine turns the one into the other.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
@@ -137,6 +139,32 @@ pub fn node(node: &LogicalPlan, found: &mut Found) {
             let help = "say which is meant: '{\"a\": 1}'::jsonb, or CAST(x AS text)".to_owned();
             found.add(&Expr::Column(field.name().as_str().into()), Refusal::new(message, help));
         }
+        let labels = |input: &LogicalPlan| {
+            let field = input.schema().fields().get(column)?;
+            if let LogicalPlan::Projection(of) = input {
+                match of.expr.get(column).cloned().map(Expr::unalias) {
+                    // Its text is no enum more, and one that is written out becomes a label, if it is one.
+                    Some(Expr::Cast(_)) => return Some(None),
+                    Some(Expr::Literal(value, _)) => {
+                        let text = value.try_as_str().flatten()?;
+                        let known =
+                            |of: &Arc<LogicalPlan>| kinds::has_label(of.schema().fields().get(column)?, text);
+                        return union.inputs.iter().any(|of| known(of) == Some(false)).then_some(None);
+                    }
+                    _ => {}
+                }
+            }
+            (!field.data_type().is_null()).then(|| kinds::enum_in(field).map(str::to_owned))
+        };
+        let mut labels = union.inputs.iter().filter_map(|input| labels(input));
+        if let Some(first) = labels.next()
+            && labels.any(|other| other != first)
+        {
+            let message =
+                format!("the UNION's column {} is an enum in one branch and none in another", field.name());
+            let help = "cast both to the type that is meant: CAST(x AS text)".to_owned();
+            found.add(&Expr::Column(field.name().as_str().into()), Refusal::new(message, help));
+        }
         let kinds =
             union.inputs.iter().filter_map(|input| kind(input.schema().fields().get(column)?.data_type()));
         if let Some((one, other)) = differing(kinds) {
@@ -261,7 +289,7 @@ fn added_up(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
 
 pub fn expression(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let is_json = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Union(..)));
-    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr)) {
+    if let Some(refusal) = added_up(expr, schema).or_else(|| windowed(expr, schema)) {
         return Some(refusal);
     }
     if let Some(refusal) = inexact(expr, schema) {

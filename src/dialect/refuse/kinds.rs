@@ -158,6 +158,11 @@ pub(super) fn enum_in(field: &Field) -> Option<&str> {
     field.metadata().contains_key(LABELS).then(|| field.metadata().get(TYPE).map(String::as_str))?
 }
 
+/// Whether a text is a label of a field's enum, if it has one.
+pub(super) fn has_label(field: &Field, text: &str) -> Option<bool> {
+    Some(field.metadata().get(LABELS)?.split(BETWEEN).any(|label| label == text))
+}
+
 /// The type that a field has in Postgres, where it is noted.
 pub(super) fn type_in(field: &Field) -> Option<&str> {
     field.metadata().get(TYPE).map(String::as_str)

@@ -7,6 +7,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 
 use super::{Refusal, kinds, shown};
+use crate::dialect::functions::spans;
 use crate::dialect::table::{self, Called, Catalog, Signature};
 
 /// What is known of a value's type in Postgres.
@@ -82,7 +83,7 @@ fn given(expr: &Expr, schema: &DFSchema) -> Given {
 }
 
 /// Functions whose type here is that of Postgres.
-const PLAIN: [&str; 14] = [
+const PLAIN: [&str; 15] = [
     "lower",
     "upper",
     "btrim",
@@ -97,6 +98,7 @@ const PLAIN: [&str; 14] = [
     "split_part",
     "concat",
     "date_part",
+    "make_array",
 ];
 
 fn fits(given: &Given, takes: &str, catalog: &Catalog) -> bool {
@@ -140,6 +142,9 @@ fn agree(values: &[(&str, &Given)], catalog: &Catalog) -> bool {
     equal && together
 }
 
+/// Types that are those of another argument.
+const OF_ANOTHER: [&str; 4] = ["anyelement", "anyarray", "anynonarray", "anyenum"];
+
 fn takes(signature: &Signature, values: &[Given], catalog: &Catalog) -> bool {
     let (most, given) = (signature.takes.len(), values.len());
     if given + signature.defaults < most || (given > most && !signature.many) {
@@ -154,7 +159,11 @@ fn takes(signature: &Signature, values: &[Given], catalog: &Catalog) -> bool {
     }
     let pairs: Vec<(&str, &Given)> =
         values.iter().enumerate().map(|(at, given)| (place(at), given)).collect();
-    pairs.iter().all(|(takes, given)| fits(given, takes, catalog)) && agree(&pairs, catalog)
+    // Of what a literal is to become, something else must tell.
+    let open: Vec<&Given> =
+        pairs.iter().filter(|(takes, _)| OF_ANOTHER.contains(takes)).map(|(_, given)| *given).collect();
+    let told = open.is_empty() || open.iter().any(|given| **given != Given::Written);
+    told && pairs.iter().all(|(takes, given)| fits(given, takes, catalog)) && agree(&pairs, catalog)
 }
 
 /// A type as people write it.
@@ -203,13 +212,15 @@ fn called(name: &str, args: &[Expr], schema: &DFSchema, called: &[Called]) -> Op
     let near = |signature: &&&Signature| {
         let fitting =
             values.iter().zip(&signature.takes).filter(|(given, takes)| fits(given, takes, catalog));
-        (signature.takes.len().abs_diff(values.len()), values.len() - fitting.count())
+        let unlike = signature.takes.iter().filter(|takes| ["-", "bytea"].contains(takes)).count();
+        (signature.takes.len().abs_diff(values.len()), values.len() - fitting.count(), unlike)
     };
     let nearest = all.iter().min_by_key(near)?;
     let wanted: Vec<&str> = nearest.takes.iter().map(|of| word(of)).collect();
     let name = line.written;
-    let message = format!("Postgres has no function {name}({})", list(&values));
-    Some(Refusal::new(message, format!("there is {name}({}): cast to what is meant", wanted.join(", "))))
+    let message =
+        format!("Postgres has no function {name}({}); there is {name}({})", list(&values), wanted.join(", "));
+    Some(Refusal::new(message, MEANT))
 }
 
 fn operated(name: &str, sides: &[&Expr], schema: &DFSchema) -> Option<Refusal> {
@@ -235,11 +246,10 @@ fn operated(name: &str, sides: &[&Expr], schema: &DFSchema) -> Option<Refusal> {
         [one, other] => format!("{one} {name} {other}"),
         _ => format!("{name} {}", told.join(" ")),
     };
-    Some(Refusal::new(
-        format!("Postgres has no operator {text}"),
-        "cast a side to what is meant: CAST(x AS text)",
-    ))
+    Some(Refusal::new(format!("Postgres has no operator {text}"), MEANT))
 }
+
+const MEANT: &str = "cast to the type that is meant: CAST(x AS integer), CAST(x AS text)";
 
 const COMPARE: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
 
@@ -276,9 +286,19 @@ fn cast(inner: &Expr, to: &Field, schema: &DFSchema) -> Option<Refusal> {
     let catalog = Catalog::get();
     let (from, to) = (given(inner, schema), of_field(to));
     let (Given::One(from_types), Given::One(to_types)) = (&from, &to) else { return None };
-    let may = from_types.iter().any(|from| to_types.iter().any(|to| catalog.casts(from, to)));
+    // What is asked for is exact: the widest of what it could be.
+    let to = to_types.last()?;
+    let to = if *to == "bpchar" {
+        "text"
+    } else if to_types[0] == "float8" {
+        "float8"
+    } else {
+        to
+    };
+    let to = if to_types[0] == "numeric" { "numeric" } else { to };
+    let may = from_types.iter().any(|from| catalog.casts(from, to));
     (!may).then(|| {
-        let message = format!("Postgres casts no {} to {}: {}", told(&from), told(&to), shown(inner));
+        let message = format!("Postgres casts no {} to {}: {}", told(&from), word(to), shown(inner));
         Refusal::new(message, "say which values are meant: CASE WHEN x THEN 1 ELSE 0 END, x <> 0")
     })
 }
@@ -290,8 +310,27 @@ fn stands_for(name: &str) -> Option<&'static str> {
     word.chars().all(|letter| letter.is_ascii_punctuation()).then_some(word)
 }
 
+/// Whether an interval that is written out has months, which are of no one length.
+fn has_months(value: &Expr) -> bool {
+    match value {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(of)), _) => of.months != 0,
+        Expr::Literal(of, _) => {
+            let text = of.try_as_str().flatten().unwrap_or_default();
+            spans::read(text).is_some_and(|(months, ..)| months != 0)
+        }
+        Expr::Cast(cast) => has_months(&cast.expr),
+        _ => false,
+    }
+}
+
 pub(super) fn refused(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     match expr {
+        Expr::ScalarFunction(function)
+            if function.func.name() == "date_bin" && function.args.first().is_some_and(has_months) =>
+        {
+            let message = "date_bin takes no interval of months or years".to_owned();
+            Some(Refusal::new(message, "write date_trunc('month', x)"))
+        }
         Expr::ScalarFunction(function) => match stands_for(function.func.name()) {
             Some(symbol) => operated(symbol, &function.args.iter().collect::<Vec<_>>(), schema),
             None => called(function.func.name(), &function.args, schema, &[Called::Plain]),

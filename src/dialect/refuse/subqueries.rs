@@ -130,15 +130,18 @@ fn condition(expr: &Expr, place: Place, found: &mut Found) {
         }
         Expr::Exists(exists) => {
             let correlated = !exists.subquery.outer_ref_columns.is_empty();
-            if correlated && always_one_row(&exists.subquery.subquery) {
-                found.add(
-                    expr,
-                    Refusal::new(
-                        "EXISTS over an aggregate without GROUP BY is true for every row: it always gives one"
-                            .to_owned(),
-                        "leave the EXISTS out, or select the rows themselves: EXISTS (SELECT 1 FROM …)",
+            if correlated && let Some(even) = of_none(&exists.subquery.subquery) {
+                let (message, help) = match even {
+                    OfNone::OneRow => (
+                        "EXISTS over an aggregate without GROUP BY is true for every row, and NOT EXISTS for none: it always gives one",
+                        "write true or false for it; or ask for the rows themselves: EXISTS (SELECT 1 FROM …)",
                     ),
-                );
+                    OfNone::Chosen => (
+                        "EXISTS over an aggregate without GROUP BY would lose the rows that have nothing to aggregate",
+                        "compare with its value: (SELECT count(*) FROM …) = 0",
+                    ),
+                };
+                found.add(expr, Refusal::new(message.to_owned(), help));
             }
         }
         other => {
@@ -152,14 +155,16 @@ fn condition(expr: &Expr, place: Place, found: &mut Found) {
 
 fn within(expr: &Expr, within: &InSubquery, place: Place, found: &mut Found) {
     let correlated = !within.subquery.outer_ref_columns.is_empty();
-    if correlated && always_one_row(&within.subquery.subquery) {
-        found.add(
-            expr,
-            Refusal::new(
-                format!("{} IN over an aggregate without GROUP BY would lose the rows that have nothing to aggregate", shown(&within.expr)),
-                "compare with it: x = (SELECT count(*) FROM …)",
-            ),
+    if correlated && of_none(&within.subquery.subquery).is_some() {
+        let (word, help) = match within.negated {
+            false => ("IN", "compare with it: x = (SELECT count(*) FROM …)"),
+            true => ("NOT IN", "compare with it: x <> (SELECT count(*) FROM …)"),
+        };
+        let message = format!(
+            "{} {word} over an aggregate without GROUP BY would lose the rows that have nothing to aggregate",
+            shown(&within.expr)
         );
+        found.add(expr, Refusal::new(message, help));
         return;
     }
     let column = matches!(within.expr.as_ref(), Expr::Column(_));
@@ -185,16 +190,24 @@ fn within(expr: &Expr, within: &InSubquery, place: Place, found: &mut Found) {
     }
 }
 
-/// Whether a subquery gives one row even of none: an aggregate without groups, which nothing filters.
-fn always_one_row(plan: &LogicalPlan) -> bool {
+/// What an aggregate without groups gives where there is nothing to aggregate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OfNone {
+    OneRow,
+    /// One row, if a condition or a limit above it keeps that.
+    Chosen,
+}
+
+fn of_none(plan: &LogicalPlan) -> Option<OfNone> {
     match plan {
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty().then_some(OfNone::OneRow),
+        LogicalPlan::Filter(_) | LogicalPlan::Limit(_) => {
+            plan.inputs().into_iter().find_map(of_none).map(|_| OfNone::Chosen)
+        }
         LogicalPlan::Projection(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Sort(_)
-        | LogicalPlan::Filter(_)
-        | LogicalPlan::Limit(_)
-        | LogicalPlan::Distinct(_) => plan.inputs().into_iter().any(always_one_row),
-        _ => false,
+        | LogicalPlan::Distinct(_) => plan.inputs().into_iter().find_map(of_none),
+        _ => None,
     }
 }

@@ -3,6 +3,11 @@
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use crate::dialect::functions::series::SERIES;
+
+/// Functions that make an array of values.
+const MADE: [&str; 2] = ["make_array", SERIES.name];
+
 /// Calls with each expression that a column is given by; a column of a table is given by itself.
 pub(super) fn origins(column: &Column, inputs: &[&LogicalPlan], see: &mut dyn FnMut(&Expr, &[&LogicalPlan])) {
     for input in inputs {
@@ -70,6 +75,22 @@ fn of(column: &Column, plan: &LogicalPlan, see: &mut dyn FnMut(&Expr, &[&Logical
                     cell => given(cell, &[plan], see),
                 }
             }
+        }
+        LogicalPlan::Unnest(step) => {
+            let Some(from) = step.dependency_indices.get(at).copied() else { return };
+            if !step.list_type_columns.iter().any(|(list, _)| *list == from) {
+                return through(&step.input, from);
+            }
+            let array = Column::from(step.input.schema().qualified_field(from));
+            of(&array, &step.input, &mut |origin, below| match origin {
+                // One that is written out, or a series, is made of its arguments; where a series ends it never was.
+                Expr::ScalarFunction(made) if MADE.contains(&made.func.name()) => {
+                    let series = made.func.name() == SERIES.name;
+                    let args = made.args.iter().enumerate().filter(|(at, _)| !series || *at != 1);
+                    args.for_each(|(_, arg)| given(arg, below, see));
+                }
+                _ => see(&Expr::Column(column.clone()), &inputs),
+            });
         }
         LogicalPlan::TableScan(_) => see(&Expr::Column(column.clone()), &[plan]),
         _ => origins(column, &inputs, see),

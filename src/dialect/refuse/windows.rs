@@ -1,9 +1,9 @@
 //! Windows that Postgres does not have, and frames that the engine counts otherwise.
 
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::expr::NullTreatment;
-use datafusion::logical_expr::{Expr, WindowFrameBound, WindowFrameUnits};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{NullTreatment, Sort};
+use datafusion::logical_expr::{Expr, ExprSchemable, WindowFrame, WindowFrameBound, WindowFrameUnits};
 
 use super::{Refusal, shown};
 
@@ -11,10 +11,44 @@ use super::{Refusal, shown};
 const NOT_MOVING: [&str; 7] =
     ["bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "string_agg", "array_agg"];
 
+/// A RANGE that reaches by a number over days and times, or over texts.
+fn by_another_type(frame: &WindowFrame, keys: &[Sort], schema: &DFSchema) -> Option<Refusal> {
+    let reaches = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(of) | WindowFrameBound::Following(of) if !of.is_null() => {
+            Some(of.to_string())
+        }
+        _ => None,
+    };
+    let offsets: Vec<String> =
+        [&frame.start_bound, &frame.end_bound].into_iter().filter_map(reaches).collect();
+    if frame.units != WindowFrameUnits::Range || offsets.is_empty() {
+        return None;
+    }
+    let key = keys.first()?.expr.get_type(schema).ok()?;
+    let number = offsets.iter().any(|of| of.trim().parse::<f64>().is_ok());
+    if key.is_temporal() && number {
+        let message =
+            "a RANGE over days and times reaches by an interval in Postgres, not by a number".to_owned();
+        return Some(Refusal::new(
+            message,
+            "write RANGE BETWEEN INTERVAL '7 days' PRECEDING AND CURRENT ROW",
+        ));
+    }
+    key.is_string().then(|| {
+        Refusal::new(
+            "a RANGE over texts reaches nowhere".to_owned(),
+            "count rows: ROWS BETWEEN 1 PRECEDING AND CURRENT ROW",
+        )
+    })
+}
+
 /// Windows that Postgres does not have, and frames that the engine counts otherwise.
-pub(super) fn windowed(expr: &Expr) -> Option<Refusal> {
+pub(super) fn windowed(expr: &Expr, schema: &DFSchema) -> Option<Refusal> {
     let Expr::WindowFunction(window) = expr else { return None };
     let params = &window.params;
+    if let Some(refusal) = by_another_type(&params.window_frame, &params.order_by, schema) {
+        return Some(refusal);
+    }
     if params.distinct {
         let message = format!("{} counts distinct values in a window, which Postgres does not", shown(expr));
         return Some(Refusal::new(message, "count them in a subquery with GROUP BY, and join it"));

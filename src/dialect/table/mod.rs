@@ -131,7 +131,8 @@ pub fn documentation() -> String {
     let mut page = "# Functions and operators\n\nWhich functions and operators of Postgres a model may call, and how each is answered: *same* by the engine's own, *ours* by one \
         with Postgres's meaning, *rewritten* to another, or *refused*. Every line is held against Postgres by its examples, \
         over awkward values (`tests/it/dialect.rs`). A function that has no line is refused by `check`, whatever the engine \
-        knows; `allow = [\"name\"]` in `[sql]` takes one as the engine answers it.\n\n`run_at()` is starmill's own: the instant of the source snapshot, a \
+        knows; `allow = [\"name\"]` in `[sql]` takes one as the engine answers it.\n\nBeside it lies Postgres's own catalog: a call, an operator or a cast for whose types Postgres has none is refused, as it \
+        refuses it, as far as the types are known for certain.\n\n`run_at()` is starmill's own: the instant of the source snapshot, a \
         `timestamp with time zone`, in models, in both sides of controls, and in questions. Of a folder it is when its newest \
         file was changed.\n\nThis page is printed from `src/dialect/table.rs`.\n"
         .to_owned();

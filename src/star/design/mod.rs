@@ -162,12 +162,9 @@ impl Designer<'_> {
         };
         let before = self.found.len();
         let Some(analyzed) = self.refuse(&plan, sql) else { return Ok(None) };
-        let told = self.found.len();
-        if !self.note_usage(analyzed, model, sql).await {
-            // What is refused for its answer may be what cannot be planned, and is told in better words.
-            if told > before {
-                self.found.truncate(told);
-            }
+        // What is refused for its answer may be what cannot be planned, or takes all memory, and is told in better words.
+        let refused = self.found[before..].iter().any(Diagnostic::is_error);
+        if !refused && !self.note_usage(analyzed, model, sql).await {
             return Ok(None);
         }
         let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
