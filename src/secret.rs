@@ -114,7 +114,16 @@ fn in_address(token: &str, at: usize, found: &mut Vec<Range<usize>>) {
         }
         // `ann:secret@host`, `postgres:/ann:secret@host`: no scheme, or a broken one.
         let spelled = lower.starts_with("postgres") || lower.starts_with("mysql") || lower.starts_with("s3:");
-        if let (Some(colon), Some(last)) = (token.find(':'), token.rfind('@')) {
+        if let (Some(colon), Some(at)) = (token.rfind(':'), token.find('@'))
+            && at < colon
+        {
+            // `ann@host:secret/shop`: what stands where a port does and is none.
+            let rest = &token[colon + 1..];
+            let port = rest.split('/').next().unwrap_or_default();
+            if rest.contains('/') && !port.is_empty() && port.parse::<u16>().is_err() {
+                add(colon + 1..token.len());
+            }
+        } else if let (Some(colon), Some(last)) = (token.find(':'), token.rfind('@')) {
             let host = token[last + 1..].starts_with(|c: char| c.is_alphanumeric() || c == '[');
             let cast = token[colon + 1..].starts_with(':');
             if colon < last && host && !cast {
@@ -248,10 +257,22 @@ fn is_sensitive(key: &str) -> bool {
         "url",
         "accountkey",
         "account_key",
+        "mask",
+        "slack",
     ];
     let near = |known: &str| strsim::levenshtein(&key, known) <= 1 + known.len() / 5;
-    let whole =
-        ["password", "secret", "token", "webhook", "heartbeat", "credentials", "command", "pw", "uri"];
+    let whole = [
+        "password",
+        "secret",
+        "token",
+        "webhook",
+        "heartbeat",
+        "credentials",
+        "command",
+        "pw",
+        "uri",
+        "user",
+    ];
     inside.iter().any(|part| key.contains(part))
         || whole.iter().any(|known| near(known))
         || ["ulr", "key"].contains(&key.as_str())
@@ -317,6 +338,8 @@ fn behind_keys(text: &str) -> Vec<Range<usize>> {
 /// looks for.
 fn is_harmless(value: &str, names_a_folder: bool) -> bool {
     let value = value.split(" #").next().unwrap_or_default().trim().trim_matches('"');
+    // Where a key is found says nothing of it.
+    let value = value.strip_prefix("env:").or(value.strip_prefix("file:")).unwrap_or(value);
     let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     let name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let path = |text: &str| {

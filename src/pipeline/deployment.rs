@@ -168,6 +168,9 @@ impl Resolver<'_> {
         }
         let schema = target.schema.as_ref().map_or("mart".to_owned(), |schema| schema.value.clone());
         for name in [&target.schema, &target.lake].into_iter().flatten() {
+            if name.value.is_empty() {
+                self.notes.error(name.span.clone(), "a schema has a name", "name it: schema = \"mart\"");
+            }
             let reserved = name.value.starts_with("pg_") || name.value == "information_schema";
             if reserved || name.value.len() > LONGEST_NAME {
                 let message = match reserved {

@@ -39,6 +39,7 @@ impl Resolver<'_> {
                     // What is wrong with it has been told.
                     (None, Some(_)) => continue,
                 },
+                // What stands there may be a key in the wrong place, so it is not said again.
                 other => match other.strip_prefix("text:") {
                     Some(constant) if constant.contains('\0') => {
                         self.notes.error(
@@ -51,11 +52,7 @@ impl Resolver<'_> {
                     Some(constant) => Mask::Text(constant.into()),
                     None => {
                         let valid = "valid: \"hmac\", \"null\", \"text:…\" with what stands in the place of every value, \"none\" for a column that only has the name of a masked one";
-                        self.notes.error(
-                            text.span.clone(),
-                            format!("a column cannot be masked by `{other}`"),
-                            valid,
-                        );
+                        self.notes.error(text.span.clone(), "a column cannot be masked by this", valid);
                         continue;
                     }
                 },

@@ -6,7 +6,7 @@ use crate::support::{Project, cluster};
 const SECRET: &str = "hunter2";
 
 /// Lines of a pipeline's file, each wrong in its own way.
-const SPELLINGS: [&str; 43] = [
+const SPELLINGS: [&str; 55] = [
     "[source]\nurl = \"user=ann pass=hunter2 host=h\"",
     "[source]\nurl = \"DefaultEndpointsProtocol=https;AccountKey=hunter2\"",
     "[source]\nurl = \"ann/hunter2@h/d\"",
@@ -50,6 +50,18 @@ const SPELLINGS: [&str; 43] = [
     "[source]\nurl = \"postgres://ann;hunter2@127.0.0.1:1/d\"",
     "[source]\nadress = \"postgres://ann:\"hunter2@127.0.0.1:1/d\"",
     "[source]\nurl = \"postgres://ann@127.0.0.1:1/d?scram_client_key=hunter2\"",
+    "[source]\nurl = \"ann@h:hunter2/d\"",
+    "[source]\nurl = \"data\"\nmask_keys = \"hunter2\"",
+    "[source]\nurl = \"data\"\nmaskkey = \"hunter2\"",
+    "[source]\nurl = \"data\"\nmask-key = \"hunter2\"",
+    "[source]\nurl = \"data\"\nmask_key = [\"hunter2\"]",
+    "[source]\nurl = \"data\"\nmask_key = { a = \"hunter2\" }",
+    "[source]\nurl = \"data\"\nmask_key = \"hunter2",
+    "[source]\nurl = \"data\"\nmask_key = hunter2",
+    "mask_key = \"hunter2\"\n[source]\nurl = \"data\"",
+    "[source]\nurl = \"data\"\n[source.mask]\nmask_key = \"hunter2\"",
+    "[source]\nurl = \"data\"\n[notify]\nslack = \"T0/hunter2\"",
+    "[source]\nurl = \"data\"\n[target]\nurl = \"\"\nuser = \"ann:hunter2\"",
 ];
 
 #[test]
