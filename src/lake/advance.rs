@@ -52,12 +52,14 @@ impl Catalog {
             .last()
             .is_some_and(|last| last.of.store == shore.store() && last.of.snapshot == *published);
         if !shown {
-            let night = shore.night(published)?.ok_or_else(|| {
-                let message =
-                    format!("a lake cannot show snapshot {published}, which an older starmill wrote");
-                Error::new(ErrorKind::Store, message).hint("the next run writes one that it can show")
-            })?;
-            catalog.add(&night, since, format!("rollback to {published}"), shore)?;
+            match shore.night(published)? {
+                Some(night) => catalog.add(&night, since, format!("rollback to {published}"), shore)?,
+                // What there is of it is older, and stays so until the next run.
+                None => tracing::warn!(
+                    snapshot = %published,
+                    "the lake does not show it: an older starmill wrote it, and the next run writes one that it can show"
+                ),
+            }
         }
         catalog.forget(shore.store(), shore.kept());
         Ok(catalog)

@@ -159,6 +159,10 @@ const NO: &str = "0";
 
 impl Catalog {
     /// The newest of its snapshots, which readers see who name none.
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty()
+    }
+
     pub fn last(&self) -> Option<&LakeSnapshot> {
         self.snapshots.last()
     }

@@ -136,7 +136,11 @@ impl StoreWriter {
         }
         match &store.objects {
             Objects::Folder(_) => Ok(()),
-            Objects::Bucket(bucket) => bucket.remove(gone),
+            Objects::Bucket(bucket) => {
+                // Of snapshots that were pruned there may be copies here still.
+                bucket.forget_copies();
+                bucket.remove(gone)
+            }
         }
     }
 

@@ -217,11 +217,24 @@ pub(super) fn matching(batch: &RecordBatch, wish: &Wish) -> Result<BooleanArray>
 }
 
 fn plainly(array: &ArrayRef, column: &str) -> Result<ArrayRef> {
+    if let Some(bytes) = array.as_binary_opt::<i32>() {
+        let digits: StringArray = bytes.iter().map(|value| value.map(shelf::hex)).collect();
+        return Ok(std::sync::Arc::new(digits));
+    }
     cast(array, &DataType::Utf8).or_error(ErrorKind::Bug, || column.to_owned())
 }
 
 /// Values as a column of a type has them, in the words that its own are compared in; none for what is no value of it.
 fn written(values: Vec<Option<&str>>, data_type: &DataType, column: &str) -> Result<Vec<Option<String>>> {
+    if data_type == &DataType::Binary {
+        // As Postgres and `starmill query` print them.
+        let digits = |value: &str| {
+            let digits = value.strip_prefix("\\x").unwrap_or(value).to_ascii_lowercase();
+            let whole = digits.len() % 2 == 0 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            whole.then_some(digits)
+        };
+        return Ok(values.into_iter().map(|value| value.and_then(digits)).collect());
+    }
     let texts: ArrayRef = std::sync::Arc::new(StringArray::from(values));
     let typed = cast(&texts, data_type).or_error(ErrorKind::Bug, || column.to_owned())?;
     let plain = plainly(&typed, column)?;

@@ -152,7 +152,8 @@ impl StoreWriter {
         let catalog = Catalog::of(&rows).map_err(|problem| not_ours(path, &problem))?;
         let now = catalog.brought_up(&Followed { store: self.store(), latest })?;
         let changes = tongue.change(&rows, &now.rows());
-        if changes.is_empty() {
+        // Of an older format alone there is nothing to show yet.
+        if changes.is_empty() || (old.is_none() && now.is_empty()) {
             return Ok(());
         }
         let new = path.with_extension("sqlite.new");

@@ -46,19 +46,26 @@ impl Bucket {
             );
         }
         for below in ["tables", "keys"] {
-            forget(&folder.join(below));
+            forget(&folder.join(below), KEPT);
         }
         Ok(())
     }
+
+    /// Lets every copy on this machine go; what is wanted again is brought again.
+    pub fn forget_copies(&self) {
+        for below in ["tables", "keys"] {
+            forget(&self.cache().join(below), Duration::ZERO);
+        }
+    }
 }
 
-fn forget(folder: &Path) {
+fn forget(folder: &Path, kept: Duration) {
     let Ok(tables) = std::fs::read_dir(folder) else { return };
     for file in tables.flatten().filter_map(|table| std::fs::read_dir(table.path()).ok()).flatten().flatten()
     {
         let since = file.metadata().and_then(|meta| meta.modified()).map(DateTime::<Utc>::from);
         let age = since.ok().and_then(|since| (clock::now() - since).to_std().ok());
-        let old = age.is_some_and(|age| age > KEPT);
+        let old = age.is_some_and(|age| age > kept);
         let ours = file
             .file_name()
             .to_str()

@@ -82,7 +82,10 @@ pub fn is_out_of_reach(error: &object_store::Error) -> bool {
 pub fn told(settings: &BucketSettings, doing: &str, error: object_store::Error) -> Error {
     let said = whole(&error);
     // What the server names, and not what a name or a message of somebody's happens to contain.
-    let code = element(&said, "Code").unwrap_or_default();
+    // Of several objects that were to be removed it is told in another form.
+    let one_of_many =
+        || said.split_once("(code: ").and_then(|(_, rest)| rest.split_once(')')).map(|(code, _)| code);
+    let code = element(&said, "Code").or_else(one_of_many).unwrap_or_default();
     let names = |word: &str| code == word;
     let server = settings.endpoint.as_deref().unwrap_or("the server");
     let (message, hint) = if NO_BUCKET.iter().any(|code| names(code)) {
