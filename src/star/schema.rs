@@ -45,7 +45,10 @@ pub fn published_type(data_type: &DataType) -> Result<DataType, &'static str> {
 
 /// Text of json may hold what no text of Postgres does.
 fn has_null_character(array: &ArrayRef) -> bool {
-    let texts = array.as_string::<i32>();
+    if let Some(lists) = array.as_list_opt::<i32>() {
+        return has_null_character(lists.values());
+    }
+    let Some(texts) = array.as_string_opt::<i32>() else { return false };
     let (first, last) = (texts.value_offsets().first(), texts.value_offsets().last());
     match (first, last) {
         (Some(first), Some(last)) => texts.value_data()[*first as usize..*last as usize].contains(&0),
@@ -74,7 +77,7 @@ pub fn publish_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBa
                 .validate_decimal_precision(*precision)
                 .map_err(|error| format!("column {}: {error}", field.name()))?;
         }
-        if array.data_type() == &DataType::Utf8 && has_null_character(&array) {
+        if has_null_character(&array) {
             return Err(format!(
                 "column {}: a text has a null character, which Postgres refuses",
                 field.name()

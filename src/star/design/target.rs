@@ -17,6 +17,9 @@ const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "xmax", "cmin", "
 /// Columns that a table of Postgres's has at most.
 const MOST_COLUMNS: usize = 1_600;
 
+/// Columns of a key or an index.
+const MOST_KEYS: usize = 32;
+
 /// Bytes of a name in Postgres; what is longer is cut, and then another name.
 const LONGEST_NAME: usize = 63;
 
@@ -24,6 +27,7 @@ impl Designer<'_> {
     /// A column that the target cannot have is told before a night builds it.
     pub(super) fn check_target(&mut self, model: &Model, fields: &[Field], sql: &SelectSql) {
         self.check_engines(fields, sql);
+        self.check_keys(model);
         if self.pipeline.deployment.target.is_none() {
             return;
         }
@@ -90,6 +94,37 @@ impl Designer<'_> {
 }
 
 impl Designer<'_> {
+    /// A key and an index name some columns, each once, and no more than a server takes.
+    fn check_keys(&mut self, model: &Model) {
+        let keys = std::iter::once(("key", &model.key)).chain(model.indexes.iter().map(|of| ("index", of)));
+        let mut wrong = Vec::new();
+        for (what, columns) in keys {
+            let twice = columns
+                .iter()
+                .enumerate()
+                .find(|(at, column)| columns.iter().take(*at).any(|before| before.value == column.value));
+            if let Some((_, column)) = twice {
+                let message = format!("the {what} of `{}` names `{}` twice", model.name, column.value);
+                wrong.push((column.span.clone(), message, "name each column once"));
+            }
+            if what == "index" && columns.is_empty() {
+                let message = format!("an index of `{}` has no columns", model.name);
+                wrong.push((model.place.clone(), message, "name its columns: indexes = [[\"day\"]]"));
+            }
+            if columns.len() > MOST_KEYS {
+                let message = format!(
+                    "the {what} of `{}` has {} columns, and one of Postgres {MOST_KEYS} at most",
+                    model.name,
+                    columns.len()
+                );
+                wrong.push((model.place.clone(), message, "name those that tell its rows apart"));
+            }
+        }
+        for (span, message, help) in wrong {
+            self.error(span, message, help.to_owned());
+        }
+    }
+
     /// Those who read lakes and Delta logs don't tell columns apart that differ in case alone.
     fn check_engines(&mut self, fields: &[Field], sql: &SelectSql) {
         let deployment = &self.pipeline.deployment;
