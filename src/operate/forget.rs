@@ -180,6 +180,7 @@ fn pairs(text: &str, named: &Named) -> Result<(Vec<String>, Vec<String>)> {
 pub async fn settle(path: &Path) -> Result<()> {
     let deployment = pipeline::deployment(path)?;
     let writer = StoreWriter::for_command(&deployment)?;
+    writer.store().forget_copies();
     if !owes_rewritten(&deployment, writer.store())? {
         return Ok(());
     }

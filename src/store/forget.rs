@@ -33,6 +33,13 @@ pub(super) const NEXT: &str = "manifest.next.json";
 /// The unknown member, which stands for who is not there.
 const UNKNOWN: i64 = -1;
 impl Store {
+    /// Copies on this machine go, too: of snapshots that were pruned there may be some still.
+    pub fn forget_copies(&self) {
+        if let Objects::Bucket(bucket) = &self.objects {
+            bucket.forget_copies();
+        }
+    }
+
     /// Puts the manifests to their places that the commit point knows, and takes away those that it does not.
     pub(super) fn settle_manifests(&self, latest: &Latest) -> Result<()> {
         if latest.rewritten.is_none() && matches!(self.objects, Objects::Bucket(_)) {
@@ -137,8 +144,7 @@ impl StoreWriter {
         match &store.objects {
             Objects::Folder(_) => Ok(()),
             Objects::Bucket(bucket) => {
-                // Of snapshots that were pruned there may be copies here still.
-                bucket.forget_copies();
+                store.forget_copies();
                 bucket.remove(gone)
             }
         }

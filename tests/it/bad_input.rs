@@ -139,6 +139,31 @@ fn columns_that_the_pipeline_names_must_be_the_models() {
 }
 
 #[test]
+fn keys_and_indexes_that_no_target_can_have_are_told_at_check() {
+    let many: Vec<String> = (0..33).map(|number| format!("c{number}")).collect();
+    let columns = many.iter().map(|name| format!("id AS {name}")).collect::<Vec<_>>().join(", ");
+    let list = format!("[\"{}\"]", many.join("\", \""));
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[target]\nurl = \"postgres://h/d\"\nschema = \"mart\"\n\
+         [summary.a]\nkey = [\"id\", \"id\"]\n[summary.b]\nkey = [\"id\"]\nindexes = [[]]\n[summary.c]\nkey = {list}\n\
+         [summary.e]\nkey = [\"c1\"]\nindexes = [{list}]\n"
+    );
+    let wide = format!("SELECT {columns} FROM t");
+    let one = "SELECT id FROM t";
+    let models = [("a", one), ("b", one), ("c", wide.as_str()), ("e", wide.as_str())];
+    let project = Project::of(&toml, &models, "CREATE TABLE t (id int);", &[("t", "id\n1\n")]);
+    project
+        .starmill(&["check", "pipelines/p.toml"])
+        .exits(3)
+        .warns("the key of `a` names `id` twice")
+        .warns("an index of `b` has no columns")
+        .warns("the key of `c` has 33 columns")
+        .warns("the index of `e` has 33 columns");
+    project.edit("pipelines/p.toml", "schema = \"mart\"", "schema = \"\"");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("a schema has a name");
+}
+
+#[test]
 fn a_csv_that_is_broken_names_file_line_and_remedy() {
     let broken = |edit: &dyn Fn(&Project), code: i32, expected: &[&str]| {
         let project = Project::shop();

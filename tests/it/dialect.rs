@@ -255,6 +255,54 @@ fn a_nan_is_greater_than_every_number_in_the_source_and_in_what_other_models_rea
 }
 
 #[test]
+fn the_catalog_of_what_postgres_takes_is_that_of_a_server() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (query, file) = (root.join("tests/dialect/catalog.sql"), root.join("src/dialect/table/catalog.txt"));
+    let database = cluster().database();
+    let mut said: Vec<String> =
+        database.sql(&std::fs::read_to_string(query).unwrap()).lines().map(str::to_owned).collect();
+    // Of a later version, which the table of functions has, too.
+    said.push("aggregate any_value(anyelement)".to_owned());
+    said.sort();
+    said.dedup();
+    let is_15 = database.sql("SHOW server_version_num").starts_with("15");
+    if std::env::var_os("STARMILL_TEST_BLESS").is_some() && is_15 {
+        std::fs::write(&file, said.join("\n") + "\n").unwrap();
+    }
+    let kept = std::fs::read_to_string(file).unwrap();
+    let lost: Vec<&str> = kept.lines().filter(|line| said.iter().all(|said| said != line)).collect();
+    let new = said.iter().filter(|line| kept.lines().all(|kept| kept != line.as_str())).count();
+    // Other versions have some more, and have lost a few.
+    assert!(lost.len() <= if is_15 { 0 } else { 60 }, "{lost:?}");
+    assert!(new == 0 || !is_15, "{new} lines are missing");
+}
+
+#[test]
+fn a_json_that_another_model_publishes_is_still_asked() {
+    let database = database();
+    database.sql("CREATE TABLE held (id int PRIMARY KEY, d json, c name); INSERT INTO held VALUES (1, '{\"a\": {\"b\": 7}}', 'n')");
+    let statements = [
+        "SELECT id, attrs, attrs->'addr' AS part FROM v",
+        "SELECT id, attrs->>'size' AS s, part->>'city' AS c FROM m0",
+        "SELECT id, d->>'a' AS a, (d->'a'->>'b')::int AS b, c || '!' AS c FROM held",
+    ];
+    let project = project(&database, &statements, true);
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    let asked = "SELECT count(DISTINCT attrs->>'size') AS n FROM m0";
+    project.starmill(&["query", "pipelines/p.toml", asked, "--format", "csv"]).exits(0).says("1");
+    assert_eq!(database.sql("SELECT * FROM mart.m2"), "1|{\"b\": 7}|7|n!");
+    assert_eq!(database.sql("SELECT s, c FROM mart.m1 WHERE c IS NOT NULL"), "L|Ulm");
+}
+
+#[test]
+fn a_null_character_is_told_within_an_array_too() {
+    let database = database();
+    database.sql("CREATE TABLE held (id int PRIMARY KEY, d json); INSERT INTO held VALUES (1, '{\"a\": \"x\\u0000\"}')");
+    let project = project(&database, &["SELECT ARRAY[d->>'a'] AS x FROM held"], true);
+    project.starmill(&["run", "pipelines/p.toml"]).exits(6).warns("a text has a null character");
+}
+
+#[test]
 fn quotients_and_averages_have_postgres_digits() {
     assert_answered(&[
         "SELECT id, round(n / 3, 6) AS x, CAST(n / m AS numeric(30,12)) AS y, round(m / n, 4) AS z FROM v WHERE n <> 0",

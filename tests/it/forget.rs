@@ -250,6 +250,22 @@ fn a_row_is_found_by_its_columns_whatever_the_key_was_in_a_snapshot() {
 }
 
 #[test]
+fn a_key_of_bytes_is_named_as_it_is_shown() {
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.s]\nkey = [\"k\"]\n";
+    let data = "k,n\n\\x0001,1\n\\x0002,2\n\\x00ff,3\n";
+    let schema = "CREATE TABLE t (k bytea PRIMARY KEY, n int);";
+    let project = Project::of(toml, &[("s", "SELECT k, n FROM t")], schema, &[("t", data)]);
+    project.starmill(&RUN).exits(0);
+    let forget = |key: &str| {
+        project.starmill(&["snapshots", "forget", "pipelines/p.toml", "--table", "s", "--key", key, "--yes"])
+    };
+    forget("nonsense").exits(2).warns("is no value of s.k");
+    forget("\\x0002").exits(0).says("Forgotten.");
+    forget("00FF").exits(0).says("Forgotten.");
+    assert_eq!(asked(&project, "SELECT count(*), min(n) FROM s", "latest"), "1,1");
+}
+
+#[test]
 fn a_bucket_and_a_target_forget_too() {
     let database = cluster().database();
     let (mut project, bucket) = (project(), Bucket::make());
@@ -280,6 +296,13 @@ fn a_bucket_and_a_target_forget_too() {
         assert_eq!(asked(&project, "SELECT count(*) FROM dim_user WHERE email = 'ann@x.org'", at), "0");
         assert_eq!(asked(&project, HERS, at), "2");
     }
+    // Of what was pruned there were copies on this machine.
+    let copies = std::process::Command::new("grep")
+        .args(["-rl", "Ann Secret"])
+        .arg(project.path("cache"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&copies.stdout), "");
     assert!(bucket.objects().len() <= files + 4, "what was replaced is gone: {:?}", bucket.objects());
     let paths = "SELECT count(*) FROM lake.ducklake_data_file AS d JOIN lake.ducklake_table AS t USING (table_id) WHERE t.table_name = 'dim_user' AND d.path NOT IN ";
     let there: Vec<String> = bucket

@@ -17,7 +17,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use serde_json::Value;
 
-use crate::support::{Project, counts};
+use crate::support::{Project, counts, lake};
 
 const RUN: [&str; 2] = ["run", "pipelines/p.toml"];
 
@@ -255,6 +255,22 @@ fn a_store_of_the_older_format_is_read_and_the_next_run_writes_the_new_one() {
     project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
     project.starmill(&["snapshots", "prune", "pipelines/p.toml", "--keep", "1", "--grace", "0s"]).exits(0);
     assert_eq!(project.entries("out/snapshots"), [third]);
+}
+
+#[test]
+fn a_store_of_the_older_format_gets_a_lake_and_logs_with_its_next_night() {
+    let project = large();
+    project.starmill(&RUN).exits(0);
+    aged(&project);
+    project.edit("pipelines/p.toml", "file_size = ", "lake = true\ndelta = true\nfile_size = ");
+    project.starmill(&["snapshots", "prune", "pipelines/p.toml", "--keep", "5"]).exits(0);
+    assert!(!project.path("out/lake.sqlite").exists(), "there is nothing that it could show");
+    project.write("data/t.csv", &rows(0..50_000));
+    project.starmill(&RUN).exits(0);
+    let attach =
+        format!("ATTACH 'ducklake:sqlite:{}' AS lake (READ_ONLY)", project.path("out/lake.sqlite").display());
+    assert_eq!(lake(&attach, &["SELECT count(*) FROM lake.f"])[0], "50000");
+    assert!(project.path("out/tables/f/_delta_log/00000000000000000000.json").exists());
 }
 
 #[test]

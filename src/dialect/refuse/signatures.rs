@@ -22,6 +22,8 @@ enum Given {
     Enum,
 }
 
+const TEXTS: &[&str] = &["text", "varchar", "bpchar"];
+
 fn of_type(of: &DataType) -> Option<&'static [&'static str]> {
     Some(match of {
         DataType::Boolean => &["bool"],
@@ -32,7 +34,7 @@ fn of_type(of: &DataType) -> Option<&'static [&'static str]> {
         DataType::Float32 => &["float4"],
         DataType::Float64 => &["float8", "numeric"],
         DataType::Decimal128(..) | DataType::Decimal256(..) => &["numeric", "int8"],
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => &["text", "varchar", "bpchar"],
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => TEXTS,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => &["bytea"],
         DataType::Date32 => &["date"],
         DataType::Time64(_) => &["time"],
@@ -50,8 +52,11 @@ fn of_field(field: &Field) -> Given {
     match kinds::type_in(field) {
         Some("json") => return Given::One(&["json"]),
         Some("jsonb") => return Given::One(&["jsonb"]),
+        Some("text") => return Given::One(&["text"]),
         // Of these it is known where they come from alone.
         Some(_) => return Given::Anything,
+        // A json travels as a text.
+        None if field.data_type().is_string() => return Given::Anything,
         None => {}
     }
     match field.data_type() {
@@ -71,12 +76,23 @@ fn given(expr: &Expr, schema: &DFSchema) -> Given {
         }
         Expr::Literal(value, _) => of_type(&value.data_type()).map_or(Given::Anything, Given::One),
         // What is noted of a column stands beside its text, too.
+        Expr::Cast(cast) if cast.field.data_type().is_string() && kinds::type_in(&cast.field).is_none() => {
+            Given::One(TEXTS)
+        }
         Expr::Cast(cast) => of_field(&cast.field),
         Expr::Column(_) | Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) => {
             expr.to_field(schema).map_or(Given::Anything, |(_, field)| of_field(&field))
         }
         Expr::ScalarFunction(function) if PLAIN.contains(&function.func.name()) => {
-            expr.to_field(schema).map_or(Given::Anything, |(_, field)| of_field(&field))
+            let of = expr.get_type(schema).ok();
+            let array = function.func.name() == "make_array";
+            match of {
+                Some(of) if !array => of_type(&of).map_or(Given::Anything, Given::One),
+                Some(DataType::List(element)) => {
+                    of_type(element.data_type()).map_or(Given::Anything, Given::ArrayOf)
+                }
+                _ => Given::Anything,
+            }
         }
         _ => Given::Anything,
     }
