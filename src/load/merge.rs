@@ -42,7 +42,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
     if exists && trusted && receipt.tables.get(name) == Some(&hashes) {
         return Ok(delivered);
     }
-    let columns = columns(&table.schema(), name)?;
+    let columns = columns(table.schema(), name)?;
     if !exists {
         shape::create(loader, table, &columns).await?;
         delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;

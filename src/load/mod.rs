@@ -210,7 +210,7 @@ async fn taken_over(loader: &Loader<'_>) -> Result<Vec<TakenOver>> {
         let Some(table) = star.tables.iter().find(|table| table.name().as_str() == name) else { continue };
         let row = client.query_one(&format!("SELECT count(*) FROM {}", loader.qualified(&name)), &[]).await;
         let rows: i64 = row.map_err(|error| loader.failed(error, "count its rows"))?.get(0);
-        let columns = merge::columns(&table.schema(), &name)?;
+        let columns = merge::columns(table.schema(), &name)?;
         let retyped = shape::retyped(loader, &name, &columns).await?;
         plan.push(TakenOver {
             table: name,

@@ -71,7 +71,7 @@ async fn tables(loader: &Loader<'_>) -> Result<Verification> {
 }
 
 async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
-    let columns = columns(&table.schema(), table.name().as_str())?;
+    let columns = columns(table.schema(), table.name().as_str())?;
     let mut held = HeldTable { table: table.name().to_string(), ..HeldTable::default() };
     let exists = loader.exists(&table_exists(loader, table.name().as_str())).await?;
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();

@@ -78,7 +78,7 @@ impl Reading {
         let manifest = &published.manifest;
         session.runs_at(deployment.timezone, manifest.position.at().unwrap_or(manifest.created_at));
         for table in &published.star.tables {
-            session.add(star_reference(&table.name()), shelf::provider(table, deployment.timezone.name()))?;
+            session.add(star_reference(table.name()), shelf::provider(table, deployment.timezone.name()))?;
         }
         Ok(Reading { deployment, store, published, session, _scratch: scratch })
     }

@@ -86,7 +86,7 @@ pub async fn build(
         }
         let Some(joined) = running.join_next().await else { break };
         let built = joined.or_error(ErrorKind::Bug, || "a model's task ended by itself".to_owned())??;
-        done(&built.table.name(), built.table.rows());
+        done(built.table.name(), built.table.rows());
         registrations.extend(built.registration);
         reports.push(built.report);
         finished.insert(built.table.name().clone(), built.table);
@@ -283,7 +283,7 @@ impl Builder {
             session.add(source_reference(table), Arc::new(staged.clone()))?;
         }
         for table in star {
-            session.add(star_reference(&table.name()), shelf::provider(table, self.zone()))?;
+            session.add(star_reference(table.name()), shelf::provider(table, self.zone()))?;
         }
         Ok(session)
     }

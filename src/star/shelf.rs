@@ -195,14 +195,14 @@ fn shelved(table: &StarTable) -> impl Iterator<Item = Shelved> {
 /// there what it means in a source table.
 pub fn provider(table: &StarTable, zone: &str) -> Arc<dyn TableProvider> {
     let (files, sort) = (shelved(table).collect(), table.contract.sort.clone());
-    Arc::new(ShelfTable { files, schema: in_zone(&table.schema(), zone), sort })
+    Arc::new(ShelfTable { files, schema: in_zone(table.schema(), zone), sort })
 }
 
 /// Several tables of one schema as one, in no order.
 pub fn union(tables: &[StarTable], zone: &str) -> Arc<dyn TableProvider> {
     let schema = tables
         .first()
-        .map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), |table| in_zone(&table.schema(), zone));
+        .map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), |table| in_zone(table.schema(), zone));
     Arc::new(ShelfTable { files: tables.iter().flat_map(shelved).collect(), schema, sort: Vec::new() })
 }
 

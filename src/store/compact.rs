@@ -34,7 +34,7 @@ impl StoreWriter {
         let folder = self.store().objects.local(&below);
         let many = self.store().keys(model, &entry.files)?;
         let path = folder.join(format!("{id}{TOGETHER}.parquet"));
-        let mut writer = TableWriter::create(&path, &many.schema(), &[], Encodings::Delta)?;
+        let mut writer = TableWriter::create(&path, many.schema(), &[], Encodings::Delta)?;
         for batch in shelf::batches(&many, None, 8_192) {
             writer.write(batch?)?;
         }

@@ -199,7 +199,7 @@ fn at(point: Point, path: &Path) -> Result<()> {
 fn rewrite(changed: &Changed, wish: &Wish, plan: &Forgetting, to: &Path) -> Result<DataFile> {
     let table = &changed.table;
     let writer =
-        TableWriter::create(to, &changed.ids.told(&table.schema()), &table.contract.sort, wish.encodings)?;
+        TableWriter::create(to, &changed.ids.told(table.schema()), &table.contract.sort, wish.encodings)?;
     written(table, writer, to, |batch| match &changed.change {
         Change::Without => without(&batch, wish),
         Change::Unlinked(columns) => unlinked(&batch, columns, plan),
@@ -208,7 +208,7 @@ fn rewrite(changed: &Changed, wish: &Wish, plan: &Forgetting, to: &Path) -> Resu
 
 /// Writes a registry's rows without those who are forgotten.
 fn kept_keys(table: &StarTable, wish: &Wish, to: &Path) -> Result<DataFile> {
-    let writer = TableWriter::create(to, &table.schema(), &[], wish.encodings)?;
+    let writer = TableWriter::create(to, table.schema(), &[], wish.encodings)?;
     written(table, writer, to, |batch| without(&batch, wish))
 }
 

@@ -104,7 +104,7 @@ impl Store {
             {
                 require_columns(
                     &record.name,
-                    &table.schema(),
+                    table.schema(),
                     wish,
                     &format!("snapshot {}", manifest.snapshot),
                 )?;
@@ -174,7 +174,7 @@ impl Store {
             return Ok(None);
         };
         let table = self.keys(&wish.table, &entry.files)?;
-        require_columns(&wish.table, &table.schema(), wish, "the registry")?;
+        require_columns(&wish.table, table.schema(), wish, "the registry")?;
         let mut rows = 0;
         for batch in shelf::batches(&table, None, ROWS) {
             rows += matching(&batch?, wish)?.true_count() as u64;
@@ -230,7 +230,8 @@ fn written(values: Vec<Option<&str>>, data_type: &DataType, column: &str) -> Res
         // As Postgres and `starmill query` print them.
         let digits = |value: &str| {
             let digits = value.strip_prefix("\\x").unwrap_or(value).to_ascii_lowercase();
-            let whole = digits.len() % 2 == 0 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let whole =
+                digits.len().is_multiple_of(2) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
             whole.then_some(digits)
         };
         return Ok(values.into_iter().map(|value| value.and_then(digits)).collect());

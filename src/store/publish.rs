@@ -226,7 +226,7 @@ fn numbered(tables: &[StarTable], latest: Option<&Latest>) -> BTreeMap<ModelName
     let mut columns = latest.map(|latest| latest.columns.clone()).unwrap_or_default();
     for table in tables {
         let before = columns.entry(table.name().clone()).or_default();
-        *before = before.of(&table.schema());
+        *before = before.of(table.schema());
     }
     columns
 }

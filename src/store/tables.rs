@@ -154,7 +154,7 @@ impl StoreWriter {
             };
             for (number, file) in table.files.iter().enumerate() {
                 let from = table.folder.join(&file.name);
-                let there = named.same(&table.name(), file);
+                let there = named.same(table.name(), file);
                 if let Some(there) = there.filter(|there| is_there(there, &from)) {
                     // What is there already need not reach the disk again.
                     std::fs::remove_file(&from)

@@ -143,10 +143,8 @@ fn session(pipeline: &Pipeline, runtime: &Arc<RuntimeEnv>, built: &BuiltStar) ->
     let session = Session::new(pipeline.deployment.timezone, runtime, Effort::Full)?;
     session.runs_at(pipeline.deployment.timezone, built.at);
     for table in &built.tables {
-        session.add(
-            star_reference(&table.name()),
-            shelf::provider(table, pipeline.deployment.timezone.name()),
-        )?;
+        session
+            .add(star_reference(table.name()), shelf::provider(table, pipeline.deployment.timezone.name()))?;
     }
     for (table, staged) in &built.source {
         session.add(source_reference(table), Arc::new(staged.clone()))?;

@@ -63,7 +63,7 @@ impl Cursor {
         columns: &[String],
         key: &[String],
     ) -> Result<Cursor> {
-        let schema = in_zone(&table.schema(), engine.0.name());
+        let schema = in_zone(table.schema(), engine.0.name());
         let wanted = columns.iter().map(|name| schema.index_of(name));
         let wanted = wanted.collect::<std::result::Result<Vec<_>, _>>();
         let wanted = wanted.or_error(ErrorKind::Bug, || "columns to compare".to_owned())?;
@@ -144,9 +144,9 @@ async fn sorted(
 ) -> Result<SendableRecordBatchStream> {
     let (session, zone) = (Session::new(timezone, runtime, Effort::Frugal)?, timezone.name());
     let failed = |error| model_error(error, format!("cannot compare {}", table.name()));
-    let reference = star_reference(&table.name());
+    let reference = star_reference(table.name());
     let rows = match table.files.is_empty() {
-        true => schema_only(in_zone(&table.schema(), zone)),
+        true => schema_only(in_zone(table.schema(), zone)),
         false => shelf::provider(table, zone),
     };
     session.add(reference.clone(), rows)?;
