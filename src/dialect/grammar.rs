@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, ExactNumberInfo, Expr, Function, GroupByExpr, Ident, NamedWindowDefinition,
-    NamedWindowExpr, ObjectNamePart, Query, Select, SelectItem, SetExpr, UnaryOperator, Value, Visit,
-    VisitMut, Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    NamedWindowExpr, ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned as _, UnaryOperator, Value,
+    Visit, VisitMut, Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec,
+    WindowType,
 };
 
 use super::independent::END_OF_KEYS;
+use super::lists::is_text;
 use super::reword::call;
 use super::table;
 use super::words::folded;
@@ -213,13 +215,29 @@ pub fn is_end_of_keys(key: &Expr) -> bool {
     matches!(key, Expr::Function(of) if of.name.to_string().contains(END_OF_KEYS))
 }
 
-/// Windows that extend another, each with what it takes from it.
+/// A text that a column of another type becomes in the first member is a plain one, of which nothing is noted any more: the
+/// engine wants the same said of the column in every step.
+fn plain_text(item: &mut SelectItem) {
+    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+        && let Expr::Cast { expr: inner, data_type, .. } = &*expr
+        && (matches!(data_type, DataType::Text) || is_text(data_type))
+        && matches!(inner.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+    {
+        // All of it, as a function gives it.
+        let first = Expr::value(Value::Number("1".to_owned(), false));
+        *expr = call("substr", expr.span(), &[&expr.clone(), &first]);
+    }
+}
+
 /// A cast among what the step of a recursive query gives, written twice: so it is told from the one by which the engine
 /// makes the step's columns those of the first member.
 pub fn steps(query: &mut Query) {
     let Some(with) = query.with.as_mut().filter(|with| with.recursive) else { return };
     for cte in &mut with.cte_tables {
-        let SetExpr::SetOperation { right, .. } = cte.query.body.as_mut() else { continue };
+        let SetExpr::SetOperation { left, right, .. } = cte.query.body.as_mut() else { continue };
+        if let SetExpr::Select(first) = left.as_mut() {
+            first.projection.iter_mut().for_each(plain_text);
+        }
         let SetExpr::Select(select) = right.as_mut() else { continue };
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
@@ -233,6 +251,7 @@ pub fn steps(query: &mut Query) {
     }
 }
 
+/// Windows that extend another, each with what it takes from it.
 pub fn windows(select: &mut Select) {
     let mut known: Vec<(String, WindowSpec)> = Vec::new();
     for NamedWindowDefinition(name, window) in &mut select.named_window {

@@ -278,6 +278,29 @@ fn the_catalog_of_what_postgres_takes_is_that_of_a_server() {
 }
 
 #[test]
+fn a_path_of_names_is_walked_whatever_text_the_names_are() {
+    let database = database();
+    database.sql(
+        "CREATE TABLE cats (id int PRIMARY KEY, parent int, name varchar(50), t text, d jsonb); \
+         INSERT INTO cats VALUES (1, NULL, 'a', 'x', '{}'), (2, 1, 'b', 'y', '{\"a\": 1}'), (3, 2, 'c', NULL, NULL)",
+    );
+    let walk = |first: &str, step: &str| {
+        format!(
+            "WITH RECURSIVE p AS (SELECT id, {first} AS path FROM cats WHERE parent IS NULL \
+             UNION ALL SELECT c.id, {step} FROM cats AS c JOIN p ON c.parent = p.id) SELECT id, path FROM p"
+        )
+    };
+    let statements = [
+        walk("CAST(name AS text)", "p.path || ' > ' || c.name"),
+        walk("name::text", "concat(p.path, '/', c.name)"),
+        walk("t", "p.path || ' > ' || c.t"),
+        walk("name", "c.name"),
+        walk("d::text", "c.d::text"),
+    ];
+    assert_answered_in(database, &statements.each_ref().map(String::as_str));
+}
+
+#[test]
 fn a_json_that_another_model_publishes_is_still_asked() {
     let database = database();
     database.sql("CREATE TABLE held (id int PRIMARY KEY, d json, c name); INSERT INTO held VALUES (1, '{\"a\": {\"b\": 7}}', 'n')");

@@ -24,7 +24,6 @@ pub(super) const PADDED: &str = "padded";
 pub(super) const VARYING: &str = "varying";
 const AS_TEXT: &str = "as text";
 pub(super) const JSON: &str = "json";
-const PLAIN_TEXT: &str = "text";
 const UNDECLARED: &str = "undeclared";
 
 /// Marks a column of type char(n), which comes without its padding.
@@ -45,11 +44,6 @@ pub fn as_text(field: Field, type_name: &str) -> Field {
 /// Marks a column of json, which comes as its text.
 pub fn json_text(field: Field, type_name: &str) -> Field {
     marked(field, JSON, type_name)
-}
-
-/// Marks what is a text there, too: json and other types travel as texts, and lose what they are called on their way.
-pub fn plain_text(field: Field) -> Field {
-    marked(field, PLAIN_TEXT, "text")
 }
 
 /// Marks a numeric declared without digits, of which each value has its own.

@@ -16,6 +16,8 @@ enum Given {
     Anything,
     /// A text that is written out, or NULL: it becomes what is asked for.
     Written,
+    /// A text, or a json that travels as one and is not called so any more.
+    Text,
     /// One of these.
     One(&'static [&'static str]),
     ArrayOf(&'static [&'static str]),
@@ -52,11 +54,9 @@ fn of_field(field: &Field) -> Given {
     match kinds::type_in(field) {
         Some("json") => return Given::One(&["json"]),
         Some("jsonb") => return Given::One(&["jsonb"]),
-        Some("text") => return Given::One(&["text"]),
         // Of these it is known where they come from alone.
         Some(_) => return Given::Anything,
-        // A json travels as a text.
-        None if field.data_type().is_string() => return Given::Anything,
+        None if field.data_type().is_string() => return Given::Text,
         None => {}
     }
     match field.data_type() {
@@ -123,6 +123,7 @@ fn fits(given: &Given, takes: &str, catalog: &Catalog) -> bool {
     }
     match given {
         Given::Anything | Given::Written => true,
+        Given::Text => ["json", "jsonb"].contains(&takes) || fits(&Given::One(TEXTS), takes, catalog),
         Given::Enum => matches!(takes, "anynonarray" | "anycompatiblenonarray" | "anyenum"),
         Given::ArrayOf(elements) => match takes.strip_suffix("[]") {
             Some(of) => elements.contains(&of),
@@ -142,6 +143,7 @@ fn agree(values: &[(&str, &Given)], catalog: &Catalog) -> bool {
         for (takes, given) in values.iter().filter(|(takes, _)| kinds.contains(takes)) {
             match (takes.ends_with("array"), given) {
                 (_, Given::One(of)) => types.push((false, *of)),
+                (_, Given::Text) => types.push((false, TEXTS)),
                 (_, Given::ArrayOf(of)) => types.push((true, *of)),
                 _ => {}
             }
@@ -205,6 +207,7 @@ fn told(given: &Given) -> String {
         Given::Anything => "a value".to_owned(),
         Given::Written => "a literal".to_owned(),
         Given::Enum => "an enum".to_owned(),
+        Given::Text => "text".to_owned(),
         Given::One(of) => word(of[0]).to_owned(),
         Given::ArrayOf(of) => format!("{}[]", word(of[0])),
     }

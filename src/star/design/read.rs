@@ -149,7 +149,6 @@ pub fn told(field: Field, mapping: Mapping, column: &SourceColumn) -> Field {
     match mapping {
         Mapping::PaddedText => kinds::padded(field, type_name),
         Mapping::Text if is_varying => kinds::varying(field, type_name),
-        Mapping::Text if type_name == "text" => kinds::plain_text(field),
         // It is read as the array that it is.
         Mapping::TextForm if elements_of(type_name).is_some() => field,
         Mapping::TextForm => kinds::as_text(field, type_name),
