@@ -13,9 +13,6 @@ use super::table::{DataFile, TableWriter};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::pipeline::Encodings;
 
-/// Rows that are looked at together, at least.
-const LEAST_PIECE: usize = 64;
-
 /// How a table is written.
 pub struct Layout<'a> {
     pub schema: &'a SchemaRef,
@@ -79,17 +76,7 @@ impl PartsWriter {
     }
 
     fn cut(&mut self, batch: RecordBatch) -> Result<Vec<RecordBatch>> {
-        let full = self.cutter.push(batch).or_error(ErrorKind::Bug, rows_again)?;
-        Ok(full.into_iter().flat_map(|batch| self.pieces(batch)).collect())
-    }
-
-    /// Rows that are wide come in pieces, so that a file has several places to end at before it is too large.
-    fn pieces(&self, batch: RecordBatch) -> Vec<RecordBatch> {
-        let bytes = batch.columns().iter().filter_map(|column| column.to_data().get_slice_memory_size().ok());
-        let (bytes, rows) = (bytes.sum::<usize>().max(1), batch.num_rows());
-        let most = usize::try_from(self.file_size / 8).unwrap_or(usize::MAX);
-        let each = (rows.saturating_mul(most) / bytes).clamp(LEAST_PIECE, rows.max(LEAST_PIECE));
-        (0..rows).step_by(each).map(|at| batch.slice(at, each.min(rows - at))).collect()
+        self.cutter.push(batch).or_error(ErrorKind::Bug, rows_again)
     }
 
     /// Where in a batch the file ends, if it does: before the row that says so, once the file is large enough.
@@ -115,17 +102,15 @@ impl PartsWriter {
     }
 
     pub fn finish(mut self) -> Result<Vec<DataFile>> {
-        let last = self.cutter.finish().or_error(ErrorKind::Bug, rows_again)?;
-        let mut waiting: Vec<RecordBatch> = last.into_iter().flat_map(|last| self.pieces(last)).collect();
-        waiting.reverse();
-        while let Some(batch) = waiting.pop() {
-            let Some(end) = self.end_in(&batch)? else {
-                self.writer.write(batch)?;
-                continue;
-            };
-            self.writer.write(batch.slice(0, end))?;
-            self.next_file()?;
-            waiting.push(batch.slice(end, batch.num_rows() - end));
+        if let Some(last) = self.cutter.finish().or_error(ErrorKind::Bug, rows_again)? {
+            match self.end_in(&last)? {
+                Some(end) => {
+                    self.writer.write(last.slice(0, end))?;
+                    self.next_file()?;
+                    self.writer.write(last.slice(end, last.num_rows() - end))?;
+                }
+                None => self.writer.write(last)?,
+            }
         }
         self.finished.push(self.writer.finish()?);
         Ok(self.finished)
@@ -209,18 +194,20 @@ mod tests {
 
     /// The hashes of the files that rows become, handed over in pieces of any size.
     fn files(ids: &[i64]) -> Vec<(u64, String)> {
-        files_of(&rows(ids), 1 << 20)
-    }
-
-    fn files_of(whole: &RecordBatch, file_size: u64) -> Vec<(u64, String)> {
         let folder = tempfile::tempdir().unwrap();
+        let whole = rows(ids);
         let key = ["id".to_owned()];
-        let layout =
-            Layout { schema: &whole.schema(), sort: &key, key: &key, encodings: Encodings::Delta, file_size };
+        let layout = Layout {
+            schema: &whole.schema(),
+            sort: &key,
+            key: &key,
+            encodings: Encodings::Delta,
+            file_size: 1 << 20,
+        };
         let mut writer = PartsWriter::create(folder.path(), &layout).unwrap();
         let mut at = 0;
-        while at < whole.num_rows() {
-            let piece = fastrand::usize(1..30_000).min(whole.num_rows() - at);
+        while at < ids.len() {
+            let piece = fastrand::usize(1..30_000).min(ids.len() - at);
             writer.write(whole.slice(at, piece)).unwrap();
             at += piece;
         }
@@ -229,7 +216,7 @@ mod tests {
             assert_eq!(file.name, format!("part-{number}.parquet"));
             assert_eq!(std::fs::metadata(folder.path().join(&file.name)).unwrap().len(), file.bytes);
         }
-        assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), whole.num_rows() as u64);
+        assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), ids.len() as u64);
         files.into_iter().map(|file| (file.bytes, file.sha256)).collect()
     }
 
@@ -255,30 +242,6 @@ mod tests {
             most = most.max(fresh(&changed));
         }
         assert!(most <= 3, "{most} new files for one row");
-    }
-
-    #[test]
-    fn wide_rows_are_cut_by_their_keys_too() {
-        fastrand::seed(13);
-        let wide = |ids: &[i64]| {
-            let mut fields = vec![Field::new("id", DataType::Int64, true)];
-            let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ids.to_vec()))];
-            for number in 0..100 {
-                fields.push(Field::new(format!("v{number}"), DataType::Int64, true));
-                let value = |id: &i64| hash(format!("{id} {number}").as_bytes()) as i64;
-                columns.push(Arc::new(Int64Array::from_iter_values(ids.iter().map(value))));
-            }
-            let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-            files_of(&rows, 1 << 20)
-        };
-        let ids: Vec<i64> = (0..20_000).map(|id| id * 2).collect();
-        let first = wide(&ids);
-        assert!((8..25).contains(&first.len()), "{} files of about a megabyte", first.len());
-        assert_eq!(wide(&ids), first, "whatever pieces the rows come in");
-        let before: BTreeSet<_> = first.iter().collect();
-        let fresh = |ids: &[i64]| wide(ids).iter().filter(|file| !before.contains(file)).count();
-        let lowest: Vec<i64> = [-1].into_iter().chain(ids.iter().copied()).collect();
-        assert!(fresh(&lowest) <= 4, "{} new files of {} for one row", fresh(&lowest), first.len());
     }
 
     #[test]

@@ -626,7 +626,8 @@ fn a_place_that_is_none_is_told_with_its_line() {
         ("url = \"s3://stars/a\"\nlease = \"1s\"", "so short a lease"),
         ("url = \"s3://stars/a\"\naddressing = \"guess\"", "valid: auto, path and virtual"),
         ("url = \"out\"\nregion = \"eu-central-1\"", "`region` is of a store in a bucket"),
-        ("url = \"gs://stars/a\"", "a store cannot be `gs://…`"),
+        ("url = \"ftp://stars/a\"", "a store cannot be `ftp://…`"),
+        ("url = \"gs://stars/a\"\nregion = \"eu-central-1\"", "`region` is of S3"),
     ] {
         let toml = format!("name = \"p\"\n[source]\nurl = \"data\"\n[store]\n{store}\n[summary.s]\n");
         let project =
