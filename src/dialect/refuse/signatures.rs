@@ -251,13 +251,7 @@ fn operated(name: &str, sides: &[&Expr], schema: &DFSchema) -> Option<Refusal> {
     if COMPARE.contains(&name) && arrays == 1 {
         return None;
     }
-    let as_function = |takes: &Vec<&'static str>| Signature {
-        called: Called::Plain,
-        takes: takes.clone(),
-        defaults: 0,
-        many: false,
-    };
-    if all.is_empty() || all.iter().any(|takes| self::takes(&as_function(takes), &values, catalog)) {
+    if all.is_empty() || all.iter().any(|signature| takes(signature, &values, catalog)) {
         return None;
     }
     let told: Vec<String> = values.iter().map(told).collect();
@@ -305,16 +299,8 @@ fn cast(inner: &Expr, to: &Field, schema: &DFSchema) -> Option<Refusal> {
     let catalog = Catalog::get();
     let (from, to) = (given(inner, schema), of_field(to));
     let (Given::One(from_types), Given::One(to_types)) = (&from, &to) else { return None };
-    // What is asked for is exact: the widest of what it could be.
-    let to = to_types.last()?;
-    let to = if *to == "bpchar" {
-        "text"
-    } else if to_types[0] == "float8" {
-        "float8"
-    } else {
-        to
-    };
-    let to = if to_types[0] == "numeric" { "numeric" } else { to };
+    // What is asked for is exact; of integers it is the wider that may be meant.
+    let to = if to_types[0] == "int4" { to_types.last()? } else { to_types.first()? };
     let may = from_types.iter().any(|from| catalog.casts(from, to));
     (!may).then(|| {
         let message = format!("Postgres casts no {} to {}: {}", told(&from), word(to), shown(inner));

@@ -28,7 +28,7 @@ pub struct Signature {
 #[derive(Debug, Default)]
 pub struct Catalog {
     functions: BTreeMap<&'static str, Vec<Signature>>,
-    operators: BTreeMap<&'static str, Vec<Vec<&'static str>>>,
+    operators: BTreeMap<&'static str, Vec<Signature>>,
     implied: BTreeSet<(&'static str, &'static str)>,
     casts: BTreeSet<(&'static str, &'static str)>,
 }
@@ -76,14 +76,14 @@ impl Catalog {
         let takes: Vec<&str> =
             list.trim_end_matches("...").split(',').filter(|name| !name.is_empty()).collect();
         let called = match kind {
-            "operator" => return self.operators.entry(name).or_default().push(takes),
             "aggregate" => Called::Aggregate,
             "sorted" => Called::Sorted,
             "window" => Called::Window,
             _ => Called::Plain,
         };
         let defaults = after.trim().parse().unwrap_or(0);
-        self.functions.entry(name).or_default().push(Signature { called, takes, defaults, many });
+        let of = if kind == "operator" { &mut self.operators } else { &mut self.functions };
+        of.entry(name).or_default().push(Signature { called, takes, defaults, many });
     }
 
     /// Whether Postgres has something that is called so.
@@ -95,13 +95,13 @@ impl Catalog {
         self.functions.get(name).map_or(&[], Vec::as_slice)
     }
 
-    pub fn operators(&self, name: &str) -> &[Vec<&'static str>] {
+    pub fn operators(&self, name: &str) -> &[Signature] {
         self.operators.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a value is taken for another type's without being asked.
     pub fn implies(&self, from: &str, to: &str) -> bool {
-        from == to || self.implied.iter().any(|(one, other)| *one == from && *other == to)
+        from == to || self.implied.contains(&(from, to))
     }
 
     /// Whether there is a cast that somebody may write.
@@ -111,7 +111,7 @@ impl Catalog {
         TEXTS.contains(&from)
             || TEXTS.contains(&to)
             || self.implies(from, to)
-            || self.casts.iter().any(|(one, other)| *one == from && *other == to)
+            || self.casts.contains(&(from, to))
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!((interval[0].takes.len(), interval[0].defaults), (7, 7));
         assert!(catalog.functions("concat_ws")[0].many);
         assert!(catalog.functions("mode").iter().all(|of| of.called == Called::Sorted));
-        assert!(catalog.operators("||").contains(&vec!["text", "anynonarray"]));
+        assert!(catalog.operators("||").iter().any(|of| of.takes == ["text", "anynonarray"]));
         assert!(catalog.implies("int4", "numeric") && !catalog.implies("numeric", "int4"));
         assert!(catalog.casts("int4", "bool") && !catalog.casts("bool", "int8"));
         assert!(catalog.has("coalesce") && !catalog.has("list_append"));
