@@ -1,4 +1,4 @@
--- One row a place in somebody's feed, the newest post first; of two posts of one instant the later number.
+-- One row a post in somebody's feed: the newest fifty of those whom they follow; of two of one instant the later number.
 -- Owner: blog
 WITH waiting AS (
     SELECT
@@ -12,7 +12,6 @@ WITH waiting AS (
 )
 SELECT
     w.user_id,
-    w.place,
     w.post_id,
     w.created_at,
     w.author_id,

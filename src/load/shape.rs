@@ -70,7 +70,7 @@ pub async fn constrain(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
     if table.contract.memory.surrogate.is_some() {
         let unique = format!(
             "ALTER TABLE {name} ADD UNIQUE ({}) DEFERRABLE INITIALLY DEFERRED",
-            quoted(&table.contract.memory.key)
+            quoted(&table.contract.key())
         );
         loader.execute(&unique, &doing).await?;
     }
@@ -240,7 +240,7 @@ async fn drop_other_keys(
         wanted.push(("p", false, table.contract.identity()));
     }
     if table.contract.memory.surrogate.is_some() {
-        wanted.push(("u", true, table.contract.memory.key.clone()));
+        wanted.push(("u", true, table.contract.key()));
     }
     let ours: Vec<&KeyThere> = there.iter().filter(is_ours).collect();
     let is = |key: &KeyThere, (kind, deferrable, columns): &(&str, bool, Vec<String>)| {
@@ -310,7 +310,7 @@ pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>)
     let ours = |key: &&KeyThere| {
         let known = before.is_some_and(|made| made.constraints.contains(&key.name));
         let primary = key.kind == "p" && key.columns == table.contract.identity();
-        known || primary || (key.deferrable && key.columns == table.contract.memory.key)
+        known || primary || (key.deferrable && key.columns == table.contract.key())
     };
     let constraints = keys.iter().filter(ours).map(|key| key.name.clone()).collect();
     let mut indexes = before.map(|made| made.indexes.clone()).unwrap_or_default();

@@ -117,6 +117,7 @@ pub struct ModelFile {
     pub place: Range<usize>,
     pub key: Option<Vec<Text>>,
     pub surrogate: Option<Text>,
+    pub history: Option<HistoryFile>,
     pub dates: Option<DatesFile>,
     pub grain: Option<GrainFile>,
     pub measures: Pairs,
@@ -136,6 +137,14 @@ pub struct DatesFile {
 }
 
 #[derive(Debug)]
+pub struct HistoryFile {
+    pub track: Option<Vec<Text>>,
+    pub except: Option<Vec<Text>>,
+    pub effective_from: Option<Text>,
+    pub place: Range<usize>,
+}
+
+#[derive(Debug)]
 pub struct GrainFile {
     pub table: Text,
     pub filter: Option<Text>,
@@ -146,6 +155,8 @@ pub struct LookupFile {
     pub column: Text,
     pub dimension: Text,
     pub on: Pairs,
+    /// The fact's column whose time says which version of the dimension's row is meant.
+    pub as_of: Option<Text>,
     pub unknown_max: Option<Text>,
 }
 
@@ -319,6 +330,7 @@ fn model(role: RoleWord, name: Text, section: Section) -> ModelFile {
         name,
         key: section.strings("key"),
         surrogate: if is_dimension { section.string("surrogate") } else { None },
+        history: if is_dimension { section.section("history").map(history) } else { None },
         dates: if is_dimension { section.section("dates").map(dates) } else { None },
         grain: if is_fact { grain(&section) } else { None },
         measures: if is_fact { section.pairs("measures").unwrap_or_default() } else { Vec::new() },
@@ -337,6 +349,17 @@ fn dates(section: Section) -> DatesFile {
     let file = DatesFile {
         from: section.required("from", "\"2024-01-01\""),
         to: section.required("to", "\"2027-12-31\""),
+        place: section.span.clone(),
+    };
+    section.finish();
+    file
+}
+
+fn history(section: Section) -> HistoryFile {
+    let file = HistoryFile {
+        track: section.strings("track"),
+        except: section.strings("except"),
+        effective_from: section.string("effective_from"),
         place: section.span.clone(),
     };
     section.finish();
@@ -366,10 +389,11 @@ fn lookups(section: &Section) -> Vec<LookupFile> {
         if on.is_none() {
             lookup.missing("on", "[\"customer_id\"]");
         }
+        let as_of = lookup.string("as_of");
         let unknown_max = lookup.string_or_integer("unknown_max");
         lookup.finish();
         if let (Some(dimension), Some(on)) = (dimension, on) {
-            found.push(LookupFile { column, dimension, on, unknown_max });
+            found.push(LookupFile { column, dimension, on, as_of, unknown_max });
         }
     }
     found

@@ -29,7 +29,7 @@ pub struct Model {
 
 #[derive(Debug)]
 pub enum Role {
-    Dimension { surrogate: Spanned<String> },
+    Dimension { surrogate: Spanned<String>, history: Option<History> },
     Fact { lookups: Vec<Lookup> },
     Summary,
 }
@@ -41,6 +41,35 @@ impl Role {
             Role::Fact { .. } => "fact",
             Role::Summary => "summary",
         }
+    }
+}
+
+/// Since when a version of a dimension's row holds, and until when; the last one of a living member is open.
+pub const VALID_FROM: &str = "valid_from";
+pub const VALID_TO: &str = "valid_to";
+pub const IS_CURRENT: &str = "is_current";
+
+/// A dimension that keeps what its rows were (type 2): one row a version, which the surrogate identifies.
+#[derive(Debug)]
+pub struct History {
+    pub tracked: Tracked,
+    /// The column that says since when a row is as it is; else the source snapshot's time does.
+    pub effective_from: Option<Spanned<String>>,
+    /// Where it is declared.
+    pub place: Range<usize>,
+}
+
+/// The columns of which a change makes a new version; those of the others are overwritten in all versions (type 1).
+#[derive(Debug)]
+pub enum Tracked {
+    Columns(Vec<Spanned<String>>),
+    AllBut(Vec<Spanned<String>>),
+}
+
+impl Tracked {
+    pub fn named(&self) -> &[Spanned<String>] {
+        let (Tracked::Columns(columns) | Tracked::AllBut(columns)) = self;
+        columns
     }
 }
 
@@ -63,6 +92,8 @@ pub struct Lookup {
     pub dimension: ModelName,
     /// The dimension's key column and the fact's column that it equals.
     pub on: Vec<(String, Spanned<String>)>,
+    /// The fact's column of whose time the dimension's version is meant; the current one, where none is named.
+    pub as_of: Option<Spanned<String>>,
     /// How many keys may have no row in the dimension; unsaid, they are only noted.
     pub unknown_max: Option<UnknownMax>,
 }
@@ -113,9 +144,10 @@ impl Model {
     /// What the rows of the published table are sorted by, made unique by the key.
     pub fn sort_columns(&self) -> Vec<String> {
         let mut columns: Vec<String> = Vec::new();
-        for column in self.order_by.iter().chain(&self.key) {
-            if !columns.contains(&column.value) {
-                columns.push(column.value.clone());
+        let ordered = self.order_by.iter().map(|column| column.value.clone());
+        for column in ordered.chain(self.row_key()) {
+            if !columns.contains(&column) {
+                columns.push(column);
             }
         }
         columns
@@ -123,9 +155,23 @@ impl Model {
 
     pub fn surrogate(&self) -> Option<&str> {
         match &self.role {
-            Role::Dimension { surrogate } => Some(&surrogate.value),
+            Role::Dimension { surrogate, .. } => Some(&surrogate.value),
             _ => None,
         }
+    }
+
+    pub fn history(&self) -> Option<&History> {
+        match &self.role {
+            Role::Dimension { history, .. } => history.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What tells the published rows apart: the business key, and of a history the version's beginning.
+    pub fn row_key(&self) -> Vec<String> {
+        let mut key = self.key_columns();
+        key.extend(self.history().map(|_| VALID_FROM.to_owned()));
+        key
     }
 
     pub fn lookups(&self) -> &[Lookup] {

@@ -1,6 +1,7 @@
 //! One night: rehearse, publish, deliver, report. The order of the steps is here and nowhere else.
 
 pub mod alert;
+mod continued;
 pub mod delivery;
 pub mod extract;
 mod masked;
@@ -19,7 +20,7 @@ use tracing::Instrument;
 
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RunId, list, nearest};
+use crate::name::RunId;
 use crate::pipeline::{self, Deployment, Pipeline};
 use crate::postgres;
 use crate::progress::{Event, Progress};
@@ -194,7 +195,7 @@ async fn night(
     let pipeline = pipeline::read(path)?;
     report.pipeline.clone_from(&pipeline.deployment.name);
     report.source.url = pipeline.source.url.to_string();
-    known_models(&pipeline, &request.accept)?;
+    continued::known_models(&pipeline, &request.accept)?;
     let store = &pipeline.deployment.store;
     match request.purpose {
         Purpose::Rehearse => {
@@ -229,24 +230,6 @@ async fn night(
             let rehearsal = rehearse::rehearse(pipeline, request, stand, progress, report).await?;
             let (pipeline, star) = publish(rehearsal, writer, progress, report).await?;
             delivery::deliver(&pipeline.deployment, writer.store(), &star, progress, report).await
-        }
-    }
-}
-
-/// What is accepted must be there, or the acceptance is a slip of the pen.
-fn known_models(pipeline: &Pipeline, accepted: &[String]) -> Result<()> {
-    let names = || pipeline.models.iter().map(|model| model.name.as_str());
-    // A column's mask is held against the source later.
-    let is_model = |name: &&String| !name.contains('.');
-    match accepted.iter().filter(is_model).find(|name| names().all(|known| known != name.as_str())) {
-        None => Ok(()),
-        Some(unknown) => {
-            let hint = match nearest(unknown, names()) {
-                Some(near) => format!("did you mean `--accept {near}`?"),
-                None => format!("models here: {}", list(names())),
-            };
-            let message = format!("{} has no model `{unknown}` to accept", pipeline.deployment.name);
-            Err(Error::new(ErrorKind::Usage, message).hint(hint))
         }
     }
 }

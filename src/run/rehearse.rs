@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::continued::{accepts, registry};
 use super::masked::{Remasked, remasked};
 use super::plan::{Plan, plan};
 use super::report::{RunReport, TableReport};
@@ -18,12 +19,12 @@ use crate::source::{Extracted, Order};
 use crate::star::audit::{Standards, Verdict, audit};
 use crate::star::build::{Workshop, build};
 use crate::star::diff::{StarView, diff};
-use crate::star::memory;
+use crate::star::memory::Memory;
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
 use crate::star::staged::{Stage, require_folder};
-use crate::star::{AuditedStar, BuiltStar, Registry};
-use crate::store::manifest::KeysEntry;
+use crate::star::versions;
+use crate::star::{AuditedStar, BuiltStar};
 use crate::store::{Beginning, Proof, Published, Scratch, Store, StoreWriter};
 
 /// Where a rehearsal takes place.
@@ -198,45 +199,6 @@ fn same_pipeline(store: &Store, previous: Option<&Published>, pipeline: &Pipelin
     }
 }
 
-/// The registry that this pipeline goes on with. A model whose key, surrogate or first-seen columns
-/// changed goes on only by the user's word, and then from an empty registry.
-fn registry(
-    store: &Store,
-    previous: Option<&Published>,
-    pipeline: &Pipeline,
-    request: &Request,
-    remasked: &Remasked,
-) -> Result<BTreeMap<ModelName, Registry>> {
-    let Some(latest) = store.latest()? else { return Ok(BTreeMap::new()) };
-    let mut keys: BTreeMap<ModelName, KeysEntry> = latest.keys;
-    for (_, entry) in keys.iter_mut().filter(|(name, _)| remasked.models.contains(*name)) {
-        // What was given to the values as they were, or kept of them, is nobody's now.
-        entry.files.clear();
-    }
-    for model in &pipeline.models {
-        let record = previous.and_then(|p| p.manifest.tables.iter().find(|table| table.name == model.name));
-        let record = record.map(|record| record.memory.clone());
-        // The registry remembers longer than the last snapshot, from which a model may be missing.
-        let registered =
-            keys.get(&model.name).filter(|_| model.registered()).map(|entry| entry.shape.clone());
-        let now = memory::Memory::of(model);
-        let Some(before) = registered.or(record).filter(|before| *before != now) else { continue };
-        if !request.accept.iter().any(|name| name == model.name.as_str()) {
-            let message = format!(
-                "the key, surrogate or first-seen columns of {} changed: from {} to {}",
-                model.name, before, now
-            );
-            return Err(Error::new(ErrorKind::Pipeline, message)
-                .hint(format!("change it back, or say that it is meant: --accept {}", model.name)));
-        }
-        if let Some(entry) = keys.get_mut(&model.name) {
-            entry.files.clear();
-        }
-    }
-    keys.retain(|name, _| pipeline.model(name).is_some());
-    store.registry(&keys)
-}
-
 fn known(previous: Option<&Published>) -> &[TableRead] {
     previous.map_or(&[], |previous| &previous.manifest.source)
 }
@@ -271,20 +233,35 @@ fn first_seen_stands(
     report: &RunReport,
 ) -> Result<()> {
     for model in &pipeline.models {
-        if request.accept.iter().any(|name| name == model.name.as_str())
-            || remasked.models.contains(&model.name)
-        {
+        if accepts(&request.accept, &model.name) || remasked.models.contains(&model.name) {
             continue;
         }
         let Some(changes) = report.diff.iter().find(|diff| diff.table == model.name.as_str()) else {
             continue;
         };
-        for column in &model.first_seen {
-            if let Some(rows) = changes.changed_columns.get(&column.value) {
-                let message = format!(
-                    "{}.{} would change in {rows} rows, but keeps its first-seen value",
-                    model.name, column.value
-                );
+        let memory = Memory::of(model);
+        let versions = memory.history.as_ref();
+        let kept = |column: &str| {
+            memory.first_seen.iter().any(|name| name == column)
+                || versions.is_some_and(|versions| {
+                    versions.tracks(column) && memory.key.iter().all(|key| key != column)
+                })
+        };
+        // Of a version that stays, only its end and what is not tracked may change.
+        let ours = memory.surrogate.as_ref().filter(|_| versions.is_some()).map(|name| versions::added(name));
+        let may_change =
+            |column: &str| ours.as_ref().is_some_and(|[_, _, to, current]| column == to || column == current);
+        for (column, rows) in &changes.changed_columns {
+            if kept(column) && !may_change(column) {
+                let message = match versions {
+                    Some(_) => {
+                        format!("{}.{column} would change in {rows} versions, but is tracked", model.name)
+                    }
+                    None => format!(
+                        "{}.{column} would change in {rows} rows, but keeps its first-seen value",
+                        model.name
+                    ),
+                };
                 return Err(Error::new(ErrorKind::Audit, message).hint(
                     "the store's registry does not fit its snapshot: restore both from the same backup",
                 ));

@@ -5,20 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load;
 use crate::name::{ModelName, SnapshotId};
-use crate::pipeline::model::Model;
+use crate::pipeline::model::{Model, VALID_TO};
 use crate::pipeline::{Encodings, Pipeline, TargetSettings};
 use crate::star::contract::TableContract;
-use crate::star::design::{Design, ModelDesign};
+use crate::star::design::Design;
 use crate::star::staged::require_folder;
 use crate::star::table::{Provenance, StarTable, TableWriter};
+use crate::star::versions::{self, ENDED, REVISION};
 use crate::star::{Registration, Registry, shelf};
 use crate::store::Store;
 
@@ -39,20 +40,27 @@ pub async fn complete(
     for (model, design) in pipeline.models.iter().zip(&design.models).filter(|(model, _)| model.registered())
     {
         let known = registry.entry(model.name.clone()).or_default();
-        let schema = design.contract.memory.published_schema(&design.raw);
+        let zone = pipeline.deployment.timezone.name();
+        let schema = design.contract.memory.published_schema(&design.raw, zone);
         let tables =
             snapshots.iter().flat_map(|star| star.tables.iter().map(|table| (&star.snapshot, table)));
+        let history = design.contract.memory.history.is_some();
+        let told = if history { without_ours(&schema) } else { Arc::clone(&schema) };
         let mut given = Vec::new();
         for (id, table) in tables.filter(|(_, table)| *table.name() == model.name) {
             for batch in shelf::batches(table, None, 8_192) {
                 let batch = batch.map_err(|error| unreadable(store, id, error))?;
-                given.extend(of_star(&batch, &schema, model.surrogate())?);
+                given.extend(of_star(&batch, &told, model.surrogate())?);
             }
         }
         if let Some(target) = &pipeline.deployment.target {
-            given.extend(of_target(pipeline, target, model, &schema).await?);
+            given.extend(of_target(pipeline, target, model, &told).await?);
         }
-        added.extend(registered(&given, model, design, &schema, folder, known)?);
+        if history {
+            given = as_said(&given, &schema, model, known)?;
+        }
+        let registry = design.contract.memory.registry_schema(&design.raw, zone);
+        added.extend(registered(&given, model, (&schema, &registry), folder, known)?);
     }
     Ok(added)
 }
@@ -64,6 +72,61 @@ fn unreadable(store: &Store, id: &SnapshotId, error: Error) -> Error {
         "restore it from a backup; or move {} out of the store and run again: what it gave is then known from the target alone",
         store.snapshot_shown(id)
     ))
+}
+
+/// The columns of a history's log that a published table has, too.
+fn without_ours(schema: &SchemaRef) -> SchemaRef {
+    let published =
+        schema.fields().iter().filter(|field| ![REVISION, ENDED].contains(&field.name().as_str()));
+    Arc::new(Schema::new(published.cloned().collect::<Vec<_>>()))
+}
+
+/// Versions as the log says them, each table's after those before it. One that has ended stays ended: a target may be behind.
+fn as_said(
+    given: &[RecordBatch],
+    schema: &SchemaRef,
+    model: &Model,
+    known: &Registry,
+) -> Result<Vec<RecordBatch>> {
+    let bug = || "versions of a published star".to_owned();
+    let surrogate = model.surrogate().unwrap_or_default();
+    let column = |batch: &RecordBatch, name: &str| {
+        batch
+            .column_by_name(name)
+            .cloned()
+            .ok_or_else(|| Error::new(ErrorKind::Bug, format!("versions without {name}")))
+    };
+    let mut revision = 0;
+    for table in &known.tables {
+        for batch in shelf::batches(table, Some(&[REVISION]), 8_192) {
+            let said = column(&batch?, REVISION)?;
+            revision =
+                revision.max(said.as_primitive::<Int64Type>().iter().flatten().max().unwrap_or_default());
+        }
+    }
+    let mut ended = BTreeSet::new();
+    let mut said = Vec::new();
+    for batch in given {
+        revision += 1;
+        let (keys, to) = (column(batch, surrogate)?, column(batch, VALID_TO)?);
+        let (keys, to) = (keys.as_primitive::<Int64Type>(), to.as_primitive::<TimestampMicrosecondType>());
+        let open = |row: usize| to.value(row) >= versions::OPEN_END;
+        let kept: BooleanArray =
+            (0..batch.num_rows()).map(|row| Some(!(open(row) && ended.contains(&keys.value(row))))).collect();
+        ended.extend((0..batch.num_rows()).filter(|row| !open(*row)).map(|row| keys.value(row)));
+        let why: StringArray =
+            (0..batch.num_rows()).map(|row| (!open(row)).then_some(versions::RESTORED)).collect();
+        let revisions = Int64Array::from(vec![revision; batch.num_rows()]);
+        let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+            REVISION => Ok(Arc::new(revisions.clone()) as ArrayRef),
+            ENDED => Ok(Arc::new(why.clone()) as ArrayRef),
+            name => column(batch, name),
+        });
+        let whole = RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>>>()?);
+        let whole = whole.and_then(|whole| filter_record_batch(&whole, &kept));
+        said.push(whole.or_error(ErrorKind::Bug, bug)?);
+    }
+    Ok(said)
 }
 
 /// The keys that a published table holds; none where it has not the columns, or not in these types.
@@ -103,12 +166,15 @@ async fn of_target(
 fn registered(
     given: &[RecordBatch],
     model: &Model,
-    design: &ModelDesign,
-    schema: &SchemaRef,
+    (schema, registry): (&SchemaRef, &SchemaRef),
     folder: &Path,
     known: &mut Registry,
 ) -> Result<Option<Registration>> {
-    let fresh = unknown_rows(given, known, &model.key_columns())?;
+    let fresh = match model.history() {
+        // What is said of a version counts though others were known.
+        Some(_) => given.to_vec(),
+        None => unknown_rows(given, known, &model.key_columns())?,
+    };
     if fresh.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(None);
     }
@@ -127,10 +193,7 @@ fn registered(
     }
     let file = writer.finish()?;
     known.tables.push(StarTable {
-        contract: Arc::new(TableContract::of_registry(
-            &model.name,
-            design.contract.memory.registry_schema(&design.raw),
-        )),
+        contract: Arc::new(TableContract::of_registry(&model.name, Arc::clone(registry))),
         folder: folder.clone(),
         files: vec![file.clone()],
         provenance: Provenance::Written,

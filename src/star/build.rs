@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
 use chrono::{DateTime, Utc};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::{displayable, execute_stream};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
@@ -20,12 +21,13 @@ use super::columns::ColumnIds;
 use super::compose;
 use super::design::{Design, ModelDesign};
 use super::parts::{Layout, PartsWriter};
-use super::register::Registrar;
+use super::register::{Known, Registrar};
 use super::schema::publish_batch;
 use super::session::{Effort, Session, is_exhausted, model_error, source_reference, star_reference};
 use super::staged::{Stage, StageFailure, require_folder, stage_stream};
 use super::table::{Provenance, StarTable};
-use super::{BuiltStar, Extract, Registration, Registry, SourceTables, calendar, shelf};
+use super::versions::{self, Book, Restatement};
+use super::{BuiltStar, Edited, Extract, Kept, Registration, Registry, SourceTables, calendar, shelf};
 use crate::clock::{Cost, Stopwatch};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -72,6 +74,7 @@ pub async fn build(
     let mut waiting: Vec<usize> = (0..pipeline.models.len()).collect();
     let mut finished: BTreeMap<ModelName, StarTable> = BTreeMap::new();
     let (mut registrations, mut reports) = (Vec::new(), Vec::new());
+    let mut histories = BTreeMap::new();
     let mut running: JoinSet<Result<Built>> = JoinSet::new();
     loop {
         while running.len() < CONCURRENT_MODELS
@@ -87,6 +90,7 @@ pub async fn build(
         let Some(joined) = running.join_next().await else { break };
         let built = joined.or_error(ErrorKind::Bug, || "a model's task ended by itself".to_owned())??;
         done(built.table.name(), built.table.rows());
+        histories.extend(built.kept.map(|kept| (built.table.name().clone(), kept)));
         registrations.extend(built.registration);
         reports.push(built.report);
         finished.insert(built.table.name().clone(), built.table);
@@ -94,7 +98,8 @@ pub async fn build(
     let tables = pipeline.models.iter().filter_map(|model| finished.remove(&model.name)).collect();
     // The JoinSet is empty, so no task holds the builder any more.
     let source = Arc::into_inner(builder).map(|builder| builder.source).unwrap_or_default();
-    Ok(BuiltStar { at, tables, totals: extract.totals, registrations, models: reports, source, unmet })
+    let (totals, models) = (extract.totals, reports);
+    Ok(BuiltStar { at, tables, totals, registrations, models, histories, source, unmet })
 }
 
 /// One model decodes and joins while another encodes; more would only share out the memory.
@@ -103,7 +108,16 @@ const CONCURRENT_MODELS: usize = 2;
 struct Built {
     table: StarTable,
     registration: Option<Registration>,
+    /// Of a dimension that keeps its history.
+    kept: Option<Kept>,
     report: ModelReport,
+}
+
+/// What an attempt made.
+struct Made {
+    table: StarTable,
+    registration: Option<Registration>,
+    kept: Option<Kept>,
 }
 
 struct Builder {
@@ -156,9 +170,9 @@ impl Builder {
                 }
             };
             match attempt {
-                Ok((table, registration)) => {
+                Ok(Made { table, registration, kept }) => {
                     let report = ModelReport { model: model.name.clone(), effort, cost: watch.cost() };
-                    return Ok(Built { table, registration, report });
+                    return Ok(Built { table, registration, kept, report });
                 }
                 Err(Failure::Engine(error)) if is_exhausted(&error) => {
                     tracing::info!(model = %model.name, ?effort, "memory is exhausted; building more frugally");
@@ -186,31 +200,33 @@ impl Builder {
         design: &ModelDesign,
         star: &[StarTable],
         effort: Effort,
-    ) -> Result<(StarTable, Option<Registration>), Failure> {
+    ) -> Result<Made, Failure> {
         if let Body::Calendar { from, to } = model.body {
             let rows = calendar::rows(from, to).or_error(ErrorKind::Bug, || "the calendar".to_owned())?;
             let mut writer = self.writer(model, design)?;
             writer.write(rows)?;
-            return Ok((self.table(model, design, writer)?, None));
+            return Ok(Made { table: self.table(model, design, writer)?, registration: None, kept: None });
         }
         let session = self.session(star, effort)?;
         let statement = design.statement.clone();
         let statement = statement.ok_or_else(|| Error::new(ErrorKind::Bug, "a model without SQL"))?;
         let plan = session.plan_model(statement).await.map_err(Failure::Engine)?;
         let mut registrar = model.registered().then(|| self.registrar(model, design));
-        let mut registration = None;
+        let (mut registration, mut kept) = (None, None);
         match (registrar.take(), model.surrogate()) {
             // New keys are numbered before the model's rows can carry them, so the rows are kept.
             (Some(registrar), Some(_)) => {
                 let rows = stage_stream(&self.workshop.stage, run(&session, plan).await?).await?;
+                let given = rows.rows();
                 session.add(compose::model_reference(&model.name), Arc::new(rows))?;
                 registration = self.number(&session, model, registrar).await?;
+                kept = self.kept(&session, model, design, given).await?;
             }
             (unnumbered, _) => {
                 let view = Arc::new(ViewTable::new(plan, None));
                 session.add(compose::model_reference(&model.name), view)?;
                 if let Some(registrar) = &unnumbered {
-                    session.add(compose::registry_reference(&model.name), registrar.known(self.zone()))?;
+                    session.add(compose::registry_reference(&model.name), registrar.known())?;
                 }
                 registrar = unnumbered;
             }
@@ -241,9 +257,9 @@ impl Builder {
             writer.write(batch)?;
         }
         if let Some(registrar) = registrar {
-            registration = registrar.finish(self.zone())?.map(|(registration, _)| registration);
+            registration = registrar.finish()?.map(|(registration, _)| registration);
         }
-        Ok((self.table(model, design, writer)?, registration))
+        Ok(Made { table: self.table(model, design, writer)?, registration, kept })
     }
 
     fn zone(&self) -> &'static str {
@@ -252,7 +268,7 @@ impl Builder {
 
     fn registrar<'a>(&self, model: &'a Model, design: &ModelDesign) -> Registrar<'a> {
         let registry = self.workshop.registry.get(&model.name).cloned().unwrap_or_default();
-        Registrar::new(model, design, registry, &self.workshop.folder)
+        Registrar::new(model, design, registry, &self.workshop.folder, self.zone())
     }
 
     /// Numbers the keys that the registry doesn't have yet, and makes the whole registry known to
@@ -264,16 +280,55 @@ impl Builder {
         mut registrar: Registrar<'_>,
     ) -> Result<Option<Registration>, Failure> {
         let reference = compose::registry_reference(&model.name);
-        session.add(reference.clone(), registrar.known(self.zone()))?;
-        let text = registrar.memory.new_registrations_sql(&model.name, registrar.highest);
+        session.add(reference.clone(), registrar.known())?;
+        let known = registrar.known_so_far();
+        let text = self.new_to(session, model, known).await?;
         let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
         let mut stream = run(session, plan).await?;
         while let Some(batch) = stream.next().await {
             registrar.keep(&batch.map_err(Failure::Engine)?)?;
         }
-        let Some((registration, registry)) = registrar.finish(self.zone())? else { return Ok(None) };
+        let Some((registration, registry)) = registrar.finish()? else { return Ok(None) };
         session.add(reference, registry)?;
         Ok(Some(registration))
+    }
+
+    /// The SQL of what the registry doesn't know yet.
+    async fn new_to(&self, session: &Session, model: &Model, known: Known) -> Result<String, Failure> {
+        let Some(book) = Book::of(&model.name, &known.memory, &known.raw, self.zone()) else {
+            return Ok(known.memory.new_registrations_sql(&model.name, known.highest));
+        };
+        let restatement = match known.edited {
+            Edited::No => Restatement::Open,
+            Edited::Said(restatement) => restatement,
+            Edited::Unsaid => match count(session, &book.moved_sql()).await? {
+                0 => Restatement::Open,
+                moved => return Err(versions::unsaid(&model.name, moved).into()),
+            },
+        };
+        let numbers = compose::numbers_reference(&model.name);
+        let named = match known.numbers {
+            Some(table) => {
+                session.add(numbers.clone(), table)?;
+                Some(numbers.to_quoted_string())
+            }
+            None => None,
+        };
+        Ok(book.news_sql(known.highest, restatement, named.as_deref()))
+    }
+
+    /// What the audit is told of a dimension's versions, where it keeps them.
+    async fn kept(
+        &self,
+        session: &Session,
+        model: &Model,
+        design: &ModelDesign,
+        rows: u64,
+    ) -> Result<Option<Kept>, Failure> {
+        let Some(book) = Book::of(&model.name, &design.contract.memory, &design.raw, self.zone()) else {
+            return Ok(None);
+        };
+        Ok(Some(Kept { rows, gaps: count(session, &book.gaps_sql()).await? }))
     }
 
     fn session(&self, star: &[StarTable], effort: Effort) -> Result<Session> {
@@ -298,7 +353,7 @@ impl Builder {
         let layout = Layout {
             schema: &ids.of(&design.contract.schema).told(&design.contract.schema),
             sort: &design.contract.sort,
-            key: design.contract.key(),
+            key: &design.contract.key(),
             encodings: store.encodings,
             file_size: store.file_size,
         };
@@ -338,4 +393,13 @@ async fn run(
     let plan = state.create_physical_plan(&plan).await.map_err(Failure::Engine)?;
     tracing::debug!("planned:\n{}", displayable(plan.as_ref()).indent(false));
     execute_stream(plan, session.context().task_ctx()).map_err(Failure::Engine)
+}
+
+/// The one count that a query gives.
+async fn count(session: &Session, text: &str) -> Result<u64, Failure> {
+    let plan = session.plan_text(text).await.map_err(Failure::Engine)?;
+    let batches: Vec<RecordBatch> = run(session, plan).await?.try_collect().await.map_err(Failure::Engine)?;
+    let first = batches.iter().find(|batch| batch.num_rows() > 0);
+    let value = first.map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
+    Ok(u64::try_from(value.unwrap_or_default()).unwrap_or_default())
 }

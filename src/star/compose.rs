@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::TableReference;
 
+use super::memory::Memory;
 use super::session::{STAR, star_reference};
+use super::versions::{self, Book};
 use crate::name::{ModelName, quote_identifier as quote};
 use crate::pipeline::Pipeline;
 use crate::pipeline::model::{Body, Model};
@@ -18,6 +20,11 @@ pub fn model_reference(model: &ModelName) -> TableReference {
 /// The values that were given once to a model's keys.
 pub fn registry_reference(model: &ModelName) -> TableReference {
     TableReference::full(STAR, "registry", model.as_str())
+}
+
+/// What members were called before they had a history.
+pub fn numbers_reference(model: &ModelName) -> TableReference {
+    TableReference::full(STAR, "numbers", model.as_str())
 }
 
 /// Whether the published SELECT ends with a column that tells the rows that the registry doesn't know
@@ -36,6 +43,10 @@ pub fn published_sql(
     order: &[String],
     published: &BTreeMap<ModelName, SchemaRef>,
 ) -> String {
+    let zone = pipeline.deployment.timezone.name();
+    if let Some(book) = Book::of(&model.name, &Memory::of(model), raw, zone) {
+        return ordered(&book.published_sql(raw), order);
+    }
     let registered = model.registered();
     let first_seen = |name: &str| model.first_seen.iter().any(|column| column.value == name);
     let known =
@@ -85,8 +96,14 @@ pub fn published_sql(
                 }
             })
             .collect();
-        let dimension = star_reference(&lookup.dimension).to_quoted_string();
-        joins.push_str(&format!(" LEFT JOIN {dimension} AS l{index} ON {}", same.join(" AND ")));
+        let versions = dimension.history().map(|_| {
+            let time =
+                lookup.as_of.as_ref().map(|column| versions::instant_of("m", &column.value, raw, zone));
+            versions::asked_of(&format!("l{index}"), time.as_deref())
+        });
+        let (dimension, versions) =
+            (star_reference(&lookup.dimension).to_quoted_string(), versions.unwrap_or_default());
+        joins.push_str(&format!(" LEFT JOIN {dimension} AS l{index} ON {}{versions}", same.join(" AND ")));
     }
     if is_flagged(model) {
         columns.push(format!("NOT ({known}) AS {}", quote(FLAG)));
@@ -100,10 +117,12 @@ pub fn published_sql(
         let nulls = vec!["NULL"; raw.fields().len()].join(", ");
         sql = format!("{sql} UNION ALL SELECT CAST(-1 AS BIGINT), {nulls}");
     }
-    format!(
-        "SELECT * FROM ({sql}) AS p ORDER BY {}",
-        order.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")
-    )
+    ordered(&sql, order)
+}
+
+fn ordered(sql: &str, order: &[String]) -> String {
+    let order: Vec<String> = order.iter().map(|column| quote(column)).collect();
+    format!("SELECT * FROM ({sql}) AS p ORDER BY {}", order.join(", "))
 }
 
 fn is_date(published: &BTreeMap<ModelName, SchemaRef>, dimension: &ModelName, key: &str) -> bool {

@@ -61,8 +61,9 @@ impl TableContract {
         Arc::new(TableContract { schema, ..self.clone() })
     }
 
-    pub fn key(&self) -> &[String] {
-        &self.memory.key
+    /// What tells the table's rows apart; nothing of a summary that is compared by whole rows.
+    pub fn key(&self) -> Vec<String> {
+        self.memory.row_key()
     }
 
     pub fn surrogate(&self) -> Option<&str> {
@@ -73,7 +74,7 @@ impl TableContract {
     pub fn identity(&self) -> Vec<String> {
         match &self.memory.surrogate {
             Some(surrogate) => vec![surrogate.clone()],
-            None => self.memory.key.clone(),
+            None => self.key(),
         }
     }
 }

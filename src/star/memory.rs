@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::compose::{model_reference, registry_reference};
 use super::schema::published_type;
+use super::versions::{self, Versions};
 use crate::name::{ModelName, list, quote_identifier as quote};
-use crate::pipeline::model::Model;
+use crate::pipeline::model::{Model, VALID_FROM};
 
 /// What is kept of a table's rows, and by which key they are known again. A model may be away for a night and come back
 /// otherwise, so this is kept with the registry's files.
@@ -19,6 +20,9 @@ pub struct Memory {
     pub key: Vec<String>,
     pub surrogate: Option<String>,
     pub first_seen: Vec<String>,
+    /// Which versions of its rows it keeps; none of most tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Versions>,
 }
 
 impl Memory {
@@ -27,12 +31,38 @@ impl Memory {
             key: model.key_columns(),
             surrogate: model.surrogate().map(str::to_owned),
             first_seen: model.first_seen.iter().map(|column| column.value.clone()).collect(),
+            history: Versions::of(model),
         }
     }
 
-    /// The columns of its files: the key, the surrogate of a dimension, the first-seen columns. `raw` is what the model's
-    /// SELECT gives.
-    pub fn registry_schema(&self, raw: &Schema) -> SchemaRef {
+    /// What tells the published rows apart: the business key, and of a history the version's beginning.
+    pub fn row_key(&self) -> Vec<String> {
+        let mut key = self.key.clone();
+        key.extend(self.history.as_ref().map(|_| VALID_FROM.to_owned()));
+        key
+    }
+
+    /// Whether a registry of this memory can be gone on with by another: what a history tracks may change, its versions stay.
+    pub fn goes_on_as(&self, other: &Memory) -> bool {
+        let of = |memory: &Memory| (memory.key.clone(), memory.surrogate.clone(), memory.first_seen.clone());
+        of(self) == of(other) && self.history.is_some() == other.history.is_some()
+    }
+
+    /// Whether a dimension keeps its history since, under the keys that its members have.
+    pub fn begins_history_as(&self, other: &Memory) -> bool {
+        let of = |memory: &Memory| (memory.key.clone(), memory.surrogate.clone());
+        of(self) == of(other)
+            && self.history.is_none()
+            && other.history.is_some()
+            && self.first_seen.is_empty()
+    }
+
+    /// The columns of its files: the key, the surrogate of a dimension, the first-seen columns; of a history whole versions.
+    /// `raw` is what the model's SELECT gives, `zone` the pipeline's.
+    pub fn registry_schema(&self, raw: &Schema, zone: &str) -> SchemaRef {
+        if let (Some(_), Some(surrogate)) = (&self.history, &self.surrogate) {
+            return versions::registry_schema(&self.key, surrogate, raw, zone);
+        }
         let field = |name: &String| {
             let field = raw.field_with_name(name).ok()?;
             Some(Field::new(name, field.data_type().clone(), true))
@@ -44,8 +74,8 @@ impl Memory {
     }
 
     /// The same in the types that are published, as its files hold them.
-    pub fn published_schema(&self, raw: &Schema) -> SchemaRef {
-        let schema = self.registry_schema(raw);
+    pub fn published_schema(&self, raw: &Schema, zone: &str) -> SchemaRef {
+        let schema = self.registry_schema(raw, zone);
         let plain = schema.fields().iter().map(|field| {
             let data_type = published_type(field.data_type()).unwrap_or(field.data_type().clone());
             field.as_ref().clone().with_data_type(data_type)
@@ -88,6 +118,9 @@ impl fmt::Display for Memory {
         }
         if !self.first_seen.is_empty() {
             write!(f, ", first seen {}", list(&self.first_seen))?;
+        }
+        if let Some(history) = &self.history {
+            write!(f, ", {history}")?;
         }
         f.write_str(")")
     }

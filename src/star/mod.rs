@@ -24,6 +24,7 @@ pub mod shelf;
 pub mod staged;
 mod string_agg;
 pub mod table;
+pub mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use build::ModelReport;
 use number::Number;
 use staged::StagedTable;
 use table::{DataFile, StarTable};
+use versions::Restatement;
 
 /// The source's tables as of one instant, and the source's numbers of that same instant.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub struct BuiltStar {
     pub totals: ControlTotals,
     pub registrations: Vec<Registration>,
     pub models: Vec<ModelReport>,
+    pub histories: BTreeMap<ModelName, Kept>,
     /// Kept for the audit's examples.
     pub source: SourceTables,
     /// Tables that have rows, of which the models' own conditions left none.
@@ -95,6 +98,29 @@ pub struct Registry {
     pub tables: Vec<StarTable>,
     /// The highest surrogate given, of this key and of any key before it.
     pub highest: i64,
+    /// What members were called before the model had a history, when it has one since.
+    pub numbers: Vec<StarTable>,
+    /// Of a history: whether the model's SELECT is another than the one that it was kept of, and what becomes of its members.
+    pub restatement: Edited,
+}
+
+/// What was kept of a dimension's versions tonight, for the audit.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// Rows that the model gave.
+    pub rows: u64,
+    /// Versions that ended because of a next one, which doesn't begin there.
+    pub gaps: u64,
+}
+
+/// Whether a model's SELECT was edited since its history was kept last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Edited {
+    #[default]
+    No,
+    /// Nobody has said yet what becomes of members that it changes.
+    Unsaid,
+    Said(Restatement),
 }
 
 /// In build order.

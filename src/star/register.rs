@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::catalog::TableProvider;
 
 use super::contract::TableContract;
@@ -14,29 +14,50 @@ use super::memory::Memory;
 use super::schema::publish_batch;
 use super::staged::{require_folder, schema_only};
 use super::table::{Provenance, StarTable, TableWriter};
-use super::{Registration, Registry, shelf};
+use super::{Edited, Registration, Registry, shelf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Encodings;
 use crate::pipeline::model::Model;
 
 pub struct Registrar<'a> {
     model: &'a Model,
-    pub memory: Memory,
+    raw: SchemaRef,
+    edited: Edited,
+    numbers: Vec<StarTable>,
+    zone: &'static str,
+    memory: Memory,
     /// The registry as a session sees it, and as its files hold it.
     schema: SchemaRef,
     published: SchemaRef,
     known: Vec<StarTable>,
-    pub highest: i64,
+    highest: i64,
     folder: PathBuf,
     writer: Option<TableWriter>,
 }
 
+/// What tonight's rows are held against.
+pub struct Known {
+    pub memory: Memory,
+    /// What the model's SELECT gives.
+    pub raw: SchemaRef,
+    pub highest: i64,
+    pub edited: Edited,
+    /// What members were called before they had a history.
+    pub numbers: Option<Arc<dyn TableProvider>>,
+}
+
 impl<'a> Registrar<'a> {
     /// `folder` is the star's; new registrations are written below it until they are published.
-    pub fn new(model: &'a Model, design: &ModelDesign, registry: Registry, folder: &Path) -> Registrar<'a> {
+    pub fn new(
+        model: &'a Model,
+        design: &ModelDesign,
+        registry: Registry,
+        folder: &Path,
+        zone: &'static str,
+    ) -> Registrar<'a> {
         let memory = design.contract.memory.clone();
-        let schema = memory.registry_schema(&design.raw);
-        let published = memory.published_schema(&design.raw);
+        let schema = memory.registry_schema(&design.raw, zone);
+        let published = memory.published_schema(&design.raw, zone);
         let tables = registry.tables.into_iter();
         let known = tables.map(|table| {
             let contract = table.contract.with_schema(Arc::clone(&schema));
@@ -45,6 +66,10 @@ impl<'a> Registrar<'a> {
         let known = known.collect();
         Registrar {
             model,
+            raw: Arc::clone(&design.raw),
+            edited: registry.restatement,
+            numbers: registry.numbers,
+            zone,
             memory,
             schema,
             published,
@@ -56,10 +81,21 @@ impl<'a> Registrar<'a> {
     }
 
     /// What was given before this run.
-    pub fn known(&self, zone: &str) -> Arc<dyn TableProvider> {
+    pub fn known(&self) -> Arc<dyn TableProvider> {
         match self.known.is_empty() {
             true => schema_only(Arc::clone(&self.schema)),
-            false => shelf::union(&self.known, zone),
+            false => shelf::union(&self.known, self.zone),
+        }
+    }
+
+    /// All that the SQL of what is new depends on.
+    pub fn known_so_far(&self) -> Known {
+        Known {
+            memory: self.memory.clone(),
+            raw: Arc::clone(&self.raw),
+            highest: self.highest,
+            edited: self.edited,
+            numbers: (!self.numbers.is_empty()).then(|| shelf::union(&self.numbers, self.zone)),
         }
     }
 
@@ -80,6 +116,10 @@ impl<'a> Registrar<'a> {
             self.writer =
                 Some(TableWriter::create(&path, &self.published, &self.memory.key, Encodings::Delta)?);
         }
+        if let Some(given) = self.memory.surrogate.as_ref().and_then(|name| rows.column_by_name(name)) {
+            let given = given.as_primitive::<Int64Type>().iter().flatten().max();
+            self.highest = self.highest.max(given.unwrap_or_default());
+        }
         let rows = publish_batch(rows, &self.published).map_err(|reason| {
             Error::new(ErrorKind::Model, format!("a key of {} overflows", self.model.name)).caused_by(reason)
         })?;
@@ -90,15 +130,14 @@ impl<'a> Registrar<'a> {
     }
 
     /// What this run gave, and the whole registry with it; none when nothing was new.
-    pub fn finish(mut self, zone: &str) -> Result<Option<(Registration, Arc<dyn TableProvider>)>> {
+    pub fn finish(mut self) -> Result<Option<(Registration, Arc<dyn TableProvider>)>> {
         let Some(writer) = self.writer.take() else { return Ok(None) };
         let file = writer.finish()?;
-        let given = if self.memory.surrogate.is_some() { file.rows as i64 } else { 0 };
         let registration = Registration {
             model: self.model.name.clone(),
             folder: self.folder.clone(),
             file: file.clone(),
-            highest: self.highest + given,
+            highest: self.highest,
         };
         let new = StarTable {
             contract: Arc::new(TableContract::of_registry(&self.model.name, self.schema)),
@@ -107,6 +146,6 @@ impl<'a> Registrar<'a> {
             provenance: Provenance::Written,
         };
         self.known.push(new);
-        Ok(Some((registration, shelf::union(&self.known, zone))))
+        Ok(Some((registration, shelf::union(&self.known, self.zone))))
     }
 }

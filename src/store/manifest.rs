@@ -91,6 +91,9 @@ pub struct KeysEntry {
     pub files: Vec<DataFile>,
     pub highest: i64,
     pub shape: Memory,
+    /// Hash of the SELECTs that a history was kept of last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
 }
 
 /// `manifest.json`: what a snapshot holds, where it came from, and the proof.

@@ -302,7 +302,8 @@ impl Store {
                 return Err(Error::new(ErrorKind::Store, message)
                     .hint("restore latest.json from a backup; a run would give keys twice"));
             }
-            registry.insert(model.clone(), Registry { tables, highest: entry.highest });
+            registry
+                .insert(model.clone(), Registry { tables, highest: entry.highest, ..Registry::default() });
         }
         Ok(registry)
     }

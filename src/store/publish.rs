@@ -23,6 +23,7 @@ use crate::star::memory;
 use crate::star::origin::{Position, TableRead};
 use crate::star::shelf::hash;
 use crate::star::table::{DataFile, StarTable};
+use crate::star::versions::definition;
 use crate::star::{AuditedStar, PublishedStar, Registration};
 
 /// Tells the file of keys that were taken from the target from the one of those that a run gave.
@@ -167,11 +168,12 @@ impl StoreWriter {
         for model in pipeline.models.iter().filter(|model| model.registered()) {
             let entry = keys.entry(model.name.clone()).or_default();
             let shape = memory::Memory::of(model);
-            if entry.shape != shape || anew.contains(&model.name) {
+            if !entry.shape.goes_on_as(&shape) || anew.contains(&model.name) {
                 // Another key, accepted: what was given to the old one counts no more.
                 entry.files.clear();
-                entry.shape = shape;
             }
+            entry.shape = shape;
+            entry.definition = model.history().map(|_| definition(pipeline, model));
         }
         let objects = &self.store().objects;
         let mut sent: Vec<(PathBuf, String)> = Vec::new();

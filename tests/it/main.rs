@@ -13,6 +13,7 @@ mod encoding;
 mod first_night;
 mod folder;
 mod forget;
+mod history;
 mod house;
 mod instant;
 mod judge;

@@ -1,6 +1,7 @@
 //! From what the file says to what it means, every mistake reported at once.
 
 mod control;
+mod history;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -190,7 +191,10 @@ impl Resolver<'_> {
         let role = match file.role {
             RoleWord::Summary => Role::Summary,
             RoleWord::Fact => Role::Fact { lookups: self.lookups(file, all) },
-            RoleWord::Dimension => Role::Dimension { surrogate: self.surrogate(file, &name, is_calendar) },
+            RoleWord::Dimension => Role::Dimension {
+                surrogate: self.surrogate(file, &name, is_calendar),
+                history: file.history.as_ref().and_then(|history| self.history(history, file)),
+            },
         };
         if !file.first_seen.is_empty() && key.is_empty() {
             self.needs(file, "key", "key = [\"order_id\"], by which its rows are known again");
@@ -320,10 +324,12 @@ impl Resolver<'_> {
                 );
                 continue;
             }
+            self.as_of(lookup, dimension);
             let Some(dimension) = ModelName::parse(wanted) else { continue };
             let on = lookup.on.iter().map(|(key, column)| (key.value.clone(), column.clone())).collect();
             let unknown_max = lookup.unknown_max.as_ref().and_then(|bound| self.unknown_max(bound));
-            lookups.push(Lookup { column: lookup.column.clone(), dimension, on, unknown_max });
+            let (column, as_of) = (lookup.column.clone(), lookup.as_of.clone());
+            lookups.push(Lookup { column, dimension, on, as_of, unknown_max });
         }
         lookups
     }

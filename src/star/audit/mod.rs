@@ -2,6 +2,7 @@
 
 mod ask;
 mod lookups;
+mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::star::scan::{Scan, scan_apart};
 use crate::star::session::{Effort, Session, model_error, source_reference, star_reference};
 use crate::star::shelf;
 use crate::star::table::StarTable;
-use crate::star::{AuditedStar, BuiltStar};
+use crate::star::{AuditedStar, BuiltStar, versions};
 
 pub use ask::one_number;
 
@@ -115,6 +116,7 @@ pub async fn audit(
         let model = &pipeline.models[index];
         lines.extend(auditor.keys(model, scan).await?);
         lines.extend(auditor.lookups(model, scan, standards.strictness).await);
+        lines.extend(auditor.members(model).await?);
         let table: BTreeMap<String, Number> =
             columns.iter().cloned().zip(scan.sums.iter().cloned()).collect();
         sums.insert(model.name.to_string(), table);
@@ -190,7 +192,7 @@ impl Auditor<'_> {
             let columns = summable(table, model);
             let lookups = lookups::looked_up(model);
             let surrogate = model.surrogate().map(str::to_owned);
-            let pass = scan_apart(table.clone(), model.key_columns(), columns.clone(), lookups, surrogate);
+            let pass = scan_apart(table.clone(), model.row_key(), columns.clone(), lookups, surrogate);
             passes.push(async move { Ok((pass.await?, columns)) });
         }
         futures::future::try_join_all(
@@ -237,7 +239,7 @@ impl Auditor<'_> {
     }
 
     async fn duplicates(&self, model: &Model) -> Result<(u64, Vec<String>)> {
-        let keys = model.key_columns().iter().map(|key| quote(key)).collect::<Vec<_>>().join(", ");
+        let keys = model.row_key().iter().map(|key| quote(key)).collect::<Vec<_>>().join(", ");
         let table = star_reference(&model.name).to_quoted_string();
         let grouped = format!(
             "SELECT {keys}, count(*) AS rows FROM {table}{} GROUP BY {keys} HAVING count(*) > 1",
@@ -255,7 +257,7 @@ impl Auditor<'_> {
 
     fn null_keys_sql(&self, model: &Model) -> String {
         let nulls: Vec<String> =
-            model.key_columns().iter().map(|key| format!("{} IS NULL", quote(key))).collect();
+            model.row_key().iter().map(|key| format!("{} IS NULL", quote(key))).collect();
         let table = star_reference(&model.name).to_quoted_string();
         let members =
             self.members_only(model).replace(" WHERE ", " AND coalesce(").replace("<> -1", ", 0) <> -1");
@@ -352,7 +354,8 @@ impl Auditor<'_> {
 
 /// The numeric columns whose sum means something: not keys and `_id`s, which only name things.
 fn summable(table: &StarTable, model: &Model) -> Vec<String> {
-    let keys = model.key_columns();
+    let mut keys = model.key_columns();
+    keys.extend(model.surrogate().filter(|_| model.history().is_some()).map(versions::durable_key));
     let lookups: Vec<&str> = model.lookups().iter().map(|lookup| lookup.column.value.as_str()).collect();
     let on: Vec<&str> =
         model.lookups().iter().flat_map(|l| l.on.iter().map(|(_, column)| column.value.as_str())).collect();

@@ -3,6 +3,7 @@
 
 mod control;
 mod filter;
+mod history;
 pub mod masks;
 mod patience;
 mod published;
@@ -32,6 +33,7 @@ use crate::star::contract::TableContract;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
 use crate::star::staged::schema_only;
 use crate::star::table::in_zone;
+use crate::star::versions;
 
 /// Everything that is known of a star before it is built.
 #[derive(Debug)]
@@ -343,18 +345,24 @@ impl Designer<'_> {
         for (column, what) in own {
             self.require(model, raw, &[], column, what);
         }
+        self.check_history(model, raw);
+        let ours: Vec<String> = match surrogate {
+            Some(surrogate) if model.history().is_some() => versions::added(surrogate).to_vec(),
+            _ => Vec::new(),
+        };
         let mut extra = lookup_columns.clone();
         extra.extend(surrogate);
+        extra.extend(ours.iter().map(String::as_str));
         for (column, what) in added {
             self.require(model, raw, &extra, column, what);
         }
-        for added in lookup_columns.into_iter().chain(surrogate) {
+        for added in lookup_columns.into_iter().chain(surrogate).chain(ours.iter().map(String::as_str)) {
             if raw.column_with_name(added).is_some() {
                 let message = format!("`{}` has a column `{added}` already; starmill adds it", model.name);
                 self.error(
                     model.place.clone(),
                     message,
-                    "leave it out of the SELECT, or name the key otherwise".to_owned(),
+                    "leave it out of the SELECT, or give it another name with AS".to_owned(),
                 );
             }
         }

@@ -16,6 +16,7 @@ use crate::star::memory::Memory;
 use crate::star::schema::published_type;
 use crate::star::session::plan_diagnostics;
 use crate::star::staged::schema_only;
+use crate::star::versions::{Book, Restatement};
 use crate::star::{compose, contract};
 
 impl Designer<'_> {
@@ -31,8 +32,12 @@ impl Designer<'_> {
         let view = Arc::new(ViewTable::new(plan, None));
         self.session.add(compose::model_reference(&model.name), view)?;
         if model.registered() {
-            let registry = Memory::of(model).registry_schema(raw);
+            let zone = self.pipeline.deployment.timezone.name();
+            let registry = Memory::of(model).registry_schema(raw, zone);
             self.session.add(compose::registry_reference(&model.name), schema_only(registry))?;
+        }
+        if !self.keeps(model, raw, sql).await {
+            return Ok(None);
         }
         let text =
             compose::published_sql(self.pipeline, model, raw, &contract::sort(model, raw), &self.published);
@@ -84,5 +89,19 @@ impl Designer<'_> {
         let whole = fields.len() == published;
         self.check_target(model, &fields, sql);
         Ok(whole.then(|| Arc::new(Schema::new(fields)) as SchemaRef))
+    }
+    /// Whether tonight's rows can be held against a history's: values of some types have no order and no equality.
+    async fn keeps(&mut self, model: &Model, raw: &SchemaRef, sql: &SelectSql) -> bool {
+        let memory = Memory::of(model);
+        let zone = self.pipeline.deployment.timezone.name();
+        let Some(book) = Book::of(&model.name, &memory, raw, zone) else { return true };
+        let planned = self.session.plan_text(&book.news_sql(0, Restatement::Restate, None)).await;
+        let Err(error) = planned.and_then(|plan| self.session.analyzed(&plan)) else { return true };
+        tracing::debug!(%error, "a history cannot be kept");
+        for diagnostic in plan_diagnostics(&error, sql) {
+            let help = "check the types of its key and of what it tracks".to_owned();
+            self.error(model.place.clone(), diagnostic.message, help);
+        }
+        false
     }
 }

@@ -152,7 +152,7 @@ fn relations_of(model: &Model) -> Vec<String> {
     let name = model.name.as_str();
     let mut made = vec![format!("{name}_pkey")];
     if model.surrogate().is_some() {
-        made.push(format!("{name}_{}_key", model.key_columns().join("_")));
+        made.push(format!("{name}_{}_key", model.row_key().join("_")));
     }
     for index in &model.indexes {
         let columns: Vec<&str> = index.iter().map(|column| column.value.as_str()).collect();

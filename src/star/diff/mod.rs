@@ -194,7 +194,7 @@ fn key_of(old: &StarTable, new: &StarTable) -> Vec<String> {
     let shared = |name: &String| old.schema().field_with_name(name).is_ok();
     let key = new.contract.key();
     if !key.is_empty() && key.iter().all(shared) {
-        return key.to_vec();
+        return key;
     }
     let names = new.schema().fields().iter().map(|field| field.name().clone());
     names.filter(|name| same_type(old, new, name)).collect()

@@ -1,0 +1,131 @@
+//! What a run goes on with: the keys and histories that were kept, unless the pipeline says something else of them now, which
+//! counts only by the user's word.
+
+use std::collections::BTreeMap;
+
+use super::Request;
+use super::masked::Remasked;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{ModelName, list, nearest};
+use crate::pipeline::Pipeline;
+use crate::pipeline::model::Model;
+use crate::star::memory::Memory;
+use crate::star::versions::{Restatement, definition};
+use crate::star::{Edited, Registry};
+use crate::store::manifest::KeysEntry;
+use crate::store::{Published, Store};
+
+/// The registry that this pipeline goes on with. A model whose key, surrogate, first-seen columns or history changed goes on
+/// only by the user's word; with another key from an empty registry.
+pub fn registry(
+    store: &Store,
+    previous: Option<&Published>,
+    pipeline: &Pipeline,
+    request: &Request,
+    remasked: &Remasked,
+) -> Result<BTreeMap<ModelName, Registry>> {
+    let Some(latest) = store.latest()? else { return Ok(BTreeMap::new()) };
+    let mut keys: BTreeMap<ModelName, KeysEntry> = latest.keys;
+    for (_, entry) in keys.iter_mut().filter(|(name, _)| remasked.models.contains(*name)) {
+        // What was given to the values as they were, or kept of them, is nobody's now.
+        entry.files.clear();
+    }
+    let mut begun: Vec<&ModelName> = Vec::new();
+    for model in &pipeline.models {
+        let record = previous.and_then(|p| p.manifest.tables.iter().find(|table| table.name == model.name));
+        let record = record.map(|record| record.memory.clone());
+        // The registry remembers longer than the last snapshot, from which a model may be missing.
+        let registered =
+            keys.get(&model.name).filter(|_| model.registered()).map(|entry| entry.shape.clone());
+        let now = Memory::of(model);
+        let Some(before) = registered.or(record).filter(|before| *before != now) else { continue };
+        if !accepts(&request.accept, &model.name) {
+            let message = format!(
+                "the key, surrogate, first-seen columns or history of {} changed: from {} to {}",
+                model.name, before, now
+            );
+            return Err(Error::new(ErrorKind::Pipeline, message)
+                .hint(format!("change it back, or say that it is meant: --accept {}", model.name)));
+        }
+        if before.begins_history_as(&now) {
+            begun.push(&model.name);
+        } else if !before.goes_on_as(&now)
+            && let Some(entry) = keys.get_mut(&model.name)
+        {
+            entry.files.clear();
+        }
+    }
+    keys.retain(|name, _| pipeline.model(name).is_some());
+    let mut registry = store.registry(&keys)?;
+    for (name, known) in &mut registry {
+        let Some(model) = pipeline.model(name) else { continue };
+        if begun.contains(&name) {
+            known.numbers = std::mem::take(&mut known.tables);
+        }
+        known.restatement = edited(keys.get(name), pipeline, model, &request.accept);
+    }
+    Ok(registry)
+}
+
+/// Whether the SELECT that a history is kept of is another since, and what was said about it.
+fn edited(entry: Option<&KeysEntry>, pipeline: &Pipeline, model: &Model, accepted: &[String]) -> Edited {
+    let before = entry.and_then(|entry| entry.definition.as_ref()).filter(|_| model.history().is_some());
+    match (before, said(accepted, &model.name)) {
+        (Some(before), said) if *before != definition(pipeline, model) => {
+            said.map_or(Edited::Unsaid, Edited::Said)
+        }
+        _ => Edited::No,
+    }
+}
+
+/// The model of `--accept model`, and what is said of its history: `--accept model=restate`.
+fn parts(accepted: &str) -> (&str, Option<&str>) {
+    accepted.split_once('=').map_or((accepted, None), |(model, choice)| (model, Some(choice)))
+}
+
+/// Whether a change of a model is accepted.
+pub fn accepts(accepted: &[String], model: &ModelName) -> bool {
+    accepted.iter().any(|name| parts(name).0 == model.as_str())
+}
+
+fn said(accepted: &[String], model: &ModelName) -> Option<Restatement> {
+    let choice = accepted.iter().map(|name| parts(name)).find(|(name, _)| *name == model.as_str())?.1?;
+    choice_of(choice)
+}
+
+fn choice_of(choice: &str) -> Option<Restatement> {
+    match choice {
+        "restate" => Some(Restatement::Restate),
+        "open" => Some(Restatement::Open),
+        _ => None,
+    }
+}
+
+/// What is accepted must be there, or the acceptance is a slip of the pen.
+pub fn known_models(pipeline: &Pipeline, accepted: &[String]) -> Result<()> {
+    let names = || pipeline.models.iter().map(|model| model.name.as_str());
+    // A column's mask is held against the source later.
+    for (name, choice) in accepted.iter().filter(|name| !name.contains('.')).map(|name| parts(name)) {
+        let Some(model) = pipeline.models.iter().find(|model| model.name.as_str() == name) else {
+            let hint = match nearest(name, names()) {
+                Some(near) => format!("did you mean `--accept {near}`?"),
+                None => format!("models here: {}", list(names())),
+            };
+            let message = format!("{} has no model `{name}` to accept", pipeline.deployment.name);
+            return Err(Error::new(ErrorKind::Usage, message).hint(hint));
+        };
+        let Some(choice) = choice else { continue };
+        if model.history().is_none() || choice_of(choice).is_none() {
+            let message = match model.history() {
+                None => format!("`{name}` keeps no history that `{choice}` could be said of"),
+                Some(_) => format!("`{choice}` says nothing about the history of `{name}`"),
+            };
+            let hint = match model.history() {
+                None => format!("write --accept {name}"),
+                Some(_) => format!("write --accept {name}=restate or --accept {name}=open"),
+            };
+            return Err(Error::new(ErrorKind::Usage, message).hint(hint));
+        }
+    }
+    Ok(())
+}

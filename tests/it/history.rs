@@ -1,0 +1,571 @@
+//! Dimensions that keep what their rows were, night after night.
+
+use fastrand::Rng;
+
+use crate::support::{Database, Project, cluster, counts, rounds};
+
+const TABLES: &str = "CREATE TABLE customers (customer_id integer PRIMARY KEY, name text, city text, tier text, score numeric(6,2), changed_at timestamptz); \
+     CREATE TABLE orders (order_id integer PRIMARY KEY, customer_id integer, ordered_at timestamptz NOT NULL, amount numeric(10,2) NOT NULL); \
+     INSERT INTO customers VALUES (1, 'Ada', 'Berlin', 'gold', 1.5, '2024-01-01'), (2, 'Ben', NULL, 'silver', NULL, '2024-01-01'); \
+     INSERT INTO orders VALUES (1, 1, '2024-03-01', 10), (2, 2, '2024-03-02', 20), (3, NULL, '2024-03-03', 5)";
+
+const MODEL: &str = "SELECT customer_id, name, city, tier, score, changed_at FROM customers";
+const FACT: &str = "SELECT order_id, customer_id, ordered_at, amount FROM orders";
+
+/// A star of orders by customers whose history is kept.
+fn sales(source: &Database, history: &str) -> Project {
+    sales_in(source, history, "UTC")
+}
+
+fn sales_in(source: &Database, history: &str, zone: &str) -> Project {
+    source.sql(TABLES);
+    let url = source.url();
+    let toml = format!(
+        "name = \"p\"\ntimezone = \"{zone}\"\n[source]\nurl = \"{url}\"\n[store]\nurl = \"out\"\n[target]\nurl = \"{url}\"\nschema = \"mart\"\n\
+         [dimension.dim_customer]\nkey = [\"customer_id\"]\nsurrogate = \"customer_key\"\n{history}\n\
+         [fact.fact_orders]\nkey = [\"order_id\"]\ngrain = \"orders\"\nmeasures = [\"amount\"]\n\
+         lookups.customer_key = {{ dimension = \"dim_customer\", on = [\"customer_id\"], as_of = \"ordered_at\" }}\n\
+         lookups.customer_now_key = {{ dimension = \"dim_customer\", on = [\"customer_id\"] }}\n"
+    );
+    Project::of(&toml, &[("dim_customer", MODEL), ("fact_orders", FACT)], "", &[])
+}
+
+const TRACKED: &str = "history = { track = [\"city\", \"tier\"] }";
+
+fn night(project: &Project) -> serde_json::Value {
+    project.starmill(&["run", "pipelines/p.toml", "--format", "json"]).exits(0).json()
+}
+
+/// The versions in the target: who, what they were, and whether they are so now.
+fn versions(source: &Database) -> String {
+    source.sql(
+        "SELECT customer_key, customer_durable_key, customer_id, name, coalesce(city, '-'), tier, is_current \
+         FROM mart.dim_customer ORDER BY customer_id NULLS FIRST, valid_from",
+    )
+}
+
+#[test]
+fn a_member_keeps_what_it_was_and_facts_find_what_it_was_then() {
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    let first = night(&project);
+    assert_eq!(counts(&first, "dim_customer").0, 3);
+    assert_eq!(
+        versions(&source),
+        "-1|-1||||||t\n1|1|1|Ada|Berlin|gold|t\n2|2|2|Ben|-|silver|t".replace("-1|-1||||||t", "-1|-1|||-||t")
+    );
+    let opened = source.sql(
+        "SELECT DISTINCT valid_from AT TIME ZONE 'UTC', valid_to AT TIME ZONE 'UTC' FROM mart.dim_customer",
+    );
+    assert_eq!(opened, "0001-01-01 00:00:00|9999-12-31 00:00:00");
+
+    // A move is a new version, a rename touches both; the unknown city was one, too.
+    source.sql("UPDATE customers SET city = 'Wien' WHERE customer_id = 2; UPDATE customers SET name = 'Ada L.' WHERE customer_id = 1");
+    let second = night(&project);
+    assert_eq!(
+        counts(&second, "dim_customer"),
+        (1, 0, 2),
+        "Ben's second version; his first ended, and Ada's name"
+    );
+    let moved =
+        source.sql("SELECT valid_from AT TIME ZONE 'UTC' FROM mart.dim_customer WHERE customer_key = 3");
+    source.sql(&format!("INSERT INTO orders VALUES (4, 2, timestamptz '{moved}+00', 7), (5, 2, timestamptz '{moved}+00' - interval '1 microsecond', 8)"));
+    source.sql("UPDATE customers SET name = 'Benjamin' WHERE customer_id = 2");
+    night(&project);
+    assert_eq!(
+        versions(&source),
+        "-1|-1|||-||t\n1|1|1|Ada L.|Berlin|gold|t\n2|2|2|Benjamin|-|silver|f\n3|2|2|Benjamin|Wien|silver|t"
+    );
+    assert_eq!(
+        source.sql("SELECT order_id, customer_key, customer_now_key FROM mart.fact_orders ORDER BY order_id"),
+        "1|1|1\n2|2|3\n3|-1|-1\n4|3|3\n5|2|3",
+        "an interval has its beginning and not its end"
+    );
+
+    // Who is deleted has no current version, and who comes back begins a new one; the gap stays.
+    source.sql("DELETE FROM customers WHERE customer_id = 2");
+    let gone = night(&project);
+    assert_eq!(counts(&gone, "dim_customer"), (0, 0, 1));
+    assert_eq!(source.sql("SELECT customer_now_key FROM mart.fact_orders WHERE order_id = 2"), "-1");
+    assert_eq!(
+        source.sql("SELECT customer_key FROM mart.fact_orders WHERE order_id = 2"),
+        "2",
+        "it was somebody then"
+    );
+    night(&project);
+    source.sql("INSERT INTO customers VALUES (2, 'Ben again', 'Wien', 'silver', 3, '2025-01-01')");
+    night(&project);
+    assert_eq!(
+        source.sql("SELECT customer_key, customer_durable_key, name, is_current FROM mart.dim_customer WHERE customer_id = 2 ORDER BY valid_from"),
+        "2|2|Ben again|f\n3|2|Ben again|f\n4|2|Ben again|t"
+    );
+    assert_eq!(
+        source.sql("SELECT count(*) FROM mart.dim_customer a JOIN mart.dim_customer b ON a.customer_id = b.customer_id AND b.customer_key = 4 AND a.customer_key = 3 WHERE a.valid_to < b.valid_from"),
+        "1"
+    );
+
+    // A night in which nothing happens changes nothing.
+    let quiet = night(&project);
+    assert_eq!(counts(&quiet, "dim_customer"), (0, 0, 0));
+    assert_eq!(counts(&quiet, "fact_orders"), (0, 0, 0));
+    project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+}
+
+#[test]
+fn the_source_may_say_since_when_a_version_holds() {
+    let source = cluster().database();
+    let history = "history = { except = [\"name\", \"score\"], effective_from = \"changed_at\" }";
+    let project = sales_in(&source, history, "Europe/Berlin");
+    night(&project);
+    source.sql(
+        "UPDATE customers SET tier = 'platinum', changed_at = '2024-03-01 00:00+00' WHERE customer_id = 1",
+    );
+    night(&project);
+    let ada = "SELECT customer_key, tier, valid_from AT TIME ZONE 'UTC', valid_to AT TIME ZONE 'UTC', changed_at AT TIME ZONE 'UTC' \
+               FROM mart.dim_customer WHERE customer_id = 1 ORDER BY valid_from";
+    assert_eq!(
+        source.sql(ada),
+        "1|gold|0001-01-01 00:00:00|2024-03-01 00:00:00|2024-03-01 00:00:00\n3|platinum|2024-03-01 00:00:00|9999-12-31 00:00:00|2024-03-01 00:00:00"
+    );
+    assert_eq!(
+        source.sql("SELECT customer_key FROM mart.fact_orders WHERE order_id = 1"),
+        "3",
+        "ordered at that instant"
+    );
+
+    // Who changes a tracked column and not the time is told, with the row, and nothing is published.
+    for (changed_at, offending) in
+        [("changed_at", "customer_id=1"), ("NULL", "customer_id=1"), ("'2023-01-01'", "customer_id=1")]
+    {
+        source.sql(&format!(
+            "UPDATE customers SET tier = 'none', changed_at = {changed_at} WHERE customer_id = 1"
+        ));
+        let refused = project.starmill(&["run", "pipelines/p.toml"]).exits(7);
+        refused.says("FAILED").says("versions that don't end after they begin").says(offending);
+    }
+    source.sql("UPDATE customers SET changed_at = '2024-04-01' WHERE customer_id = 1");
+    night(&project);
+    assert_eq!(source.sql("SELECT count(*) FROM mart.dim_customer WHERE customer_id = 1"), "3");
+    // Deleted, and written again with its old time: it was away meanwhile.
+    source.sql("CREATE TABLE kept AS SELECT * FROM customers WHERE customer_id = 1; DELETE FROM customers WHERE customer_id = 1");
+    night(&project);
+    source.sql("INSERT INTO customers SELECT * FROM kept");
+    night(&project);
+    assert_eq!(
+        source.sql(
+            "SELECT count(*), count(*) FILTER (WHERE is_current) FROM mart.dim_customer WHERE customer_id = 1"
+        ),
+        "4|1"
+    );
+}
+
+#[test]
+fn a_local_time_and_a_day_ask_for_the_version_of_that_instant_in_the_pipelines_zone() {
+    let source = cluster().database();
+    let history = "history = { track = [\"tier\"], effective_from = \"changed_at\" }";
+    let project = sales_in(&source, history, "Europe/Berlin");
+    source.sql("ALTER TABLE orders ADD placed timestamp, ADD day date; UPDATE orders SET placed = '2024-01-01', day = '2024-01-01'");
+    project.write(
+        "sql/p/fact_orders.sql",
+        "SELECT order_id, customer_id, ordered_at, placed, day, amount FROM orders",
+    );
+    project.edit(
+        "pipelines/p.toml",
+        "lookups.customer_now_key",
+        "lookups.placed_key = { dimension = \"dim_customer\", on = [\"customer_id\"], as_of = \"placed\" }\n\
+         lookups.day_key = { dimension = \"dim_customer\", on = [\"customer_id\"], as_of = \"day\" }\nlookups.customer_now_key",
+    );
+    night(&project);
+    source.sql(
+        "UPDATE customers SET tier = 'none', changed_at = '2024-07-01 22:00+00' WHERE customer_id = 1; \
+         INSERT INTO orders VALUES (10, 1, '2024-07-01 21:59:59.999999+00', 1, '2024-07-01 23:59:59.999999', '2024-07-01'), \
+         (11, 1, '2024-07-01 22:00+00', 1, '2024-07-02 00:00', '2024-07-02')",
+    );
+    night(&project);
+    assert_eq!(
+        source.sql("SELECT order_id, customer_key, placed_key, day_key FROM mart.fact_orders WHERE order_id >= 10 ORDER BY 1"),
+        "10|1|1|1\n11|3|3|3"
+    );
+}
+
+#[test]
+fn a_history_outlives_pruning_rollback_failed_nights_and_nights_without_the_model() {
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    project.edit("pipelines/p.toml", "url = \"out\"", "url = \"out\"\nkeep = 1\ngrace = \"0s\"");
+    let move_to =
+        |city: &str| source.sql(&format!("UPDATE customers SET city = '{city}' WHERE customer_id = 1"));
+    night(&project);
+    move_to("Wien");
+    let second = night(&project);
+    move_to("Rom");
+    // A night that fails has seen nothing.
+    source.sql("INSERT INTO orders VALUES (9, 1, '2024-01-01', 1)");
+    project.write("sql/p/fact_orders.sql", &format!("{FACT} WHERE order_id < 9"));
+    project.starmill(&["run", "pipelines/p.toml"]).exits(7);
+    project.write("sql/p/fact_orders.sql", FACT);
+    move_to("Oslo");
+    // One without the model neither.
+    let toml = project.read("pipelines/p.toml");
+    let begin = toml.find("[dimension").unwrap();
+    project.write(
+        "pipelines/p.toml",
+        &format!("{}[fact.fact_orders]\nkey = [\"order_id\"]\ngrain = \"orders\"\n", &toml[..begin]),
+    );
+    night(&project);
+    project.write("pipelines/p.toml", &toml);
+    night(&project);
+    let cities = || {
+        source.sql(
+            "SELECT string_agg(city, ' ' ORDER BY valid_from) FROM mart.dim_customer WHERE customer_id = 1",
+        )
+    };
+    assert_eq!(cities(), "Berlin Wien Oslo");
+    assert_eq!(project.entries("out/snapshots").len(), 1, "all of that is pruned but the last");
+
+    project.edit("pipelines/p.toml", "keep = 1", "keep = 14");
+    move_to("Bern");
+    night(&project);
+    project.starmill(&["snapshots", "rollback", "pipelines/p.toml", "latest~1", "--yes"]).exits(0);
+    assert_eq!(cities(), "Berlin Wien Oslo");
+    move_to("Nizza");
+    night(&project);
+    assert_eq!(cities(), "Berlin Wien Oslo Bern Nizza", "what was seen was seen");
+    let keys = "SELECT string_agg(customer_key::text, ' ' ORDER BY valid_from) FROM mart.dim_customer WHERE customer_id = 1";
+    assert_eq!(source.sql(keys), "1 3 4 5 6");
+    assert!(second["snapshot"].is_string());
+}
+
+#[test]
+fn an_edit_of_the_model_is_no_change_of_its_members_until_somebody_says_so() {
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    night(&project);
+    source.sql("UPDATE customers SET city = 'Wien' WHERE customer_id = 1");
+    night(&project);
+    let before = project.read("out/latest.json");
+    // A comment, blanks and what changes no member ask nothing.
+    project.write("sql/p/dim_customer.sql", &format!("-- as they are\n{MODEL}\n"));
+    night(&project);
+    project.write("sql/p/dim_customer.sql", &MODEL.replace("tier,", "upper(tier) AS tier,"));
+    let asked = project.starmill(&["run", "pipelines/p.toml"]).exits(3);
+    asked
+        .warns("the SELECT of dim_customer was edited, and 2 members of its history would be another version")
+        .warns("--accept dim_customer=restate")
+        .warns("--accept dim_customer=open");
+    assert_ne!(before, project.read("out/latest.json"), "the night before was another");
+    project.starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer"]).exits(3);
+    project
+        .starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer=always"])
+        .exits(2)
+        .warns("--accept dim_customer=restate");
+    project
+        .starmill(&["run", "pipelines/p.toml", "--accept", "fact_orders=open"])
+        .exits(2)
+        .warns("keeps no history");
+    project.starmill(&["run", "--dry-run", "pipelines/p.toml", "--accept", "dim_customer=restate"]).exits(0);
+
+    project.starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer=restate"]).exits(0);
+    assert_eq!(
+        versions(&source),
+        "-1|-1|||-||t\n1|1|1|Ada|Berlin|GOLD|f\n3|1|1|Ada|Wien|GOLD|t\n2|2|2|Ben|-|SILVER|t",
+        "they were always so, but not in Wien"
+    );
+    night(&project);
+    project.write("sql/p/dim_customer.sql", &MODEL.replace("tier,", "lower(tier) AS tier,"));
+    project.starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer=open"]).exits(0);
+    assert_eq!(
+        versions(&source),
+        "-1|-1|||-||t\n1|1|1|Ada|Berlin|GOLD|f\n3|1|1|Ada|Wien|GOLD|f\n4|1|1|Ada|Wien|gold|t\n2|2|2|Ben|-|SILVER|f\n5|2|2|Ben|-|silver|t"
+    );
+}
+
+#[test]
+fn a_dimension_may_begin_to_keep_its_history_and_keeps_its_keys() {
+    let source = cluster().database();
+    let project = sales(&source, "");
+    let toml = project.read("pipelines/p.toml");
+    project.write("pipelines/p.toml", &toml.replace(", as_of = \"ordered_at\"", ""));
+    source.sql("INSERT INTO customers VALUES (0, 'Zoe', 'Graz', 'gold', 1, NULL)");
+    night(&project);
+    source.sql("DELETE FROM customers WHERE customer_id = 0; INSERT INTO customers VALUES (7, 'Gil', 'Graz', 'gold', 1, NULL)");
+    night(&project);
+    let keys = "SELECT customer_id, customer_key FROM mart.dim_customer ORDER BY 2";
+    assert_eq!(source.sql(keys), "|-1\n1|2\n2|3\n7|4");
+    project.write(
+        "pipelines/p.toml",
+        &toml.replace("surrogate = \"customer_key\"", &format!("surrogate = \"customer_key\"\n{TRACKED}")),
+    );
+    project
+        .starmill(&["run", "pipelines/p.toml"])
+        .exits(3)
+        .warns("history of city and tier")
+        .warns("--accept dim_customer");
+    project.starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer"]).exits(0);
+    assert_eq!(source.sql(keys), "|-1\n1|2\n2|3\n7|4");
+    source.sql("UPDATE customers SET city = 'Wien' WHERE customer_id = 7");
+    night(&project);
+    assert_eq!(source.sql(keys), "|-1\n1|2\n2|3\n7|4\n7|5");
+
+    // Tracking more keeps what was kept.
+    project.edit("pipelines/p.toml", "\"city\", \"tier\"", "\"city\", \"tier\", \"score\"");
+    project.starmill(&["run", "pipelines/p.toml"]).exits(3);
+    project.starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer"]).exits(0);
+    source.sql("UPDATE customers SET score = 9 WHERE customer_id = 7");
+    night(&project);
+    assert_eq!(
+        source
+            .sql("SELECT customer_key, city, score FROM mart.dim_customer WHERE customer_id = 7 ORDER BY 1"),
+        "4|Graz|1.00\n5|Wien|1.00\n6|Wien|9.00"
+    );
+}
+
+#[test]
+fn a_column_that_comes_later_is_overwritten_in_all_versions() {
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    night(&project);
+    source.sql("UPDATE customers SET city = 'Wien' WHERE customer_id = 1; ALTER TABLE customers ADD phone text, ALTER COLUMN score TYPE numeric(8,3); UPDATE customers SET phone = '1' ");
+    project.write(
+        "sql/p/dim_customer.sql",
+        "SELECT customer_id, name, city, tier, phone, score, changed_at FROM customers",
+    );
+    project.starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer=open"]).exits(0);
+    assert_eq!(
+        source.sql(
+            "SELECT customer_key, city, phone, score FROM mart.dim_customer WHERE customer_id = 1 ORDER BY 1"
+        ),
+        "1|Berlin|1|1.500\n3|Wien|1|1.500"
+    );
+    night(&project);
+}
+
+#[test]
+fn what_a_history_cannot_be_is_told_before_a_night() {
+    let source = cluster().database();
+    let project = sales(&source, "history = { track = [] }");
+    let cases = [
+        ("history = { track = [] }", "tracks no column", "all but some"),
+        ("history = { track = [\"city\"], except = [\"name\"] }", "says both", "or those that it doesn't"),
+        ("history = {}", "tracks no column", "track = [\"city\"]"),
+        ("history = { track = [\"customer_id\"] }", "which is its key", "another member"),
+        ("history = { track = [\"town\"] }", "the history names `town`", "its columns"),
+        (
+            "history = { track = [\"city\"], effective_from = \"city\" }",
+            "is not tracked itself",
+            "leave it out",
+        ),
+        ("history = { track = [\"city\"], effective_from = \"tier\" }", "which is no time", "timestamptz"),
+        (
+            "history = { except = [\"name\", \"city\", \"tier\", \"score\", \"changed_at\"] }",
+            "tracks no column",
+            "leave fewer",
+        ),
+        (
+            "history = { track = [\"city\"] }\nfirst_seen = [\"name\"]",
+            "keeps every value",
+            "remove `first_seen`",
+        ),
+        ("history = { tracks = [\"city\"] }", "tracks", "did you mean"),
+        ("", "keeps none", "history = { track"),
+    ];
+    let mut before = "history = { track = [] }".to_owned();
+    for (history, message, help) in cases {
+        project.edit(
+            "pipelines/p.toml",
+            &format!("\"customer_key\"\n{before}\n"),
+            &format!("\"customer_key\"\n{history}\n"),
+        );
+        history.clone_into(&mut before);
+        project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns(message).warns(help);
+    }
+    project.edit("pipelines/p.toml", "\"customer_key\"\n\n", &format!("\"customer_key\"\n{TRACKED}\n"));
+    project.edit("pipelines/p.toml", "as_of = \"ordered_at\"", "as_of = \"amount\"");
+    project
+        .starmill(&["check", "pipelines/p.toml"])
+        .exits(3)
+        .warns("as_of names `fact_orders.amount`, which is no time");
+    project.edit("pipelines/p.toml", "as_of = \"amount\"", "as_of = \"ordered_at\"");
+    project.write("sql/p/dim_customer.sql", &MODEL.replace("changed_at", "changed_at AS valid_from"));
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("has a column `valid_from` already");
+    project.write("sql/p/dim_customer.sql", &format!("{MODEL} UNION ALL {MODEL}"));
+    project.starmill(&["run", "pipelines/p.toml"]).exits(7).says("duplicate keys").says("customer_id=1");
+    project.write(
+        "sql/p/dim_customer.sql",
+        &MODEL.replace("customer_id,", "nullif(customer_id, 1) AS customer_id,"),
+    );
+    project.starmill(&["run", "pipelines/p.toml"]).exits(7).says("keys with NULL");
+}
+
+#[test]
+fn a_model_that_gives_a_key_twice_is_refused_on_a_later_night_too() {
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    night(&project);
+    project.write("sql/p/dim_customer.sql", &format!("{MODEL} UNION ALL {MODEL}"));
+    project.starmill(&["run", "pipelines/p.toml"]).exits(7).says("duplicate keys").says("customer_id=1");
+}
+
+/// What a member was, as a night saw it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    id: i64,
+    from: String,
+    to: String,
+    city: Option<i64>,
+    tier: Option<i64>,
+    name: String,
+}
+
+/// The history that follows from the states of all nights, told plainly: no set, no window, no log.
+#[derive(Default)]
+struct Replay {
+    versions: Vec<Seen>,
+}
+
+const BEGINNING: &str = "0001-01-01 00:00:00";
+const END: &str = "9999-12-31 00:00:00";
+
+impl Replay {
+    fn night(&mut self, at: &str, state: &[(i64, Option<i64>, Option<i64>, String)]) {
+        for version in self.versions.iter_mut().filter(|version| version.to == END) {
+            if state.iter().all(|(id, ..)| *id != version.id) {
+                version.to = at.to_owned();
+            }
+        }
+        for (id, city, tier, name) in state {
+            let known = self.versions.iter().any(|version| version.id == *id);
+            let open = self.versions.iter_mut().find(|version| version.id == *id && version.to == END);
+            let same = open.as_ref().is_some_and(|open| open.city == *city && open.tier == *tier);
+            if let Some(open) = open.filter(|_| !same) {
+                open.to = at.to_owned();
+            }
+            if !same {
+                let from = if known { at } else { BEGINNING };
+                self.versions.push(Seen {
+                    id: *id,
+                    from: from.to_owned(),
+                    to: END.to_owned(),
+                    city: *city,
+                    tier: *tier,
+                    name: name.clone(),
+                });
+            }
+            for version in self.versions.iter_mut().filter(|version| version.id == *id) {
+                version.name.clone_from(name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_random_history_is_the_one_replayed_from_the_nights_states() {
+    for seed in 0..rounds(2) as u64 {
+        random_history(seed);
+    }
+}
+
+fn random_history(seed: u64) {
+    let mut random = Rng::with_seed(seed);
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    let toml = project
+        .read("pipelines/p.toml")
+        .replace("on = [\"customer_id\"]", "on = [\"customer_id\"], unknown_max = \"100%\"");
+    project.write("pipelines/p.toml", &toml);
+    source.sql(
+        "TRUNCATE customers, orders; ALTER TABLE customers ALTER city TYPE integer USING NULL, ALTER tier TYPE integer USING NULL; \
+         INSERT INTO orders SELECT n, n % 14, timestamptz '2020-01-01 00:00+00', 1 FROM generate_series(1, 40) AS n",
+    );
+    let mut replay = Replay::default();
+    let mut before = Vec::new();
+    for night_number in 0..7 {
+        for _ in 0..random.usize(0..8) {
+            let id = random.i64(1..13);
+            let value = |random: &mut Rng| {
+                if random.u8(0..4) == 0 { "NULL".to_owned() } else { random.u8(0..3).to_string() }
+            };
+            let (city, tier) = (value(&mut random), value(&mut random));
+            source.sql(&match random.u8(0..6) {
+                0 => format!("DELETE FROM customers WHERE customer_id = {id}"),
+                1 => format!("UPDATE customers SET name = 'n{}' WHERE customer_id = {id}", random.u8(0..3)),
+                2 => format!("UPDATE customers SET city = {city} WHERE customer_id = {id}"),
+                3 => format!("UPDATE customers SET tier = {tier}, name = 'x' WHERE customer_id = {id}"),
+                _ => format!(
+                    "INSERT INTO customers VALUES ({id}, 'new', {city}, {tier}) ON CONFLICT DO NOTHING"
+                ),
+            });
+        }
+        // Orders of the instants that matter: just before, at and after the last night.
+        source.sql(&format!(
+            "INSERT INTO orders SELECT {night_number} * 1000 + 100 + n, n % 14, now() - n * interval '400 milliseconds', 1 FROM generate_series(1, 30) AS n"
+        ));
+        let report = night(&project);
+        let at = source.sql(&format!(
+            "SELECT timestamptz '{}' AT TIME ZONE 'UTC'",
+            report["source"]["position"]["at"].as_str().unwrap()
+        ));
+        let state = source.sql("SELECT customer_id, city, tier, name FROM customers ORDER BY 1");
+        let state = state.lines().map(|line| {
+            let cells: Vec<&str> = line.split('|').collect();
+            (cells[0].parse().unwrap(), cells[1].parse().ok(), cells[2].parse().ok(), cells[3].to_owned())
+        });
+        replay.night(&at, &state.collect::<Vec<_>>());
+        let rows = source.sql(
+            "SELECT customer_id, valid_from AT TIME ZONE 'UTC', valid_to AT TIME ZONE 'UTC', city, tier, name, customer_key, customer_durable_key, is_current \
+             FROM mart.dim_customer WHERE customer_key <> -1",
+        );
+        let rows: Vec<Vec<String>> =
+            rows.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect();
+        let mut found: Vec<Seen> = rows
+            .iter()
+            .map(|row| Seen {
+                id: row[0].parse().unwrap(),
+                from: row[1].clone(),
+                to: row[2].clone(),
+                city: row[3].parse().ok(),
+                tier: row[4].parse().ok(),
+                name: row[5].clone(),
+            })
+            .collect();
+        found.sort();
+        let mut expected = replay.versions.clone();
+        expected.sort();
+        assert_eq!(found, expected, "seed {seed}, night {night_number}");
+        for row in &rows {
+            assert_eq!(row[8] == "t", row[2] == END, "{row:?}");
+        }
+        // A key is one version's, and a version keeps it; the durable key is one member's.
+        let mut keys: Vec<(String, String, String, String)> =
+            rows.iter().map(|row| (row[6].clone(), row[0].clone(), row[1].clone(), row[7].clone())).collect();
+        keys.sort();
+        for (position, known) in before.iter().enumerate() {
+            assert!(
+                keys.contains(known),
+                "seed {seed}, night {night_number}: {known:?} of {position} is gone"
+            );
+        }
+        let distinct = |of: &dyn Fn(&(String, String, String, String)) -> String| {
+            keys.iter().map(of).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(distinct(&|key| key.0.clone()), keys.len());
+        assert_eq!(distinct(&|key| key.3.clone()), distinct(&|key| key.1.clone()));
+        assert_eq!(distinct(&|key| key.3.clone()), distinct(&|key| format!("{}|{}", key.1, key.3)));
+        before = keys;
+        let wrong = "SELECT count(*) FROM mart.fact_orders AS f WHERE f.customer_key <> coalesce((SELECT d.customer_key FROM mart.dim_customer AS d \
+             WHERE d.customer_id = f.customer_id AND d.valid_from <= f.ordered_at AND f.ordered_at < d.valid_to), -1) \
+             OR f.customer_now_key <> coalesce((SELECT d.customer_key FROM mart.dim_customer AS d WHERE d.customer_id = f.customer_id AND d.is_current), -1)";
+        assert_eq!(source.sql(wrong), "0", "seed {seed}, night {night_number}");
+        // The diff says what is otherwise than the night before.
+        if night_number > 0 {
+            let (added, removed, changed) = counts(&report, "dim_customer");
+            let otherwise =
+                source.sql("SELECT count(*) FROM (TABLE mart.dim_customer EXCEPT TABLE last) AS d");
+            let fresh = source.sql("SELECT count(*) FROM mart.dim_customer WHERE customer_key NOT IN (SELECT customer_key FROM last)");
+            assert_eq!((added + changed).to_string(), otherwise, "seed {seed}, night {night_number}");
+            assert_eq!((added.to_string(), removed), (fresh, 0), "seed {seed}, night {night_number}");
+        }
+        source.sql("DROP TABLE IF EXISTS last; CREATE TABLE last AS SELECT * FROM mart.dim_customer");
+    }
+}
