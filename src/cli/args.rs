@@ -59,7 +59,9 @@ pub enum Command {
         /// Refuse what is otherwise only noted: lookups that find no member
         #[arg(long)]
         strict: bool,
-        /// Accept a changed key, surrogate or first-seen column of this model, or a changed mask of a column, by its full name
+        /// Accept a changed key, surrogate, first-seen column or history of this model, or a changed mask of a column, by its
+        /// full name. Where a SELECT was edited of which a history is kept: `model=restate` overwrites what differs in all
+        /// versions, `model=open` begins new ones
         #[arg(long, value_name = "NAME")]
         accept: Vec<String>,
         /// The night that this run is (2026-11-20T03:30:00Z): one that was had already is not run again
@@ -133,6 +135,16 @@ pub enum Command {
     /// Ask the published star in SQL; without SQL, an interactive prompt
     #[command(after_help = QUERY_EXAMPLES)]
     Query(QueryArgs),
+    /// Show what one member of a dimension was, version by version, and what changed in each
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// The dimension, which keeps its history
+        table: String,
+        /// A value of its key; `column=value,column=value` where that has several columns
+        key: String,
+    },
     /// List the runs with their outcomes and reasons, or show one again
     Runs {
         #[command(flatten)]
@@ -167,6 +179,11 @@ Examples:
   starmill run pipelines/shop.toml --format json | jq '.diff[] | {table, added, removed, changed}'
   starmill run --dry-run --exit-code pipelines/shop.toml    in a merge check: 10 if rows change
   starmill run --accept dim_customer pipelines/shop.toml    after its key was changed on purpose";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  starmill history pipelines/sales.toml dim_customer 42
+  starmill history pipelines/sales.toml dim_product 'shop=7,sku=A-12' --format json | jq .versions";
 
 const EXTRACT_EXAMPLES: &str = "\
 Examples:

@@ -14,7 +14,7 @@ use super::{query, render, schedule, snapshots, spinner};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load::Adopt;
-use crate::operate::{compare, runs};
+use crate::operate::{compare, history, runs};
 use crate::postgres;
 use crate::run::extract::{Wanted, extract};
 use crate::run::plan::planned;
@@ -87,6 +87,9 @@ pub async fn dispatch(args: Args) -> u8 {
             finish(pipeline.format, delivery, render::delivery)
         }
         Command::Query(args) => query::query(args).await,
+        Command::History { pipeline, table, key } => {
+            finish(pipeline.format, history::history(&pipeline.path, &table, &key), render::member_history)
+        }
         Command::Runs { pipeline, run: None, limit } => {
             finish(pipeline.format, runs::history(&pipeline.path, limit.get()), render::history)
         }

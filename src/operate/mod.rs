@@ -3,6 +3,8 @@
 
 pub mod compare;
 pub mod forget;
+pub mod history;
+mod member;
 pub mod prune;
 pub mod rollback;
 pub mod runs;

@@ -222,7 +222,10 @@ async fn night(
                 return Ok(());
             }
             delivery::require_known(&pipeline.deployment, writer.store(), request.beginning, report).await?;
-            delivery::pending(&pipeline.deployment, writer.store(), progress, report).await?;
+            if request.beginning != Beginning::Restored {
+                // A target that is ahead of a restored store tells what was given since.
+                delivery::pending(&pipeline.deployment, writer.store(), progress, report).await?;
+            }
             let parent =
                 pipeline.deployment.run.scratch.clone().unwrap_or_else(|| writer.store().local_folder());
             let scratch = Scratch::create(&parent, &report.run)?;

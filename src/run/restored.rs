@@ -53,6 +53,10 @@ pub async fn complete(
                 given.extend(of_star(&batch, &told, model.surrogate())?);
             }
         }
+        if history {
+            // What was said last counts, so the oldest comes first.
+            given.reverse();
+        }
         if let Some(target) = &pipeline.deployment.target {
             given.extend(of_target(pipeline, target, model, &told).await?);
         }

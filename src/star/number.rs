@@ -69,6 +69,11 @@ impl Number {
         }
     }
 
+    /// Whether it is farther from nothing: what has rows twice sums up to more, of negative numbers too.
+    pub fn is_more_than(&self, other: &Number) -> bool {
+        self.as_f64().abs() > other.as_f64().abs()
+    }
+
     /// `other - self`, for people.
     pub fn difference(&self, other: &Number) -> Number {
         let exact = |number: &Number| match number {

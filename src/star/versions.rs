@@ -23,6 +23,7 @@ const BEGINNING: &str = "CAST('0001-01-01 00:00:00+00' AS TIMESTAMP(6) WITH TIME
 const END: &str = "CAST('9999-12-31 00:00:00+00' AS TIMESTAMP(6) WITH TIME ZONE)";
 
 /// The same in microseconds since 1970.
+pub const BEGINNING_OF_TIME: i64 = -62_135_596_800_000_000;
 pub const OPEN_END: i64 = 253_402_214_400_000_000;
 
 /// Which of what was said of a version was said last.

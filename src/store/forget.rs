@@ -228,7 +228,7 @@ fn written(
 }
 
 fn without(batch: &RecordBatch, wish: &Wish) -> Result<RecordBatch> {
-    let kept = not(&matching(batch, wish)?);
+    let kept = not(&matching(batch, &wish.columns, &wish.keys)?);
     let kept = kept.and_then(|kept| filter_record_batch(batch, &kept));
     kept.or_error(ErrorKind::Bug, || "rows that stay".to_owned())
 }

@@ -148,7 +148,7 @@ impl Store {
             let mut rows = 0;
             for batch in shelf::batches(&one, None, ROWS) {
                 let batch = batch?;
-                let gone = matching(&batch, wish)?;
+                let gone = matching(&batch, &wish.columns, &wish.keys)?;
                 rows += gone.true_count() as u64;
                 if let Some(surrogate) = &record.memory.surrogate {
                     let given = integers(&batch, surrogate)?;
@@ -177,7 +177,7 @@ impl Store {
         require_columns(&wish.table, table.schema(), wish, "the registry")?;
         let mut rows = 0;
         for batch in shelf::batches(&table, None, ROWS) {
-            rows += matching(&batch?, wish)?.true_count() as u64;
+            rows += matching(&batch?, &wish.columns, &wish.keys)?.true_count() as u64;
         }
         Ok((rows > 0).then_some((table, rows)))
     }
@@ -198,15 +198,15 @@ impl Store {
 }
 
 /// The rows that are named.
-pub(super) fn matching(batch: &RecordBatch, wish: &Wish) -> Result<BooleanArray> {
+pub fn matching(batch: &RecordBatch, names: &[String], keys: &[Vec<String>]) -> Result<BooleanArray> {
     let mut columns: Vec<(ArrayRef, Vec<Option<String>>)> = Vec::new();
-    for (place, column) in wish.columns.iter().enumerate() {
+    for (place, column) in names.iter().enumerate() {
         let array = batch.column_by_name(column).ok_or_else(|| bug(format!("no column {column}")))?;
-        let values = wish.keys.iter().map(|key| key.get(place).map(String::as_str)).collect::<Vec<_>>();
+        let values = keys.iter().map(|key| key.get(place).map(String::as_str)).collect::<Vec<_>>();
         columns.push((plainly(array, column)?, written(values, array.data_type(), column)?));
     }
     let is_one = |row: usize| {
-        (0..wish.keys.len()).any(|key| {
+        (0..keys.len()).any(|key| {
             columns.iter().all(|(array, wanted)| {
                 let wanted = wanted.get(key).and_then(Option::as_deref);
                 array.is_valid(row) && wanted == Some(array.as_string::<i32>().value(row))

@@ -407,6 +407,140 @@ fn a_model_that_gives_a_key_twice_is_refused_on_a_later_night_too() {
     project.starmill(&["run", "pipelines/p.toml"]).exits(7).says("duplicate keys").says("customer_id=1");
 }
 
+#[test]
+fn what_a_member_was_is_shown_version_by_version() {
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    night(&project);
+    source.sql("UPDATE customers SET city = 'Wien', name = 'Benjamin' WHERE customer_id = 2");
+    night(&project);
+    source.sql("DELETE FROM customers WHERE customer_id = 2");
+    night(&project);
+    let gone = project.starmill(&["history", "pipelines/p.toml", "dim_customer", "2"]).exits(0);
+    assert_eq!(gone.stderr, "");
+    gone.says("p · dim_customer · customer_id=2 · durable key 2 · as of ").says("  not there since 20");
+    source.sql("INSERT INTO customers VALUES (2, 'Ben', 'Wien', 'silver', 1, NULL)");
+    night(&project);
+    let ran = project.starmill(&["history", "pipelines/p.toml", "dim_customer", "2"]).exits(0);
+    let lines: Vec<&str> = ran.stdout.lines().filter(|line| !line.is_empty()).skip(1).collect();
+    assert!(lines[0].starts_with("  2 from the beginning to 20"), "{}", ran.stdout);
+    assert_eq!(lines[1..3], ["      city  NULL", "      tier  silver"]);
+    assert!(lines[3].starts_with("  3 from 20") && lines[3].contains(" to 20"), "{}", ran.stdout);
+    assert_eq!(lines[4], "      city  NULL → Wien");
+    assert!(lines[5].starts_with("  not there from 20"), "{}", ran.stdout);
+    assert!(lines[6].starts_with("  4 from 20") && lines[6].ends_with(" on"), "{}", ran.stdout);
+    assert_eq!(lines[7], "      as before");
+    let told = project
+        .starmill(&["history", "pipelines/p.toml", "dim_customer", "2", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(told["durable_key"], 2);
+    assert_eq!(told["versions"].as_array().unwrap().len(), 3);
+    assert_eq!(told["versions"][2]["valid_to"], serde_json::Value::Null);
+
+    let wrong =
+        |args: [&str; 2]| project.starmill(&["history", "pipelines/p.toml", args[0], args[1]]).exits(2);
+    wrong(["dim_customer", "99"]).warns("has never had a member customer_id=99");
+    wrong(["dim_customers", "1"]).warns("did you mean `dim_customer`?");
+    wrong(["fact_orders", "1"]).warns("fact_orders keeps no history").warns("tables that do: dim_customer");
+}
+
+#[test]
+fn who_is_forgotten_is_out_of_the_history_too() {
+    let source = cluster().database();
+    let project = sales(&source, TRACKED);
+    source.sql("UPDATE customers SET name = 'Secret Person' WHERE customer_id = 2");
+    night(&project);
+    source.sql("UPDATE customers SET city = 'Secret City' WHERE customer_id = 2");
+    night(&project);
+    source.sql("DELETE FROM customers WHERE customer_id = 2");
+    night(&project);
+    project
+        .starmill(&[
+            "snapshots",
+            "forget",
+            "pipelines/p.toml",
+            "--table",
+            "dim_customer",
+            "--key",
+            "2",
+            "--yes",
+        ])
+        .exits(0);
+    assert_eq!(source.sql("SELECT count(*) FROM mart.dim_customer WHERE customer_id = 2"), "0");
+    assert_eq!(source.sql("SELECT customer_key FROM mart.fact_orders WHERE order_id = 2"), "-1");
+    for (folder, _) in [("out/keys/dim_customer", 0), ("out/tables/dim_customer", 0)] {
+        for file in project.entries(folder) {
+            let bytes = std::fs::read(project.path(&format!("{folder}/{file}"))).unwrap();
+            let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            assert!(!holds("Secret Person") && !holds("Secret City"), "{folder}/{file}");
+        }
+    }
+    night(&project);
+    assert_eq!(source.sql("SELECT count(*) FROM mart.dim_customer"), "2");
+    project.starmill(&["snapshots", "verify", "pipelines/p.toml"]).exits(0);
+}
+
+#[test]
+fn a_store_that_was_restored_learns_the_versions_that_came_after_its_backup() {
+    for lost in [false, true] {
+        let source = cluster().database();
+        let project = sales(&source, TRACKED);
+        night(&project);
+        let latest = project.read("out/latest.json");
+        let kept: Vec<String> = project.entries("out/snapshots");
+        source.sql("UPDATE customers SET city = 'Wien' WHERE customer_id = 1; DELETE FROM customers WHERE customer_id = 2");
+        night(&project);
+        source.sql("UPDATE customers SET city = 'Rom' WHERE customer_id = 1");
+        night(&project);
+        let before = source.sql("SELECT d::text FROM mart.dim_customer AS d ORDER BY customer_key");
+        project.write("out/latest.json", &latest);
+        if lost {
+            // Only the target knows.
+            for id in project.entries("out/snapshots").iter().filter(|id| !kept.contains(id)) {
+                std::fs::remove_dir_all(project.path(&format!("out/snapshots/{id}"))).unwrap();
+            }
+        }
+        project.starmill(&["run", "pipelines/p.toml"]).exits(8).warns("--accept-restored");
+        project.starmill(&["run", "--accept-restored", "pipelines/p.toml"]).exits(0);
+        assert_eq!(
+            source.sql("SELECT d::text FROM mart.dim_customer AS d ORDER BY customer_key"),
+            before,
+            "lost: {lost}"
+        );
+        source.sql("INSERT INTO customers VALUES (2, 'Ben', NULL, 'silver', NULL, NULL)");
+        night(&project);
+        assert_eq!(source.sql("SELECT string_agg(customer_key::text, ' ' ORDER BY 1) FROM mart.dim_customer WHERE customer_id = 2").len(), 3);
+        assert_eq!(source.sql("SELECT max(customer_key) FROM mart.dim_customer"), "5");
+    }
+}
+
+#[test]
+fn a_history_of_many_nights_stays_in_few_files_and_whole() {
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\nkeep = 1\ngrace = \"0s\"\n[dimension.dim_a]\nkey = [\"id\"]\nhistory = { track = [\"city\"] }\n";
+    let schema = |city: &str| format!("CREATE TABLE a (id int PRIMARY KEY, city {city}, note text);");
+    let project = Project::of(
+        toml,
+        &[("dim_a", "SELECT id, city FROM a")],
+        &schema("integer"),
+        &[("a", "id,city,note\n1,0,x\n")],
+    );
+    for number in 0..34 {
+        if number == 5 {
+            // A column comes, and another widens.
+            project.write("sql/p/dim_a.sql", "SELECT id, note, city FROM a");
+            project.write("data/schema.sql", &schema("bigint"));
+        }
+        project.write("data/a.csv", &format!("id,city,note\n1,{number},x\n"));
+        let accept: &[&str] = if number == 5 { &["--accept", "dim_a=open"] } else { &[] };
+        project.starmill(&[&["run", "pipelines/p.toml"], accept].concat()).exits(0);
+    }
+    assert!(project.entries("out/keys/dim_a").len() < 5, "{:?}", project.entries("out/keys/dim_a"));
+    let asked = "SELECT count(*), min(city), max(city), count(note), count(DISTINCT a_key) FROM dim_a WHERE a_key <> -1";
+    let found = project.starmill(&["query", "pipelines/p.toml", asked, "--format", "csv"]).exits(0);
+    assert_eq!(found.stdout.lines().nth(1), Some("34,0,33,34,34"));
+}
+
 /// What a member was, as a night saw it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {

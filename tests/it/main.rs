@@ -1,6 +1,7 @@
 //! starmill as its users meet it: the real binary, real files, a real Postgres.
 
 mod bad_input;
+mod blog;
 mod buckets;
 mod cases;
 mod clouds;

@@ -1,6 +1,7 @@
 //! Values as text for people. JSON comes from the same values.
 
 mod forget;
+mod history;
 mod operate;
 mod plan;
 mod run;
@@ -17,6 +18,7 @@ use crate::shown;
 use crate::star::number::Number;
 
 pub use forget::{forget_plan, forgotten};
+pub use history::member_history;
 pub use operate::{
     comparison, history, prune_plan, pruned, rollback, rollback_plan, snapshot, snapshots, upcoming,
     verification, verified,

@@ -1,6 +1,7 @@
 //! Proves the star against the source: nothing gets past here that doesn't add up.
 
 mod ask;
+mod fanout;
 mod lookups;
 mod members;
 
@@ -280,10 +281,13 @@ impl Auditor<'_> {
         };
         let source = self.built.totals.0[index].clone();
         let agrees = source.agrees_with(&star);
-        let examples = match (agrees, &control.source) {
+        let mut examples = match (agrees, &control.source) {
             (false, SourceSide::Aggregate { .. }) => self.grain_examples(control, design).await,
             _ => Vec::new(),
         };
+        if !agrees && star.is_more_than(&source) {
+            examples.extend(self.fan_out(&control.model).await);
+        }
         Ok(ControlLine {
             table: control.model.to_string(),
             name: match design.masked.as_slice() {

@@ -127,7 +127,7 @@ fn files(table: StarTable, columns: Vec<String>, schema: SchemaRef) -> Receiver<
 }
 
 /// A batch with its instants in the pipeline's zone.
-fn shown(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub fn shown(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = batch.columns().iter().zip(schema.fields());
     let columns = columns.map(|(column, field)| cast(column, field.data_type()));
     let columns = columns.collect::<std::result::Result<Vec<_>, _>>();

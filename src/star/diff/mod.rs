@@ -1,7 +1,7 @@
 //! What changed between two stars, table by table, found by walking both in key order.
 
-mod cursor;
-mod walk;
+pub mod cursor;
+pub mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

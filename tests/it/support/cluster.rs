@@ -191,9 +191,13 @@ impl Cluster {
 
     /// A database with the shop's sample, loaded with the README's command.
     pub fn shop(&self) -> Database {
+        self.loaded("data/shop/load.sql")
+    }
+
+    /// A database with a sample, loaded by its own file.
+    pub fn loaded(&self, file: &str) -> Database {
         let database = self.database();
-        let output =
-            database.psql().args(["-q", "-f", "data/shop/load.sql"]).current_dir(root()).output().unwrap();
+        let output = database.psql().args(["-q", "-f", file]).current_dir(root()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         database
     }

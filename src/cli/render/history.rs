@@ -1,0 +1,40 @@
+//! What a member of a dimension was, in words.
+
+use std::fmt::Write as _;
+
+use crate::operate::history::{MemberHistory, Version};
+use crate::shown::line;
+
+pub fn member_history(history: &MemberHistory) -> String {
+    let MemberHistory { pipeline, table, key, durable_key, snapshot, .. } = history;
+    let mut text =
+        format!("{pipeline} · {table} · {} · durable key {durable_key} · as of {snapshot}\n", line(key));
+    let mut until: Option<&str> = None;
+    for version in &history.versions {
+        let from = version.valid_from.as_deref();
+        if let (true, Some(until), Some(from)) = (version.after_gap, until, from) {
+            let _ = writeln!(text, "\n  not there from {until} to {from}");
+        }
+        let from = from.map_or("the beginning".to_owned(), str::to_owned);
+        let to = version.valid_to.as_ref().map_or("on".to_owned(), |to| format!("to {to}"));
+        let _ = writeln!(text, "\n  {} from {from} {to}", version.surrogate);
+        changes(&mut text, version);
+        until = version.valid_to.as_deref();
+    }
+    if let Some(until) = until {
+        let _ = writeln!(text, "\n  not there since {until}");
+    }
+    text
+}
+
+fn changes(text: &mut String, version: &Version) {
+    let width = version.changes.iter().map(|change| change.column.chars().count()).max().unwrap_or(0);
+    for change in &version.changes {
+        let (old, new) = (line(&change.old), line(&change.new));
+        let said = if change.old.is_empty() { new.into_owned() } else { format!("{old} → {new}") };
+        let _ = writeln!(text, "      {:width$}  {said}", change.column);
+    }
+    if version.changes.is_empty() {
+        let _ = writeln!(text, "      as before");
+    }
+}
