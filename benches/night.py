@@ -6,6 +6,8 @@
     python3 benches/night.py --orders 50000 --rounds 3
     pip install duckdb==1.5.5 duckdb-extension-postgres-scanner, to have the peer in the same rounds
     python3 benches/night.py --bucket                the same nights into a bucket, too (pip install 'moto[server]==5.2.5')
+    python3 benches/night.py --system blog           the blog and the feed: 100,000 users, 1 million posts and follows,
+                                                     5 million comments and likes; --users for another size
 
 It starts a throw-away Postgres of its own (initdb on the PATH), grows the shop in it, and removes it
 at the end. Every figure is of the client process alone; the server shares the machine's cores.
@@ -82,20 +84,30 @@ def measured(command, **options):
     return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss * 1024, "out": out}
 
 
-TABLES = ["order_items", "orders", "customers", "addresses", "products", "categories", "shipping_carriers"]
+class System:
+    """A database that is grown, a day of its changes, and the pipelines over it with the same models for DuckDB."""
+
+    def __init__(self, grow, source, pipelines, large, small, day, title):
+        self.grow, self.source, self.pipelines = grow, source, pipelines
+        self.large, self.small, self.day, self.title = large, small, day, title
+
+    def settings(self, url, work, name):
+        """Environment of a pipeline: its source, a store of its own, no target."""
+        upper = name.upper()
+        return {self.source: url, f"{upper}_STORE": f"{work}/{name}", f"{upper}_TARGET": ""}
 
 
-def raw_copy(url):
-    """Every table through psql to nowhere, on two connections: the two largest tables in halves."""
+def raw_copy(url, system):
+    """Every table through psql to nowhere, on two connections: the large tables in halves."""
     def halves(table, key):
         middle = f"(SELECT max({key}) / 2 FROM {table})"
         return [f"(SELECT * FROM {table} WHERE {key} {sign} {middle})" for sign in ("<=", ">")]
     first, second = [], []
-    for table, key in [("order_items", "item_id"), ("orders", "order_id")]:
+    for table, key in system.large:
         low, high = halves(table, key)
         first.append(low)
         second.append(high)
-    second += TABLES[2:]
+    second += system.small
     start = time.monotonic()
     def psql(sources):
         commands = []
@@ -139,13 +151,13 @@ class Buckets:
         self.server.wait()
 
 
-def night(url, store, fresh, settings={}):
+def night(system, name, url, work, fresh, settings={}):
     if fresh:
-        shutil.rmtree(store, ignore_errors=True)
-    environment = {**os.environ, "SHOP_SOURCE": url, "SHOP_STORE": store, "SHOP_TARGET": "", **settings}
+        shutil.rmtree(f"{work}/{name}", ignore_errors=True)
+    environment = {**os.environ, **system.settings(url, work, name), **settings}
     # A store that was removed is begun anew only by somebody's word.
     anew = ["--new-store"] if fresh else []
-    result = measured([str(STARMILL), "run", *anew, "pipelines/shop.toml", "--format", "json"],
+    result = measured([str(STARMILL), "run", *anew, f"pipelines/{name}.toml", "--format", "json"],
                       stdout=subprocess.PIPE, cwd=ROOT, env=environment)
     result["report"] = json.loads(result["out"])
     return result
@@ -162,7 +174,7 @@ db.execute("SET TimeZone = 'UTC'")
 db.execute(f"ATTACH '{sys.argv[1]}' AS source (TYPE postgres, READ_ONLY)")
 """
 
-PEER = PEER_SESSION + r"""
+PEER_SESSION += r"""
 out = sys.argv[2]
 # As fast as it goes: unsorted, all the memory it wants, kept only where a later model reads it.
 def publish(name, sql, reread=True):
@@ -170,6 +182,11 @@ def publish(name, sql, reread=True):
         db.execute(f"CREATE TEMP TABLE {name} AS {sql}")
     source = name if reread else f"({sql})"
     db.execute(f"COPY {source} TO '{out}/{name}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+def take(table, columns="*"):
+    db.execute(f"CREATE TEMP TABLE {table} AS SELECT {columns} FROM source.public.{table}")
+"""
+
+SHOP = r"""
 for table in ["customers", "addresses", "shipping_carriers", "categories"]:
     db.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM source.public.{table}")
 db.execute("CREATE TEMP TABLE products AS SELECT product_id, product_name, category_id, unit_price, attributes FROM source.public.products")
@@ -200,10 +217,62 @@ publish("top_products", '''WITH sales AS (SELECT product_key, sum(quantity) AS q
 """
 
 
-def peer(url, folder):
+BLOG = r"""
+take("users")
+take("posts")
+take("comments", "post_id, author_id")
+take("likes", "post_id")
+take("follows", "follower_id, following_id")
+publish("dim_user", "SELECT row_number() OVER (ORDER BY id) AS user_key, id AS user_id, name, email, created_at FROM users", reread=False)
+publish("dim_user_profile", '''SELECT row_number() OVER (ORDER BY id) AS profile_key, id AS user_id, bio, settings,
+    json_extract_string(settings, 'theme') AS theme, json_extract_string(settings, 'language') AS language FROM users''', reread=False)
+publish("posts_with_author", '''SELECT p.id AS post_id, p.title, p.body, p.created_at, p.author_id, u.name AS author_name, u.email AS author_email,
+    coalesce(c.n, 0) AS comment_count, coalesce(l.n, 0) AS like_count FROM posts p LEFT JOIN users u ON u.id = p.author_id
+    LEFT JOIN (SELECT post_id, count(*) AS n FROM comments GROUP BY 1) c ON c.post_id = p.id
+    LEFT JOIN (SELECT post_id, count(*) AS n FROM likes GROUP BY 1) l ON l.post_id = p.id''', reread=False)
+publish("user_stats", '''SELECT u.id AS user_id, u.name, coalesce(w.n, 0) AS post_count, coalesce(s.n, 0) AS comment_count, coalesce(d.n, 0) AS follower_count,
+    coalesce(g.n, 0) AS following_count FROM users u LEFT JOIN (SELECT author_id, count(*) AS n FROM posts GROUP BY 1) w ON w.author_id = u.id
+    LEFT JOIN (SELECT author_id, count(*) AS n FROM comments GROUP BY 1) s ON s.author_id = u.id
+    LEFT JOIN (SELECT following_id, count(*) AS n FROM follows GROUP BY 1) d ON d.following_id = u.id
+    LEFT JOIN (SELECT follower_id, count(*) AS n FROM follows GROUP BY 1) g ON g.follower_id = u.id''', reread=False)
+publish("daily_post_stats", '''SELECT CAST(p.created_at AS DATE) AS day, p.author_id, count(*) AS post_count, CAST(coalesce(sum(c.n), 0) AS BIGINT) AS comment_count
+    FROM posts p LEFT JOIN (SELECT post_id, count(*) AS n FROM comments GROUP BY 1) c ON c.post_id = p.id GROUP BY 1, 2''', reread=False)
+"""
+
+FEED = r"""
+take("users", "id, name")
+take("posts", "id, author_id, created_at")
+take("follows", "follower_id, following_id")
+publish("feed_items", '''SELECT w.user_id, w.post_id, w.created_at, w.author_id, u.name AS author_name FROM (
+    SELECT f.follower_id AS user_id, p.id AS post_id, p.author_id, p.created_at, row_number() OVER (PARTITION BY f.follower_id ORDER BY p.created_at DESC, p.id DESC) AS place
+    FROM follows f JOIN posts p ON p.author_id = f.following_id) w LEFT JOIN users u ON u.id = w.author_id WHERE w.place <= 50''', reread=False)
+"""
+
+SYSTEMS = {
+    "shop": System(
+        grow="data/shop/grow.sql", source="SHOP_SOURCE", pipelines={"shop": SHOP},
+        large=[("order_items", "item_id"), ("orders", "order_id")],
+        small=["customers", "addresses", "products", "categories", "shipping_carriers"],
+        # One order in a hundred gets another carrier, a few customers a name.
+        day=["UPDATE orders SET carrier_id = carrier_id % 8 + 1 WHERE order_id % 100 = {n}",
+             "UPDATE customers SET full_name = full_name || '.' WHERE customer_id % 1000 = {n}", "VACUUM orders", "VACUUM customers"],
+        title="{orders:,} orders, {items:,} items"),
+    "blog": System(
+        grow="data/blog/grow.sql", source="BLOG_SOURCE", pipelines={"blog": BLOG, "feed": FEED},
+        large=[("comments", "id"), ("posts", "id"), ("likes", "post_id")], small=["users", "follows"],
+        # One post in a hundred is written anew, one user in a hundred follows somebody else, a few change their name.
+        day=["UPDATE posts SET title = title || '.' WHERE id % 100 = {n}", "UPDATE users SET name = name || '.' WHERE id % 1000 = {n}",
+             "DELETE FROM follows WHERE follower_id % 1000 = {n} AND following_id % 2 = 0",
+             "INSERT INTO comments SELECT (SELECT max(id) FROM comments) + n, n * 97 + 1, n + 1, 'New', now() FROM generate_series(1, {users} / 10) AS n",
+             "VACUUM posts", "VACUUM users", "VACUUM comments", "VACUUM follows"],
+        title="{users:,} users, {posts:,} posts, {comments:,} comments and likes"),
+}
+
+
+def peer(script, url, folder):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    return measured([sys.executable, "-c", PEER, url, folder])
+    return measured([sys.executable, "-c", PEER_SESSION + script, url, folder])
 
 
 def has_peer():
@@ -218,40 +287,52 @@ def show(title, rounds, key="wall"):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--system", choices=sorted(SYSTEMS), default="shop")
     parser.add_argument("--orders", type=int, default=500_000)
+    parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bucket", action="store_true", help="the same nights into a bucket, too")
+    parser.add_argument("--bucket", action="store_true", help="the shop's nights into a bucket, too")
     options = parser.parse_args()
     if not STARMILL.exists():
         sys.exit("build it first: cargo build --release")
+    system = SYSTEMS[options.system]
     cluster = Cluster()
     work = tempfile.mkdtemp(prefix="starmill-night")
-    buckets = Buckets(work) if options.bucket else None
+    buckets = Buckets(work) if options.bucket and options.system == "shop" else None
     try:
-        grow = ["psql", "-X", "-q", "-d", cluster.url, "-v", f"orders={options.orders}", "-f", "data/shop/grow.sql"]
-        subprocess.run(grow, check=True, cwd=ROOT)
+        sizes = ["-v", f"orders={options.orders}", "-v", f"users={options.users}"]
+        subprocess.run(["psql", "-X", "-q", "-d", cluster.url, *sizes, "-f", system.grow], check=True, cwd=ROOT)
+        copies, rounds = [], {name: {kind: [] for kind in KINDS} for name in system.pipelines}
         with_peer = has_peer()
-        store = f"{work}/store"
-        rounds = {"copy": [], "first": [], "later": [], "peer": [], "first in a bucket": [], "later in a bucket": []}
-        night(cluster.url, store, fresh=True)  # warms the page cache
+        for name in system.pipelines:
+            night(system, name, cluster.url, work, fresh=True)  # warms the page cache
         for number in range(options.rounds):
-            rounds["copy"].append(raw_copy(cluster.url))
-            rounds["first"].append(night(cluster.url, store, fresh=True))
-            if buckets:
-                bucket = buckets.fresh()
-                rounds["first in a bucket"].append(night(cluster.url, bucket, True, buckets.environment))
-            if with_peer:
-                rounds["peer"].append(peer(cluster.url, f"{work}/peer"))
-            # A day's changes: one order in a hundred gets another carrier, a few customers a name.
-            day = (f"UPDATE orders SET carrier_id = carrier_id % 8 + 1 WHERE order_id % 100 = {number}; "
-                   f"UPDATE customers SET full_name = full_name || '.' WHERE customer_id % 1000 = {number}; VACUUM orders; VACUUM customers")
-            for statement in day.split("; "):
+            copies.append(raw_copy(cluster.url, system))
+            for name, script in system.pipelines.items():
+                rounds[name]["first"].append(night(system, name, cluster.url, work, fresh=True))
+                if buckets:
+                    bucket = {**buckets.environment, "SHOP_STORE": buckets.fresh()}
+                    rounds[name]["first in a bucket"].append(night(system, name, cluster.url, work, True, bucket))
+                if with_peer:
+                    rounds[name]["peer"].append(peer(script, cluster.url, f"{work}/peer"))
+            for statement in system.day:
+                statement = statement.format(n=number, users=options.users)
                 subprocess.run(["psql", "-X", "-q", "-d", cluster.url, "-c", statement], check=True)
-            rounds["later"].append(night(cluster.url, store, fresh=False))
-            if buckets:
-                rounds["later in a bucket"].append(night(cluster.url, bucket, False, buckets.environment))
-        report(rounds, options)
-        growth(cluster.url, store, options)
+            for name in system.pipelines:
+                rounds[name]["later"].append(night(system, name, cluster.url, work, fresh=False))
+                if buckets:
+                    rounds[name]["later in a bucket"].append(night(system, name, cluster.url, work, False, bucket))
+        counts = {"orders": options.orders, "items": options.orders * 3, "users": options.users,
+                  "posts": options.users * 10, "comments": options.users * 50}
+        print(f"{system.title.format(**counts)}, medians of {options.rounds} interleaved rounds\n")
+        print(f"{'':34} {'median':>7}  lowest – highest (seconds)")
+        print(show("raw COPY, two connections", copies))
+        for name, of in rounds.items():
+            report(name, of, statistics.median(result["wall"] for result in copies))
+        if len(rounds) > 1:
+            together(rounds)
+        if options.system == "shop":
+            growth(system, cluster.url, work, options)
     finally:
         cluster.close()
         if buckets:
@@ -259,20 +340,37 @@ def main():
         shutil.rmtree(work, ignore_errors=True)
 
 
+KINDS = ["first", "later", "peer", "first in a bucket", "later in a bucket"]
+
+
+def together(rounds):
+    """All pipelines of the system, one after the other."""
+    sums = {kind: [{"wall": sum(result["wall"] for result in results)} for results in zip(*(of[kind] for of in rounds.values()))]
+            for kind in KINDS[:3]}
+    print(f"\n{' and '.join(rounds)} together")
+    for title, kind in [("first nights", "first"), ("later nights", "later"), ("DuckDB", "peer")]:
+        if sums[kind]:
+            print(show(title, sums[kind]))
+    if sums["peer"]:
+        duck = statistics.median(result["wall"] for result in sums["peer"])
+        for title, kind in [("first nights", "first"), ("later nights", "later")]:
+            print(f"{'  ' + title + ' beside DuckDB':34} {statistics.median(result['wall'] for result in sums[kind]) / duck:6.2f}x")
+
+
 NIGHTS = 14
 
 
-def growth(url, store, options):
+def growth(system, url, work, options):
     """What the store keeps of nights that each change 1 % at the newest end: bytes of data files."""
-    kept = lambda: {path: os.path.getsize(path) for path in glob.glob(f"{store}/tables/*/*.parquet")}
-    night(url, store, fresh=True)
+    kept = lambda: {path: os.path.getsize(path) for path in glob.glob(f"{work}/shop/tables/*/*.parquet")}
+    night(system, "shop", url, work, fresh=True)
     before = first = kept()
     shares = []
     newest = options.orders - options.orders // 100
     for number in range(NIGHTS - 1):
         change = f"UPDATE orders SET carrier_id = (carrier_id + {number}) % 8 + 1 WHERE order_id > {newest}"
         subprocess.run(["psql", "-X", "-q", "-d", url, "-c", change, "-c", "VACUUM orders"], check=True)
-        night(url, store, fresh=False)
+        night(system, "shop", url, work, fresh=False)
         after = kept()
         shares.append(sum(size for path, size in after.items() if path not in before) / sum(first.values()))
         before = after
@@ -281,11 +379,8 @@ def growth(url, store, options):
           f"{statistics.median(shares):.3f} of that (at most {max(shares):.3f}); {NIGHTS} snapshots take {sum(before.values()) / whole:.2f} of one")
 
 
-def report(rounds, options):
-    copy = statistics.median(result["wall"] for result in rounds["copy"])
-    print(f"{options.orders:,} orders, {options.orders * 3:,} items, medians of {options.rounds} interleaved rounds\n")
-    print(f"{'':34} {'median':>7}  lowest – highest (seconds)")
-    print(show("raw COPY, two connections", rounds["copy"]))
+def report(name, rounds, copy):
+    print(f"\n{name}")
     for title, key in [("first night", "first"), ("later night, 1 % changed", "later")]:
         print(show(title, rounds[key]))
         print(show("  its CPU", rounds[key], "cpu"))
