@@ -118,6 +118,7 @@ pub struct ModelFile {
     pub key: Option<Vec<Text>>,
     pub surrogate: Option<Text>,
     pub history: Option<HistoryFile>,
+    pub unknown: Option<Text>,
     pub dates: Option<DatesFile>,
     pub grain: Option<GrainFile>,
     pub measures: Pairs,
@@ -158,6 +159,8 @@ pub struct LookupFile {
     /// The fact's column whose time says which version of the dimension's row is meant.
     pub as_of: Option<Text>,
     pub unknown_max: Option<Text>,
+    /// Whether a key that the dimension doesn't have yet becomes a member of it.
+    pub inferred: Option<Spanned<bool>>,
 }
 
 #[derive(Debug)]
@@ -331,6 +334,7 @@ fn model(role: RoleWord, name: Text, section: Section) -> ModelFile {
         key: section.strings("key"),
         surrogate: if is_dimension { section.string("surrogate") } else { None },
         history: if is_dimension { section.section("history").map(history) } else { None },
+        unknown: if is_dimension { section.string("unknown") } else { None },
         dates: if is_dimension { section.section("dates").map(dates) } else { None },
         grain: if is_fact { grain(&section) } else { None },
         measures: if is_fact { section.pairs("measures").unwrap_or_default() } else { Vec::new() },
@@ -391,9 +395,10 @@ fn lookups(section: &Section) -> Vec<LookupFile> {
         }
         let as_of = lookup.string("as_of");
         let unknown_max = lookup.string_or_integer("unknown_max");
+        let inferred = lookup.boolean("inferred");
         lookup.finish();
         if let (Some(dimension), Some(on)) = (dimension, on) {
-            found.push(LookupFile { column, dimension, on, as_of, unknown_max });
+            found.push(LookupFile { column, dimension, on, as_of, unknown_max, inferred });
         }
     }
     found

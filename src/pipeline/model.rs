@@ -29,8 +29,15 @@ pub struct Model {
 
 #[derive(Debug)]
 pub enum Role {
-    Dimension { surrogate: Spanned<String>, history: Option<History> },
-    Fact { lookups: Vec<Lookup> },
+    Dimension {
+        surrogate: Spanned<String>,
+        history: Option<History>,
+        /// What the texts of the unknown member say.
+        unknown: String,
+    },
+    Fact {
+        lookups: Vec<Lookup>,
+    },
     Summary,
 }
 
@@ -96,7 +103,12 @@ pub struct Lookup {
     pub as_of: Option<Spanned<String>>,
     /// How many keys may have no row in the dimension; unsaid, they are only noted.
     pub unknown_max: Option<UnknownMax>,
+    /// Whether a key that the dimension doesn't have becomes a member of it, which a later night fills in.
+    pub inferred: bool,
 }
+
+/// Tells the members of a dimension that facts brought, and that the source has not told of yet.
+pub const IS_INFERRED: &str = "is_inferred";
 
 /// A bound on the rows of a fact whose key a dimension doesn't have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +169,14 @@ impl Model {
         match &self.role {
             Role::Dimension { surrogate, .. } => Some(&surrogate.value),
             _ => None,
+        }
+    }
+
+    /// What the texts of a dimension's unknown member say.
+    pub fn unknown(&self) -> &str {
+        match &self.role {
+            Role::Dimension { unknown, .. } => unknown,
+            _ => "",
         }
     }
 

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{displayable, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,9 @@ use super::session::{Effort, Session, is_exhausted, model_error, source_referenc
 use super::staged::{Stage, StageFailure, require_folder, stage_stream};
 use super::table::{Provenance, StarTable};
 use super::versions::{self, Book, Restatement};
-use super::{BuiltStar, Edited, Extract, Kept, Registration, Registry, SourceTables, calendar, shelf};
+use super::{
+    BuiltStar, Edited, Extract, Kept, Registration, Registry, SourceTables, calendar, inferred, shelf,
+};
 use crate::clock::{Cost, Stopwatch};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -202,7 +205,8 @@ impl Builder {
         effort: Effort,
     ) -> Result<Made, Failure> {
         if let Body::Calendar { from, to } = model.body {
-            let rows = calendar::rows(from, to).or_error(ErrorKind::Bug, || "the calendar".to_owned())?;
+            let rows = calendar::rows(from, to, model.unknown())
+                .or_error(ErrorKind::Bug, || "the calendar".to_owned())?;
             let mut writer = self.writer(model, design)?;
             writer.write(rows)?;
             return Ok(Made { table: self.table(model, design, writer)?, registration: None, kept: None });
@@ -211,6 +215,7 @@ impl Builder {
         let statement = design.statement.clone();
         let statement = statement.ok_or_else(|| Error::new(ErrorKind::Bug, "a model without SQL"))?;
         let plan = session.plan_model(statement).await.map_err(Failure::Engine)?;
+        let plan = self.with_members(&session, model, plan).await?;
         let mut registrar = model.registered().then(|| self.registrar(model, design));
         let (mut registration, mut kept) = (None, None);
         match (registrar.take(), model.surrogate()) {
@@ -291,6 +296,32 @@ impl Builder {
         let Some((registration, registry)) = registrar.finish()? else { return Ok(None) };
         session.add(reference, registry)?;
         Ok(Some(registration))
+    }
+
+    /// A dimension's rows with the members that facts bring.
+    async fn with_members(
+        &self,
+        session: &Session,
+        model: &Model,
+        plan: LogicalPlan,
+    ) -> Result<LogicalPlan, Failure> {
+        let mut brought = Vec::new();
+        for (fact, lookup) in inferred::lookups_into(&self.pipeline, model) {
+            let design = self
+                .pipeline
+                .models
+                .iter()
+                .zip(&self.design.models)
+                .find(|(model, _)| model.name == fact.name);
+            let on = lookup.on.iter().map(|(key, column)| (key.clone(), column.value.clone())).collect();
+            brought.extend(
+                design.and_then(|(_, design)| design.statement.clone()).map(|statement| (statement, on)),
+            );
+        }
+        if brought.is_empty() {
+            return Ok(plan);
+        }
+        inferred::with_members(session, plan, brought).await.map_err(Failure::Engine)
     }
 
     /// The SQL of what the registry doesn't know yet.
@@ -387,7 +418,7 @@ fn keep_new_rows(batch: RecordBatch, registrar: &mut Registrar) -> Result<Record
 
 async fn run(
     session: &Session,
-    plan: datafusion::logical_expr::LogicalPlan,
+    plan: LogicalPlan,
 ) -> Result<datafusion::execution::SendableRecordBatchStream, Failure> {
     let state = session.state();
     let plan = state.create_physical_plan(&plan).await.map_err(Failure::Engine)?;

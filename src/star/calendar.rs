@@ -33,7 +33,7 @@ pub fn schema() -> SchemaRef {
 const SHORTS: usize = 8;
 
 /// Every day from `from` to `to`, both included, then the unknown member with key -1.
-pub fn rows(from: NaiveDate, to: NaiveDate) -> Result<RecordBatch, ArrowError> {
+pub fn rows(from: NaiveDate, to: NaiveDate, unknown: &str) -> Result<RecordBatch, ArrowError> {
     let mut key = Int32Builder::new();
     let (mut date, mut month_start) = (Date32Builder::new(), Date32Builder::new());
     let (mut month_name, mut weekday_name) = (StringBuilder::new(), StringBuilder::new());
@@ -64,8 +64,8 @@ pub fn rows(from: NaiveDate, to: NaiveDate) -> Result<RecordBatch, ArrowError> {
     key.append_value(-1);
     date.append_null();
     month_start.append_null();
-    month_name.append_null();
-    weekday_name.append_null();
+    month_name.append_value(unknown);
+    weekday_name.append_value(unknown);
     weekend.append_null();
     shorts.iter_mut().for_each(Int16Builder::append_null);
     let [year, quarter, month, day, ordinal, iso_year, iso_week, weekday] =
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_leap_day_has_its_row_and_the_last_row_is_the_unknown_member() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        let rows = rows(day("2024-02-28"), day("2024-03-01")).unwrap();
+        let rows = rows(day("2024-02-28"), day("2024-03-01"), "Unknown").unwrap();
         let keys = rows.column(0).as_primitive::<Int32Type>();
         assert_eq!(keys.values(), &[20_240_228, 20_240_229, 20_240_301, -1]);
         assert_eq!(rows.column(7).as_primitive::<Int16Type>().value(1), 60);
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_first_days_of_january_may_belong_to_the_last_iso_year() {
         let day = "2027-01-01".parse::<NaiveDate>().unwrap();
-        let rows = rows(day, day).unwrap();
+        let rows = rows(day, day, "Unknown").unwrap();
         assert_eq!(rows.column(8).as_primitive::<Int16Type>().value(0), 2026);
         assert_eq!(rows.column(9).as_primitive::<Int16Type>().value(0), 53);
     }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::TableReference;
 
 use super::memory::Memory;
 use super::session::{STAR, star_reference};
 use super::versions::{self, Book};
-use crate::name::{ModelName, quote_identifier as quote};
+use crate::dialect::refuse::kinds;
+use crate::name::{ModelName, quote_identifier as quote, quote_literal};
 use crate::pipeline::Pipeline;
-use crate::pipeline::model::{Body, Model};
+use crate::pipeline::model::{Body, IS_INFERRED, Model};
 
 /// The rows that a model's own SELECT gives.
 pub fn model_reference(model: &ModelName) -> TableReference {
@@ -45,7 +46,7 @@ pub fn published_sql(
 ) -> String {
     let zone = pipeline.deployment.timezone.name();
     if let Some(book) = Book::of(&model.name, &Memory::of(model), raw, zone) {
-        return ordered(&book.published_sql(raw), order);
+        return ordered(&book.published_sql(raw, &unknown_member(model, raw)), order);
     }
     let registered = model.registered();
     let first_seen = |name: &str| model.first_seen.iter().any(|column| column.value == name);
@@ -114,10 +115,28 @@ pub fn published_sql(
         model_reference(&model.name).to_quoted_string()
     );
     if model.surrogate().is_some() {
-        let nulls = vec!["NULL"; raw.fields().len()].join(", ");
-        sql = format!("{sql} UNION ALL SELECT CAST(-1 AS BIGINT), {nulls}");
+        sql = format!("{sql} UNION ALL SELECT CAST(-1 AS BIGINT), {}", unknown_member(model, raw));
     }
     ordered(&sql, order)
+}
+
+/// The model's columns in the unknown member: its texts say so, the rest is NULL; its key stays what nobody has.
+pub fn unknown_member(model: &Model, raw: &Schema) -> String {
+    let value = |field: &FieldRef| {
+        let is_key = model.key.iter().any(|key| key.value == *field.name());
+        if field.name() == IS_INFERRED {
+            return "FALSE".to_owned();
+        }
+        match is_text(field.data_type()) && !is_key && kinds::is_text_field(field) {
+            true => quote_literal(model.unknown()),
+            false => "NULL".to_owned(),
+        }
+    };
+    raw.fields().iter().map(value).collect::<Vec<_>>().join(", ")
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn ordered(sql: &str, order: &[String]) -> String {

@@ -12,6 +12,7 @@ pub mod design;
 pub mod diff;
 pub mod drift;
 mod encoding;
+pub mod inferred;
 pub mod memory;
 pub mod number;
 pub mod origin;

@@ -366,15 +366,14 @@ impl<'a> Book<'a> {
 
     /// What is published: every version, rows that nobody can be known by, so that the audit finds them, and the unknown
     /// member. A key that the model gives twice comes twice.
-    pub fn published_sql(&self, raw: &Schema) -> String {
+    pub fn published_sql(&self, raw: &Schema, unknown_member: &str) -> String {
         let (s, d) = (&self.surrogate, &self.durable);
         let names: Vec<String> = raw.fields().iter().map(|field| quote(field.name())).collect();
         let of = |table: &str| self.listed(table, names.iter().cloned());
-        let nulls = vec!["NULL"; names.len()].join(", ");
         let unknown: Vec<String> = self.key.iter().map(|key| format!("m.{key} IS NULL")).collect();
         let model = model_reference(self.model).to_quoted_string();
         format!(
-            "SELECT v.{s}, v.{d}, {v}, v.{VALID_FROM}, v.{VALID_TO}, v.{VALID_TO} = {END} AS {IS_CURRENT} FROM ({versions}) AS v LEFT JOIN (SELECT {keys} FROM {model} AS m) AS m ON {same} AND v.{VALID_TO} = {END} UNION ALL SELECT CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), {m}, {BEGINNING}, {END}, TRUE FROM {model} AS m WHERE {unknown} UNION ALL SELECT CAST(-1 AS BIGINT), CAST(-1 AS BIGINT), {nulls}, {BEGINNING}, {END}, TRUE",
+            "SELECT v.{s}, v.{d}, {v}, v.{VALID_FROM}, v.{VALID_TO}, v.{VALID_TO} = {END} AS {IS_CURRENT} FROM ({versions}) AS v LEFT JOIN (SELECT {keys} FROM {model} AS m) AS m ON {same} AND v.{VALID_TO} = {END} UNION ALL SELECT CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), {m}, {BEGINNING}, {END}, TRUE FROM {model} AS m WHERE {unknown} UNION ALL SELECT CAST(-1 AS BIGINT), CAST(-1 AS BIGINT), {unknown_member}, {BEGINNING}, {END}, TRUE",
             v = of("v"),
             m = of("m"),
             versions = self.versions(),

@@ -22,6 +22,7 @@ mod keeping;
 mod kills;
 mod lake;
 mod masks;
+mod members;
 mod memory;
 mod nights;
 mod operate;

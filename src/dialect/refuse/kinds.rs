@@ -93,6 +93,12 @@ pub fn said_of(expr: &Expr, schema: &DFSchema) -> Option<FieldMetadata> {
     })
 }
 
+/// Whether a column of texts is one in Postgres, too, as far as it is noted.
+pub fn is_text_field(field: &Field) -> bool {
+    let travels = field.metadata().get(TRAVELS);
+    !travels.is_some_and(|travels| [AS_TEXT, JSON].contains(&travels.as_str()))
+}
+
 pub fn is_said(field: &Field, said: &FieldMetadata) -> bool {
     let said = said.to_hashmap();
     [TRAVELS, TYPE, LABELS].iter().all(|key| field.metadata().get(*key) == said.get(*key))

@@ -2,6 +2,7 @@
 
 mod control;
 mod history;
+mod inferred;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -126,6 +127,7 @@ impl Resolver<'_> {
         let source = self.source(&file);
         let models = self.models(&file.models, &stem);
         let controls = self.controls(&file.models, &models);
+        let models = self.with_inferred(models);
         let (models, controls) = (self.in_build_order(models)?, controls);
         let (warnings, unread) = (Vec::new(), Vec::new());
         Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings, unread })
@@ -194,13 +196,14 @@ impl Resolver<'_> {
             RoleWord::Dimension => Role::Dimension {
                 surrogate: self.surrogate(file, &name, is_calendar),
                 history: file.history.as_ref().and_then(|history| self.history(history, file)),
+                unknown: file.unknown.as_ref().map_or_else(|| UNKNOWN.to_owned(), |text| text.value.clone()),
             },
         };
         if !file.first_seen.is_empty() && key.is_empty() {
             self.needs(file, "key", "key = [\"order_id\"], by which its rows are known again");
         }
         let reads = match &body {
-            Some(Body::Sql(sql)) => reads(sql, &name, all),
+            Some(Body::Sql(sql)) => reads(sql, &name, all.iter().map(|model| model.name.value.as_str())),
             _ => Vec::new(),
         };
         let mut reads: BTreeSet<ModelName> = reads.into_iter().collect();
@@ -325,11 +328,13 @@ impl Resolver<'_> {
                 continue;
             }
             self.as_of(lookup, dimension);
+            self.inferred(lookup, dimension);
             let Some(dimension) = ModelName::parse(wanted) else { continue };
             let on = lookup.on.iter().map(|(key, column)| (key.value.clone(), column.clone())).collect();
             let unknown_max = lookup.unknown_max.as_ref().and_then(|bound| self.unknown_max(bound));
             let (column, as_of) = (lookup.column.clone(), lookup.as_of.clone());
-            lookups.push(Lookup { column, dimension, on, as_of, unknown_max });
+            let inferred = lookup.inferred.as_ref().is_some_and(|inferred| inferred.value);
+            lookups.push(Lookup { column, dimension, on, as_of, unknown_max, inferred });
         }
         lookups
     }
@@ -390,12 +395,15 @@ fn circle(models: &[Model]) -> String {
     path.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" → ")
 }
 
+/// What the texts of an unknown member say, unless the pipeline says it.
+const UNKNOWN: &str = "Unknown";
+
 /// The models that a query reads: unqualified names that are models, but not its own.
-fn reads(sql: &SelectSql, own: &ModelName, all: &[ModelFile]) -> Vec<ModelName> {
+fn reads<'a>(sql: &SelectSql, own: &ModelName, all: impl Iterator<Item = &'a str> + Clone) -> Vec<ModelName> {
     sql.relations()
         .iter()
         .filter(|relation| relation.schema.is_none() && relation.table != own.as_str())
-        .filter(|relation| all.iter().any(|model| model.name.value == relation.table))
+        .filter(|relation| all.clone().any(|model| model == relation.table))
         .filter_map(|relation| ModelName::parse(&relation.table))
         .collect()
 }

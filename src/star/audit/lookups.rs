@@ -1,8 +1,10 @@
 //! Every row of a fact finds its dimension's row, or the audit says how many don't, and by which keys.
 
 use super::{Auditor, ControlLine, EXAMPLES, Strictness, Verdict};
+use crate::error::Result;
 use crate::name::quote_identifier as quote;
-use crate::pipeline::model::{Lookup, Model};
+use crate::pipeline::model::{IS_INFERRED, Lookup, Model};
+use crate::star::inferred::lookups_into;
 use crate::star::number::Number;
 use crate::star::scan::{LookedUp, Scan, Unresolved};
 use crate::star::session::star_reference;
@@ -56,6 +58,32 @@ impl Auditor<'_> {
             lines.push(line(model, name, orphans, orphan_verdict, examples.1));
         }
         lines
+    }
+
+    /// Members that facts brought, and that the source has not told of yet.
+    pub(super) async fn inferred(&self, model: &Model, strictness: Strictness) -> Result<Vec<ControlLine>> {
+        if lookups_into(self.pipeline, model).is_empty() {
+            return Ok(Vec::new());
+        }
+        let table = star_reference(&model.name).to_quoted_string();
+        let found = self.count(&format!("SELECT count(*) FROM {table} WHERE {IS_INFERRED}")).await?;
+        let keys: Vec<String> = model.key_columns().iter().map(|key| quote(key)).collect();
+        let keys = keys.join(", ");
+        let examples = match found {
+            0 => Vec::new(),
+            _ => {
+                self.examples(&format!(
+                    "SELECT {keys} FROM {table} WHERE {IS_INFERRED} ORDER BY {keys} LIMIT {EXAMPLES}"
+                ))
+                .await
+            }
+        };
+        let verdict = match (found, strictness) {
+            (0, _) => Verdict::Passed,
+            (_, Strictness::Lenient) => Verdict::Noted,
+            (_, Strictness::Strict) => Verdict::Failed,
+        };
+        Ok(vec![line(model, "members that facts brought (inferred)".to_owned(), found, verdict, examples)])
     }
 
     /// The fact's own keys where there is nothing to look up, and the most frequent keys that found nothing.

@@ -118,6 +118,7 @@ pub async fn audit(
         lines.extend(auditor.keys(model, scan).await?);
         lines.extend(auditor.lookups(model, scan, standards.strictness).await);
         lines.extend(auditor.members(model).await?);
+        lines.extend(auditor.inferred(model, standards.strictness).await?);
         let table: BTreeMap<String, Number> =
             columns.iter().cloned().zip(scan.sums.iter().cloned()).collect();
         sums.insert(model.name.to_string(), table);

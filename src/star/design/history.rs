@@ -1,4 +1,4 @@
-//! Whether a dimension can keep its history, and a fact ask it as of a time: said before a night begins one.
+//! Whether a dimension can keep its history: said before a night begins one.
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -9,12 +9,6 @@ use crate::star::memory::Memory;
 
 impl Designer<'_> {
     pub(super) fn check_history(&mut self, model: &Model, raw: &Schema) {
-        for lookup in model.lookups() {
-            if let Some(as_of) = &lookup.as_of {
-                self.require(model, raw, &[], as_of, "as_of");
-                self.require_time(model, raw, as_of, "as_of");
-            }
-        }
         let Some(history) = model.history() else { return };
         for column in history.tracked.named() {
             self.require(model, raw, &[], column, "the history");
@@ -34,7 +28,7 @@ impl Designer<'_> {
         }
     }
 
-    fn require_time(&mut self, model: &Model, raw: &Schema, column: &Spanned<String>, what: &str) {
+    pub(super) fn require_time(&mut self, model: &Model, raw: &Schema, column: &Spanned<String>, what: &str) {
         let Ok(field) = raw.field_with_name(&column.value) else { return };
         if matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32) {
             return;

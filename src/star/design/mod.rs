@@ -4,6 +4,8 @@
 mod control;
 mod filter;
 mod history;
+mod inferred;
+mod lookups;
 pub mod masks;
 mod patience;
 mod published;
@@ -26,10 +28,11 @@ use crate::error::Result;
 use crate::name::{ModelName, SourceTable, list, nearest};
 use crate::pgcopy::mapping::Mapping;
 use crate::pipeline::catalog::{Catalog, SourceColumn};
-use crate::pipeline::model::{Body, Model};
+use crate::pipeline::model::{Body, IS_INFERRED, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
 use crate::star::contract::TableContract;
+use crate::star::inferred::lookups_into;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
 use crate::star::staged::schema_only;
 use crate::star::table::in_zone;
@@ -175,6 +178,8 @@ impl Designer<'_> {
         if self.found.len() > before {
             return Ok(None);
         }
+        let Some(plan) = self.with_members(model, plan, sql).await? else { return Ok(None) };
+        let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
         let published = self.published_schema(model, plan, &raw, sql).await?;
         let Some(published) = published else { return Ok(None) };
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
@@ -345,9 +350,11 @@ impl Designer<'_> {
         for (column, what) in own {
             self.require(model, raw, &[], column, what);
         }
+        self.check_lookups(model, raw);
         self.check_history(model, raw);
         let ours: Vec<String> = match surrogate {
             Some(surrogate) if model.history().is_some() => versions::added(surrogate).to_vec(),
+            Some(_) if !lookups_into(self.pipeline, model).is_empty() => vec![IS_INFERRED.to_owned()],
             _ => Vec::new(),
         };
         let mut extra = lookup_columns.clone();

@@ -1,0 +1,56 @@
+//! Lookups that bring members into a dimension before the source tells of them.
+
+use super::{Resolver, reads};
+use crate::name::ModelName;
+use crate::pipeline::file::{LookupFile, ModelFile};
+use crate::pipeline::model::{Body, Model};
+
+impl Resolver<'_> {
+    pub(super) fn inferred(&self, lookup: &LookupFile, dimension: &ModelFile) {
+        let Some(inferred) = lookup.inferred.as_ref().filter(|inferred| inferred.value) else { return };
+        let name = &dimension.name.value;
+        let (message, help) = if dimension.dates.is_some() {
+            (format!("the calendar `{name}` has its days already"), "give it the range that the facts need")
+        } else if dimension.history.is_some() {
+            (
+                format!("`{name}` keeps its history, into which a fact brings no members"),
+                "remove `inferred`; the fact finds the member once the source tells of it",
+            )
+        } else {
+            return;
+        };
+        self.notes.error(inferred.span.clone(), message, help);
+    }
+
+    /// A dimension into which facts bring members is built of the facts' own SELECTs, too: after all that these read.
+    pub(super) fn with_inferred(&self, mut models: Vec<Model>) -> Vec<Model> {
+        let names: Vec<String> = models.iter().map(|model| model.name.to_string()).collect();
+        let mut needed: Vec<(ModelName, Vec<ModelName>)> = Vec::new();
+        for fact in &models {
+            let Body::Sql(sql) = &fact.body else { continue };
+            for lookup in fact.lookups().iter().filter(|lookup| lookup.inferred) {
+                let read = reads(sql, &fact.name, names.iter().map(String::as_str));
+                if read.contains(&lookup.dimension) {
+                    let message = format!(
+                        "`{}` reads `{}`, into which it would bring members",
+                        fact.name, lookup.dimension
+                    );
+                    let help = "read the source's table instead, or remove `inferred`";
+                    self.notes.error(lookup.column.span.clone(), message, help);
+                }
+                needed.push((lookup.dimension.clone(), read));
+            }
+        }
+        for (dimension, read) in needed {
+            for model in models.iter_mut().filter(|model| model.name == dimension) {
+                let fresh: Vec<ModelName> = read
+                    .iter()
+                    .filter(|name| **name != model.name && !model.reads.contains(name))
+                    .cloned()
+                    .collect();
+                model.reads.extend(fresh);
+            }
+        }
+        models
+    }
+}
