@@ -262,9 +262,7 @@ pub async fn given(
     let server = Server::new(&target.url, Side::Target, &pins)?;
     let failed = |error| server.error(error, format!("the target refused to show the keys of {table}"));
     let name = format!("{}.{}", quote_identifier(&target.schema), quote_identifier(table));
-    let listed: Vec<String> = columns.iter().map(|column| quote_identifier(column)).collect();
     let members = surrogate.map(|surrogate| format!(" WHERE {} <> -1", quote_identifier(surrogate)));
-    let query = format!("SELECT {} FROM {name}{}", listed.join(", "), members.unwrap_or_default());
     let told = async {
         let client = server.connect().await?;
         server.begin(&client, Isolation::ReadCommitted).await?;
@@ -272,6 +270,16 @@ pub async fn given(
         if !there.get::<_, bool>(0) {
             return Ok(None);
         }
+        let has = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+        let there = client.query(has, &[&name]).await.map_err(failed)?;
+        let there: Vec<String> = there.iter().map(|row| row.get(0)).collect();
+        // What the target hasn't got yet, it cannot tell of.
+        let listed = columns.iter().map(|column| match there.iter().any(|name| name == column) {
+            true => quote_identifier(column),
+            false => "NULL".to_owned(),
+        });
+        let listed: Vec<String> = listed.collect();
+        let query = format!("SELECT {} FROM {name}{}", listed.join(", "), members.unwrap_or_default());
         let messages = client.simple_query(&query).await.map_err(failed)?;
         let rows = messages.iter().filter_map(|message| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => {

@@ -134,6 +134,9 @@ pub struct ModelFile {
 pub struct DatesFile {
     pub from: Option<Text>,
     pub to: Option<Text>,
+    pub fiscal_start: Option<i64>,
+    pub language: Option<Text>,
+    pub holidays: Option<Text>,
     pub place: Range<usize>,
 }
 
@@ -353,6 +356,9 @@ fn dates(section: Section) -> DatesFile {
     let file = DatesFile {
         from: section.required("from", "\"2024-01-01\""),
         to: section.required("to", "\"2027-12-31\""),
+        fiscal_start: section.integer("fiscal_start", 1..=12),
+        language: section.string("language"),
+        holidays: section.string("holidays"),
         place: section.span.clone(),
     };
     section.finish();

@@ -3,6 +3,7 @@
 //! `file` says what the TOML holds, with places; `resolve` turns it into a [`Pipeline`], reporting
 //! every mistake at once. Nothing here knows the source's tables: that is the plan's.
 
+pub mod calendar;
 pub mod catalog;
 pub mod control;
 mod cron;

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use chrono::NaiveDate;
-
 use super::Spanned;
+use super::calendar::Calendar;
 use super::sql::SelectSql;
 use crate::name::ModelName;
 
@@ -83,11 +82,8 @@ impl Tracked {
 #[derive(Debug)]
 pub enum Body {
     Sql(SelectSql),
-    /// The built-in calendar, both ends included.
-    Calendar {
-        from: NaiveDate,
-        to: NaiveDate,
-    },
+    /// The built-in calendar.
+    Calendar(Calendar),
 }
 
 /// A surrogate key that starmill adds to a fact: the dimension's row whose business key equals the
@@ -192,6 +188,14 @@ impl Model {
         let mut key = self.key_columns();
         key.extend(self.history().map(|_| VALID_FROM.to_owned()));
         key
+    }
+
+    /// Of the built-in calendar what it is asked for.
+    pub fn calendar(&self) -> Option<&Calendar> {
+        match &self.body {
+            Body::Calendar(calendar) => Some(calendar),
+            Body::Sql(_) => None,
+        }
     }
 
     pub fn lookups(&self) -> &[Lookup] {

@@ -1,14 +1,18 @@
 //! What a run goes on with: the keys and histories that were kept, unless the pipeline says something else of them now, which
 //! counts only by the user's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::datatypes::{DataType, Schema};
 
 use super::Request;
 use super::masked::Remasked;
+use crate::dialect::told::in_sql;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{ModelName, list, nearest};
 use crate::pipeline::Pipeline;
 use crate::pipeline::model::Model;
+use crate::star::design::{Design, ModelDesign};
 use crate::star::memory::Memory;
 use crate::star::versions::{Restatement, definition};
 use crate::star::{Edited, Registry};
@@ -21,6 +25,7 @@ pub fn registry(
     store: &Store,
     previous: Option<&Published>,
     pipeline: &Pipeline,
+    design: &Design,
     request: &Request,
     remasked: &Remasked,
 ) -> Result<BTreeMap<ModelName, Registry>> {
@@ -44,8 +49,12 @@ pub fn registry(
                 "the key, surrogate, first-seen columns or history of {} changed: from {} to {}",
                 model.name, before, now
             );
+            let lost = match before.history.is_some() && !before.goes_on_as(&now) {
+                true => "; the history that is kept of it is lost then, and begins anew",
+                false => "",
+            };
             return Err(Error::new(ErrorKind::Pipeline, message)
-                .hint(format!("change it back, or say that it is meant: --accept {}", model.name)));
+                .hint(format!("change it back, or say that it is meant: --accept {}{lost}", model.name)));
         }
         if before.begins_history_as(&now) {
             begun.push(&model.name);
@@ -57,21 +66,29 @@ pub fn registry(
     }
     keys.retain(|name, _| pipeline.model(name).is_some());
     let mut registry = store.registry(&keys)?;
-    for (name, known) in &mut registry {
-        let Some(model) = pipeline.model(name) else { continue };
+    for (model, design) in pipeline.models.iter().zip(&design.models) {
+        let name = &model.name;
+        let Some(known) = registry.get_mut(name) else { continue };
+        fits(model, design, known, pipeline.deployment.timezone.name())?;
         if begun.contains(&name) {
             known.numbers = std::mem::take(&mut known.tables);
         }
-        known.restatement = edited(keys.get(name), pipeline, model, &request.accept);
+        known.restatement = edited(keys.get(name), pipeline, model, &design.contract.schema, &request.accept);
     }
     Ok(registry)
 }
 
 /// Whether the SELECT that a history is kept of is another since, and what was said about it.
-fn edited(entry: Option<&KeysEntry>, pipeline: &Pipeline, model: &Model, accepted: &[String]) -> Edited {
+fn edited(
+    entry: Option<&KeysEntry>,
+    pipeline: &Pipeline,
+    model: &Model,
+    gives: &Schema,
+    accepted: &[String],
+) -> Edited {
     let before = entry.and_then(|entry| entry.definition.as_ref()).filter(|_| model.history().is_some());
     match (before, said(accepted, &model.name)) {
-        (Some(before), said) if *before != definition(pipeline, model) => {
+        (Some(before), said) if *before != definition(pipeline, model, gives) => {
             said.map_or(Edited::Unsaid, Edited::Said)
         }
         _ => Edited::No,
@@ -89,8 +106,8 @@ pub fn accepts(accepted: &[String], model: &ModelName) -> bool {
 }
 
 fn said(accepted: &[String], model: &ModelName) -> Option<Restatement> {
-    let choice = accepted.iter().map(|name| parts(name)).find(|(name, _)| *name == model.as_str())?.1?;
-    choice_of(choice)
+    let of_it = accepted.iter().map(|name| parts(name)).filter(|(name, _)| *name == model.as_str());
+    of_it.filter_map(|(_, choice)| choice_of(choice?)).next()
 }
 
 fn choice_of(choice: &str) -> Option<Restatement> {
@@ -127,5 +144,58 @@ pub fn known_models(pipeline: &Pipeline, accepted: &[String]) -> Result<()> {
             return Err(Error::new(ErrorKind::Usage, message).hint(hint));
         }
     }
+    for model in &pipeline.models {
+        let of_it = accepted.iter().map(|name| parts(name)).filter(|(name, _)| *name == model.name.as_str());
+        let choices: BTreeSet<&str> = of_it.filter_map(|(_, choice)| choice).collect();
+        if choices.len() > 1 {
+            let message = format!("{} is said of `{}`", list(&choices), model.name);
+            return Err(Error::new(ErrorKind::Usage, message).hint("say one of them"));
+        }
+    }
     Ok(())
+}
+
+/// What is kept of a model's rows must be what it gives: another type may say the same in other words, or less.
+fn fits(model: &Model, design: &ModelDesign, known: &Registry, zone: &str) -> Result<()> {
+    let now = design.contract.memory.published_schema(&design.raw, zone);
+    for field in known.tables.iter().chain(&known.numbers).flat_map(|table| table.schema().fields()) {
+        let Ok(given) = now.field_with_name(field.name()) else { continue };
+        if holds(field.data_type(), given.data_type()) {
+            continue;
+        }
+        let column = field.name();
+        let (before, after) =
+            (in_sql(&field.data_type().to_string()), in_sql(&given.data_type().to_string()));
+        let message = format!(
+            "{}.{column} is kept as {before}, and would be {after}, in which it would not be what it was",
+            model.name
+        );
+        let is_key = design.contract.memory.key.contains(column);
+        return Err(Error::new(ErrorKind::Pipeline, message).hint(match is_key {
+            true => format!("cast it in the SELECT to what it was: CAST({column} AS {before}); or give the key another name with AS, under which keys are given anew"),
+            false => format!("cast it in the SELECT to what it was: CAST({column} AS {before}); or give it another name with AS, under which it begins anew"),
+        }));
+    }
+    Ok(())
+}
+
+/// Whether a type has every value of another, written alike.
+fn holds(before: &DataType, now: &DataType) -> bool {
+    use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64, Utf8};
+    let digits = |integer: &DataType| match integer {
+        Int16 => 5,
+        Int32 => 10,
+        _ => 19,
+    };
+    match (before, now) {
+        (one, other) if one == other => true,
+        (Int16, Int32 | Int64) | (Int32, Int64) | (Int16 | Int32 | Int64, Utf8) | (Float32, Float64) => true,
+        (Int16 | Int32 | Int64, Decimal128(precision, scale)) => {
+            i16::from(*precision) - i16::from(*scale) >= digits(before)
+        }
+        (Decimal128(p, s), Decimal128(precision, scale)) => {
+            scale >= s && i16::from(*precision) - i16::from(*scale) >= i16::from(*p) - i16::from(*s)
+        }
+        _ => false,
+    }
 }

@@ -291,7 +291,7 @@ impl Plan {
             columns: design.contract.schema.fields().len(),
             file: match &model.body {
                 Body::Sql(sql) => Some(sql.document.path.to_string()),
-                Body::Calendar { .. } => None,
+                Body::Calendar(_) => None,
             },
         });
         PlanSummary {

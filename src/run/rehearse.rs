@@ -19,11 +19,9 @@ use crate::source::{Extracted, Order};
 use crate::star::audit::{Standards, Verdict, audit};
 use crate::star::build::{Workshop, build};
 use crate::star::diff::{StarView, diff};
-use crate::star::memory::Memory;
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
 use crate::star::staged::{Stage, require_folder};
-use crate::star::versions;
 use crate::star::{AuditedStar, BuiltStar};
 use crate::store::{Beginning, Proof, Published, Scratch, Store, StoreWriter};
 
@@ -84,7 +82,7 @@ pub async fn rehearse(
     report
         .warnings
         .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));
-    let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, request, &remasked)?;
+    let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, &design, request, &remasked)?;
     let restored = match request.beginning {
         Beginning::Restored => {
             restored::complete(&pipeline, &design, &stand.store, &stand.star, &mut registry).await?
@@ -239,29 +237,12 @@ fn first_seen_stands(
         let Some(changes) = report.diff.iter().find(|diff| diff.table == model.name.as_str()) else {
             continue;
         };
-        let memory = Memory::of(model);
-        let versions = memory.history.as_ref();
-        let kept = |column: &str| {
-            memory.first_seen.iter().any(|name| name == column)
-                || versions.is_some_and(|versions| {
-                    versions.tracks(column) && memory.key.iter().all(|key| key != column)
-                })
-        };
-        // Of a version that stays, only its end and what is not tracked may change.
-        let ours = memory.surrogate.as_ref().filter(|_| versions.is_some()).map(|name| versions::added(name));
-        let may_change =
-            |column: &str| ours.as_ref().is_some_and(|[_, _, to, current]| column == to || column == current);
-        for (column, rows) in &changes.changed_columns {
-            if kept(column) && !may_change(column) {
-                let message = match versions {
-                    Some(_) => {
-                        format!("{}.{column} would change in {rows} versions, but is tracked", model.name)
-                    }
-                    None => format!(
-                        "{}.{column} would change in {rows} rows, but keeps its first-seen value",
-                        model.name
-                    ),
-                };
+        for column in &model.first_seen {
+            if let Some(rows) = changes.changed_columns.get(&column.value) {
+                let message = format!(
+                    "{}.{} would change in {rows} rows, but keeps its first-seen value",
+                    model.name, column.value
+                );
                 return Err(Error::new(ErrorKind::Audit, message).hint(
                     "the store's registry does not fit its snapshot: restore both from the same backup",
                 ));

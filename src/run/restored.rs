@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, new_null_array,
+};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -50,7 +52,7 @@ pub async fn complete(
         for (id, table) in tables.filter(|(_, table)| *table.name() == model.name) {
             for batch in shelf::batches(table, None, 8_192) {
                 let batch = batch.map_err(|error| unreadable(store, id, error))?;
-                given.extend(of_star(&batch, &told, model.surrogate())?);
+                given.extend(of_star(&batch, &told, model, history)?);
             }
         }
         if history {
@@ -134,13 +136,27 @@ fn as_said(
 }
 
 /// The keys that a published table holds; none where it has not the columns, or not in these types.
-fn of_star(batch: &RecordBatch, schema: &SchemaRef, surrogate: Option<&str>) -> Result<Option<RecordBatch>> {
+fn of_star(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    model: &Model,
+    history: bool,
+) -> Result<Option<RecordBatch>> {
     let exact = CastOptions { safe: false, ..CastOptions::default() };
     let columns = schema.fields().iter().map(|field| {
-        let column = batch.column_by_name(field.name())?;
-        cast_with_options(column, field.data_type(), &exact).ok()
+        match batch.column_by_name(field.name()) {
+            Some(column) => cast_with_options(column, field.data_type(), &exact).ok(),
+            // A version had no such column then.
+            None => history.then(|| new_null_array(field.data_type(), batch.num_rows())),
+        }
     });
-    let Some(columns) = columns.collect::<Option<Vec<ArrayRef>>>() else { return Ok(None) };
+    let ours = model.key_columns().into_iter().chain(model.surrogate().map(str::to_owned));
+    let ours = ours.chain(history.then(|| VALID_TO.to_owned()));
+    let lacks = ours.into_iter().any(|name| batch.column_by_name(&name).is_none());
+    let Some(columns) = columns.collect::<Option<Vec<ArrayRef>>>().filter(|_| !lacks) else {
+        return Ok(None);
+    };
+    let surrogate = model.surrogate();
     let bug = || "the keys of a snapshot".to_owned();
     let whole = RecordBatch::try_new(Arc::clone(schema), columns).or_error(ErrorKind::Bug, bug)?;
     let Some(keys) = surrogate.and_then(|surrogate| whole.column_by_name(surrogate)) else {

@@ -18,8 +18,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
+use super::audit::{EXAMPLES, row_texts};
+use super::book::Book;
 use super::columns::ColumnIds;
 use super::compose;
+use super::days::{self, Days};
 use super::design::{Design, ModelDesign};
 use super::parts::{Layout, PartsWriter};
 use super::register::{Known, Registrar};
@@ -27,7 +30,7 @@ use super::schema::publish_batch;
 use super::session::{Effort, Session, is_exhausted, model_error, source_reference, star_reference};
 use super::staged::{Stage, StageFailure, require_folder, stage_stream};
 use super::table::{Provenance, StarTable};
-use super::versions::{self, Book, Restatement};
+use super::versions;
 use super::{
     BuiltStar, Edited, Extract, Kept, Registration, Registry, SourceTables, calendar, inferred, shelf,
 };
@@ -193,7 +196,7 @@ impl Builder {
         let error = model_error(error, format!("the model {} failed", model.name));
         match &model.body {
             Body::Sql(sql) => error.at("file", &sql.document.path),
-            Body::Calendar { .. } => error,
+            Body::Calendar(_) => error,
         }
     }
 
@@ -204,8 +207,13 @@ impl Builder {
         star: &[StarTable],
         effort: Effort,
     ) -> Result<Made, Failure> {
-        if let Body::Calendar { from, to } = model.body {
-            let rows = calendar::rows(from, to, model.unknown())
+        if let Body::Calendar(calendar) = &model.body {
+            let days = match calendar.grows() {
+                true => self.days(&self.session(star, effort)?, model).await?,
+                false => None,
+            };
+            let span = days::span(calendar, days, self.at).map_err(|error| error.at("model", &model.name))?;
+            let rows = calendar::rows(calendar, span, model.unknown())
                 .or_error(ErrorKind::Bug, || "the calendar".to_owned())?;
             let mut writer = self.writer(model, design)?;
             writer.write(rows)?;
@@ -224,8 +232,7 @@ impl Builder {
                 let rows = stage_stream(&self.workshop.stage, run(&session, plan).await?).await?;
                 let given = rows.rows();
                 session.add(compose::model_reference(&model.name), Arc::new(rows))?;
-                registration = self.number(&session, model, registrar).await?;
-                kept = self.kept(&session, model, design, given).await?;
+                (registration, kept) = self.number(&session, model, registrar, given).await?;
             }
             (unnumbered, _) => {
                 let view = Arc::new(ViewTable::new(plan, None));
@@ -276,26 +283,117 @@ impl Builder {
         Registrar::new(model, design, registry, &self.workshop.folder, self.zone())
     }
 
-    /// Numbers the keys that the registry doesn't have yet, and makes the whole registry known to
-    /// the session.
+    /// Numbers the keys that the registry doesn't have yet, or writes down what is new of a history, and makes the whole
+    /// registry known to the session.
     async fn number(
         &self,
         session: &Session,
         model: &Model,
         mut registrar: Registrar<'_>,
-    ) -> Result<Option<Registration>, Failure> {
+        rows: u64,
+    ) -> Result<(Option<Registration>, Option<Kept>), Failure> {
         let reference = compose::registry_reference(&model.name);
         session.add(reference.clone(), registrar.known())?;
         let known = registrar.known_so_far();
-        let text = self.new_to(session, model, known).await?;
+        let book = Book::of(&model.name, &known.memory, &known.raw, self.zone());
+        let book = book.map(|book| book.keeping(known.kept.clone()));
+        let mut kept = None;
+        let text = match &book {
+            None => known.memory.new_registrations_sql(&model.name, known.highest),
+            Some(book) => {
+                self.versions(session, model, book).await?;
+                kept = Some(self.late(session, book, &known, rows).await?);
+                self.news(session, model, book, &known).await?
+            }
+        };
         let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
         let mut stream = run(session, plan).await?;
         while let Some(batch) = stream.next().await {
             registrar.keep(&batch.map_err(Failure::Engine)?)?;
         }
-        let Some((registration, registry)) = registrar.finish()? else { return Ok(None) };
-        session.add(reference, registry)?;
-        Ok(Some(registration))
+        let registration = match registrar.finish()? {
+            Some((registration, registry)) => {
+                session.add(reference, registry)?;
+                Some(registration)
+            }
+            None => None,
+        };
+        if let (Some(book), Some(kept)) = (&book, &mut kept) {
+            kept.gaps = count(session, &book.gaps_sql()).await?;
+        }
+        Ok((registration, kept))
+    }
+
+    /// Makes the versions that are known, and the last of each member, tables of the session: they are read several times.
+    async fn versions(&self, session: &Session, model: &Model, book: &Book<'_>) -> Result<(), Failure> {
+        let tables = [
+            (compose::versions_reference(&model.name), book.versions_sql()),
+            (compose::last_reference(&model.name), book.last_sql()),
+        ];
+        for (reference, text) in tables {
+            let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
+            let rows = stage_stream(&self.workshop.stage, run(session, plan).await?).await?;
+            session.add(reference, Arc::new(rows))?;
+        }
+        if count(session, &book.behind_sql()).await? > 0 {
+            return Err(versions::behind(&model.name).into());
+        }
+        Ok(())
+    }
+
+    /// What the audit is told of a history: what the model gave, and who changed without a later time, where the source tells it.
+    async fn late(
+        &self,
+        session: &Session,
+        book: &Book<'_>,
+        known: &Known,
+        rows: u64,
+    ) -> Result<Kept, Failure> {
+        let mut kept = Kept { rows, gaps: 0, late: 0, examples: Vec::new() };
+        let Some(text) = book.late_sql().filter(|_| known.edited == Edited::No) else { return Ok(kept) };
+        kept.late = count(session, &format!("SELECT count(*) FROM ({text}) AS late")).await?;
+        if kept.late > 0 {
+            let plan = session.plan_text(&format!("SELECT * FROM ({text}) AS late LIMIT {EXAMPLES}")).await;
+            let stream = run(session, plan.map_err(Failure::Engine)?).await?;
+            let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(Failure::Engine)?;
+            kept.examples = batches.iter().flat_map(|batch| row_texts(batch, EXAMPLES)).collect();
+        }
+        Ok(kept)
+    }
+
+    /// The SQL of what a history's log doesn't say yet.
+    async fn news(
+        &self,
+        session: &Session,
+        model: &Model,
+        book: &Book<'_>,
+        known: &Known,
+    ) -> Result<String, Failure> {
+        let edited = match known.edited {
+            Edited::No => None,
+            Edited::Said(restatement) => Some(restatement),
+            Edited::Unsaid => match count(session, &book.touched_sql()).await? {
+                0 => None,
+                touched => return Err(versions::unsaid(&model.name, touched).into()),
+            },
+        };
+        if let Some(table) = &known.numbers {
+            session.add(compose::numbers_reference(&model.name), Arc::clone(table))?;
+        }
+        Ok(book.news_sql(known.highest, edited, known.numbers.is_some()))
+    }
+
+    /// The days that facts look up in a calendar.
+    async fn days(&self, session: &Session, model: &Model) -> Result<Option<Days>, Failure> {
+        let mut looked_up = Vec::new();
+        for (fact, design) in self.pipeline.models.iter().zip(&self.design.models) {
+            for lookup in fact.lookups().iter().filter(|lookup| lookup.dimension == model.name) {
+                let columns = lookup.on.iter().map(|(_, column)| column.value.clone());
+                let statement = design.statement.clone();
+                looked_up.extend(columns.filter_map(|column| Some((statement.clone()?, column))));
+            }
+        }
+        days::looked_up(session, looked_up).await.map_err(Failure::Engine)
     }
 
     /// A dimension's rows with the members that facts bring.
@@ -322,44 +420,6 @@ impl Builder {
             return Ok(plan);
         }
         inferred::with_members(session, plan, brought).await.map_err(Failure::Engine)
-    }
-
-    /// The SQL of what the registry doesn't know yet.
-    async fn new_to(&self, session: &Session, model: &Model, known: Known) -> Result<String, Failure> {
-        let Some(book) = Book::of(&model.name, &known.memory, &known.raw, self.zone()) else {
-            return Ok(known.memory.new_registrations_sql(&model.name, known.highest));
-        };
-        let restatement = match known.edited {
-            Edited::No => Restatement::Open,
-            Edited::Said(restatement) => restatement,
-            Edited::Unsaid => match count(session, &book.moved_sql()).await? {
-                0 => Restatement::Open,
-                moved => return Err(versions::unsaid(&model.name, moved).into()),
-            },
-        };
-        let numbers = compose::numbers_reference(&model.name);
-        let named = match known.numbers {
-            Some(table) => {
-                session.add(numbers.clone(), table)?;
-                Some(numbers.to_quoted_string())
-            }
-            None => None,
-        };
-        Ok(book.news_sql(known.highest, restatement, named.as_deref()))
-    }
-
-    /// What the audit is told of a dimension's versions, where it keeps them.
-    async fn kept(
-        &self,
-        session: &Session,
-        model: &Model,
-        design: &ModelDesign,
-        rows: u64,
-    ) -> Result<Option<Kept>, Failure> {
-        let Some(book) = Book::of(&model.name, &design.contract.memory, &design.raw, self.zone()) else {
-            return Ok(None);
-        };
-        Ok(Some(Kept { rows, gaps: count(session, &book.gaps_sql()).await? }))
     }
 
     fn session(&self, star: &[StarTable], effort: Effort) -> Result<Session> {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::TableReference;
 
+use super::book::{self, Book};
 use super::memory::Memory;
 use super::session::{STAR, star_reference};
-use super::versions::{self, Book};
 use crate::dialect::refuse::kinds;
 use crate::name::{ModelName, quote_identifier as quote, quote_literal};
 use crate::pipeline::Pipeline;
-use crate::pipeline::model::{Body, IS_INFERRED, Model};
+use crate::pipeline::model::{IS_INFERRED, Model};
 
 /// The rows that a model's own SELECT gives.
 pub fn model_reference(model: &ModelName) -> TableReference {
@@ -21,6 +21,15 @@ pub fn model_reference(model: &ModelName) -> TableReference {
 /// The values that were given once to a model's keys.
 pub fn registry_reference(model: &ModelName) -> TableReference {
     TableReference::full(STAR, "registry", model.as_str())
+}
+
+/// The versions that a dimension's history has, and the last of each member.
+pub fn versions_reference(model: &ModelName) -> TableReference {
+    TableReference::full(STAR, "versions", model.as_str())
+}
+
+pub fn last_reference(model: &ModelName) -> TableReference {
+    TableReference::full(STAR, "last", model.as_str())
 }
 
 /// What members were called before they had a history.
@@ -77,7 +86,7 @@ pub fn published_sql(
     for (index, lookup) in model.lookups().iter().enumerate() {
         let Some(dimension) = pipeline.model(&lookup.dimension) else { continue };
         let Some(surrogate) = dimension.surrogate() else { continue };
-        let is_calendar = matches!(dimension.body, Body::Calendar { .. });
+        let is_calendar = dimension.calendar().is_some();
         let integer = if is_calendar { "INT" } else { "BIGINT" };
         columns.push(format!(
             "coalesce(l{index}.{}, CAST(-1 AS {integer})) AS {}",
@@ -98,9 +107,8 @@ pub fn published_sql(
             })
             .collect();
         let versions = dimension.history().map(|_| {
-            let time =
-                lookup.as_of.as_ref().map(|column| versions::instant_of("m", &column.value, raw, zone));
-            versions::asked_of(&format!("l{index}"), time.as_deref())
+            let time = lookup.as_of.as_ref().map(|column| book::instant_of("m", &column.value, raw, zone));
+            book::asked_of(&format!("l{index}"), time.as_deref())
         });
         let (dimension, versions) =
             (star_reference(&lookup.dimension).to_quoted_string(), versions.unwrap_or_default());

@@ -38,7 +38,7 @@ impl TableContract {
             schema,
             sql: match &model.body {
                 Body::Sql(sql) => Some(sql.document.text.to_string()),
-                Body::Calendar { .. } => None,
+                Body::Calendar(_) => None,
             },
         }
     }

@@ -2,12 +2,14 @@
 //! the state before it, so that skipping one doesn't compile.
 
 pub mod audit;
+pub mod book;
 pub mod build;
 pub mod calendar;
 pub mod columns;
 pub mod compose;
 pub mod contract;
 mod cut;
+mod days;
 pub mod design;
 pub mod diff;
 pub mod drift;
@@ -106,12 +108,15 @@ pub struct Registry {
 }
 
 /// What was kept of a dimension's versions tonight, for the audit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Kept {
     /// Rows that the model gave.
     pub rows: u64,
     /// Versions that ended because of a next one, which doesn't begin there.
     pub gaps: u64,
+    /// Members whose tracked columns changed, though the source says no later time since when, and some of them.
+    pub late: u64,
+    pub examples: Vec<String>,
 }
 
 /// Whether a model's SELECT was edited since its history was kept last.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{FieldRef, Int64Type, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 
 use super::contract::TableContract;
@@ -21,6 +21,8 @@ use crate::pipeline::model::Model;
 
 pub struct Registrar<'a> {
     model: &'a Model,
+    /// Columns of a history that the model gives no more.
+    kept: Vec<String>,
     raw: SchemaRef,
     edited: Edited,
     numbers: Vec<StarTable>,
@@ -42,6 +44,8 @@ pub struct Known {
     pub raw: SchemaRef,
     pub highest: i64,
     pub edited: Edited,
+    /// Columns of a history that the model gives no more.
+    pub kept: Vec<String>,
     /// What members were called before they had a history.
     pub numbers: Option<Arc<dyn TableProvider>>,
 }
@@ -56,8 +60,21 @@ impl<'a> Registrar<'a> {
         zone: &'static str,
     ) -> Registrar<'a> {
         let memory = design.contract.memory.clone();
-        let schema = memory.registry_schema(&design.raw, zone);
-        let published = memory.published_schema(&design.raw, zone);
+        let (mut schema, mut published) =
+            (memory.registry_schema(&design.raw, zone), memory.published_schema(&design.raw, zone));
+        let mut kept = Vec::new();
+        if memory.history.is_some() {
+            // What the model gave once, and gives no more, is kept as it was.
+            let fields = registry.tables.iter().rev().flat_map(|table| table.schema().fields());
+            let mut given: Vec<FieldRef> = published.fields().iter().cloned().collect();
+            for field in fields {
+                if given.iter().all(|known| known.name() != field.name()) {
+                    kept.push(Arc::clone(field));
+                    given.push(Arc::clone(field));
+                }
+            }
+            (schema, published) = (with(&schema, &kept), with(&published, &kept));
+        }
         let tables = registry.tables.into_iter();
         let known = tables.map(|table| {
             let contract = table.contract.with_schema(Arc::clone(&schema));
@@ -66,6 +83,7 @@ impl<'a> Registrar<'a> {
         let known = known.collect();
         Registrar {
             model,
+            kept: kept.iter().map(|field| field.name().clone()).collect(),
             raw: Arc::clone(&design.raw),
             edited: registry.restatement,
             numbers: registry.numbers,
@@ -95,6 +113,7 @@ impl<'a> Registrar<'a> {
             raw: Arc::clone(&self.raw),
             highest: self.highest,
             edited: self.edited,
+            kept: self.kept.clone(),
             numbers: (!self.numbers.is_empty()).then(|| shelf::union(&self.numbers, self.zone)),
         }
     }
@@ -148,4 +167,8 @@ impl<'a> Registrar<'a> {
         self.known.push(new);
         Ok(Some((registration, shelf::union(&self.known, self.zone))))
     }
+}
+
+fn with(schema: &Schema, further: &[FieldRef]) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().chain(further).cloned().collect::<Vec<_>>()))
 }

@@ -64,7 +64,7 @@ impl StoreWriter {
         let manifest = self.manifest(pipeline, &star, &placed.tables, &columns, proof, latest.as_ref());
         let text =
             serde_json::to_string_pretty(&manifest).or_error(ErrorKind::Bug, || "the manifest".to_owned())?;
-        let keys = self.publish_keys(pipeline, &star, latest.as_ref(), &id, &anew).await?;
+        let keys = self.publish_keys(pipeline, (&star, &placed.tables), latest.as_ref(), &id, &anew).await?;
         at(Point::PublishManifest, &new)?;
         match &self.store().objects {
             Objects::Folder(folder) => {
@@ -159,7 +159,7 @@ impl StoreWriter {
     async fn publish_keys(
         &self,
         pipeline: &Pipeline,
-        star: &AuditedStar,
+        (star, placed): (&AuditedStar, &[StarTable]),
         latest: Option<&Latest>,
         id: &SnapshotId,
         anew: &BTreeSet<ModelName>,
@@ -173,7 +173,9 @@ impl StoreWriter {
                 entry.files.clear();
             }
             entry.shape = shape;
-            entry.definition = model.history().map(|_| definition(pipeline, model));
+            let gives = placed.iter().find(|table| *table.name() == model.name);
+            let gives = gives.filter(|_| model.history().is_some());
+            entry.definition = gives.map(|table| definition(pipeline, model, table.schema()));
         }
         let objects = &self.store().objects;
         let mut sent: Vec<(PathBuf, String)> = Vec::new();

@@ -3,6 +3,7 @@
 mod bad_input;
 mod blog;
 mod buckets;
+mod calendar;
 mod cases;
 mod clouds;
 mod commands;

@@ -1,9 +1,10 @@
-//! Lookups that bring members into a dimension before the source tells of them.
+//! Lookups that bring members into a dimension before the source tells of them, or days into a calendar.
 
 use super::{Resolver, reads};
 use crate::name::ModelName;
+use crate::pipeline::calendar::Calendar;
 use crate::pipeline::file::{LookupFile, ModelFile};
-use crate::pipeline::model::{Body, Model};
+use crate::pipeline::model::{Body, Lookup, Model};
 
 impl Resolver<'_> {
     pub(super) fn inferred(&self, lookup: &LookupFile, dimension: &ModelFile) {
@@ -22,20 +23,30 @@ impl Resolver<'_> {
         self.notes.error(inferred.span.clone(), message, help);
     }
 
-    /// A dimension into which facts bring members is built of the facts' own SELECTs, too: after all that these read.
+    /// A dimension into which facts bring members, or days, is built of the facts' own SELECTs, too: after all that these read.
     pub(super) fn with_inferred(&self, mut models: Vec<Model>) -> Vec<Model> {
         let names: Vec<String> = models.iter().map(|model| model.name.to_string()).collect();
         let mut needed: Vec<(ModelName, Vec<ModelName>)> = Vec::new();
         for fact in &models {
             let Body::Sql(sql) = &fact.body else { continue };
-            for lookup in fact.lookups().iter().filter(|lookup| lookup.inferred) {
+            let grows = |lookup: &Lookup| {
+                let dimension = models.iter().find(|model| model.name == lookup.dimension);
+                dimension.and_then(Model::calendar).is_some_and(Calendar::grows)
+            };
+            for lookup in fact.lookups().iter().filter(|lookup| lookup.inferred || grows(lookup)) {
                 let read = reads(sql, &fact.name, names.iter().map(String::as_str));
                 if read.contains(&lookup.dimension) {
+                    let (brought, help) = match lookup.inferred {
+                        true => ("members", "read the source's table instead, or remove `inferred`"),
+                        false => (
+                            "days",
+                            "give the calendar its dates instead of \"facts\", or leave it out of the SELECT",
+                        ),
+                    };
                     let message = format!(
-                        "`{}` reads `{}`, into which it would bring members",
+                        "`{}` reads `{}`, into which it would bring {brought}",
                         fact.name, lookup.dimension
                     );
-                    let help = "read the source's table instead, or remove `inferred`";
                     self.notes.error(lookup.column.span.clone(), message, help);
                 }
                 needed.push((lookup.dimension.clone(), read));

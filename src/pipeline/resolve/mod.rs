@@ -1,5 +1,6 @@
 //! From what the file says to what it means, every mistake reported at once.
 
+mod calendar;
 mod control;
 mod history;
 mod inferred;
@@ -7,8 +8,6 @@ mod inferred;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use chrono::NaiveDate;
 
 use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -163,7 +162,7 @@ impl Resolver<'_> {
             return None;
         };
         let body = match &file.dates {
-            Some(dates) => self.calendar(dates),
+            Some(dates) => self.calendar(dates).map(Body::Calendar),
             None => self.model_sql(stem, &name, &file.place).map(Body::Sql),
         };
         let is_calendar = file.dates.is_some();
@@ -248,28 +247,6 @@ impl Resolver<'_> {
         }
     }
 
-    fn calendar(&self, dates: &file::DatesFile) -> Option<Body> {
-        let day = |text: &Option<Text>| {
-            let text = text.as_ref()?;
-            text.value.parse::<NaiveDate>().ok().or_else(|| {
-                let message = format!("`{}` is not a date", text.value);
-                self.notes.error(text.span.clone(), message, "write \"2024-01-31\"");
-                None
-            })
-        };
-        let (from, to) = (day(&dates.from), day(&dates.to));
-        let (from, to) = (from?, to?);
-        if to < from || (to - from).num_days() > 400 * 366 {
-            self.notes.error(
-                dates.place.clone(),
-                "the calendar must end after it begins, within 400 years",
-                "swap or correct the dates",
-            );
-            return None;
-        }
-        Some(Body::Calendar { from, to })
-    }
-
     fn model_sql(&self, stem: &str, name: &ModelName, place: &Range<usize>) -> Option<SelectSql> {
         let relative = format!("sql/{stem}/{name}.sql");
         match std::fs::read_to_string(self.project.join(&relative)) {
@@ -310,6 +287,7 @@ impl Resolver<'_> {
                 );
                 continue;
             };
+            let is_calendar = dimension.dates.is_some();
             let key: Vec<String> = match (&dimension.key, &dimension.dates) {
                 (_, Some(_)) => vec!["date".to_owned()],
                 (Some(key), None) => key.iter().map(|column| column.value.clone()).collect(),
@@ -331,7 +309,11 @@ impl Resolver<'_> {
             self.inferred(lookup, dimension);
             let Some(dimension) = ModelName::parse(wanted) else { continue };
             let on = lookup.on.iter().map(|(key, column)| (key.value.clone(), column.clone())).collect();
-            let unknown_max = lookup.unknown_max.as_ref().and_then(|bound| self.unknown_max(bound));
+            let unknown_max = match &lookup.unknown_max {
+                Some(bound) => self.unknown_max(bound),
+                // A day that the calendar lacks is a mistake of the calendar.
+                None => is_calendar.then_some(UnknownMax::Rows(0)),
+            };
             let (column, as_of) = (lookup.column.clone(), lookup.as_of.clone());
             let inferred = lookup.inferred.as_ref().is_some_and(|inferred| inferred.value);
             lookups.push(Lookup { column, dimension, on, as_of, unknown_max, inferred });

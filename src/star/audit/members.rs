@@ -18,7 +18,7 @@ impl Auditor<'_> {
         let members = format!("FROM {table} WHERE {} <> -1", quote(surrogate));
         let times = format!("{VALID_FROM}, {VALID_TO}");
         let next = format!(
-            "SELECT {keys}, {times}, lead({VALID_FROM}) OVER (PARTITION BY {keys} ORDER BY {VALID_FROM}) AS next_from {members}"
+            "SELECT {keys}, {times}, lead({VALID_FROM}) OVER (PARTITION BY {keys} ORDER BY {VALID_FROM}) AS \"starmill: next\" {members}"
         );
         let open = format!("(SELECT max({VALID_TO}) FROM {table} WHERE {} = -1)", quote(surrogate));
         let rules = [
@@ -28,12 +28,14 @@ impl Auditor<'_> {
             ),
             (
                 "overlapping versions",
-                format!("SELECT {keys}, {times}, next_from FROM ({next}) AS n WHERE {VALID_TO} > next_from"),
+                format!(
+                    "SELECT {keys}, {times}, \"starmill: next\" FROM ({next}) AS n WHERE {VALID_TO} > \"starmill: next\""
+                ),
             ),
             (
                 "members with two current versions",
                 format!(
-                    "SELECT {keys}, count(*) AS versions {members} AND {IS_CURRENT} GROUP BY {keys} HAVING count(*) > 1"
+                    "SELECT {keys}, count(*) AS \"starmill: versions\" {members} AND {IS_CURRENT} GROUP BY {keys} HAVING count(*) > 1"
                 ),
             ),
             (
@@ -55,6 +57,10 @@ impl Auditor<'_> {
                     .await
                 }
             };
+            if model.history().is_some_and(|history| history.effective_from.is_some()) {
+                let name = "members that changed without a later time";
+                lines.push(self.rule(model, name, kept.late, kept.examples.clone()));
+            }
             lines.push(self.rule(model, name, found, examples));
         }
         lines.push(self.rule(model, "gaps without a deletion", kept.gaps, Vec::new()));

@@ -25,7 +25,7 @@ use crate::star::shelf;
 use crate::star::table::StarTable;
 use crate::star::{AuditedStar, BuiltStar, versions};
 
-pub use ask::one_number;
+pub use ask::{one_number, row_texts};
 
 /// One control with both its numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ pub struct Standards<'a> {
 }
 
 /// How many offending rows a line shows.
-const EXAMPLES: usize = 5;
+pub const EXAMPLES: usize = 5;
 
 /// Audits a built star.
 pub async fn audit(

@@ -141,13 +141,16 @@ impl Designer<'_> {
     }
 
     async fn model(&mut self, model: &Model) -> Result<Option<ModelDesign>> {
-        let Body::Sql(sql) = &model.body else {
-            let schema = super::calendar::schema();
-            for column in model.indexes.iter().flatten() {
-                self.require(model, &schema, &[], column, "an index");
+        let sql = match &model.body {
+            Body::Sql(sql) => sql,
+            Body::Calendar(calendar) => {
+                let schema = super::calendar::schema(calendar);
+                for column in model.indexes.iter().flatten() {
+                    self.require(model, &schema, &[], column, "an index");
+                }
+                self.session.add(star_reference(&model.name), schema_only(Arc::clone(&schema)))?;
+                return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema)));
             }
-            self.session.add(star_reference(&model.name), schema_only(Arc::clone(&schema)))?;
-            return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema)));
         };
         // A model that reads one with mistakes would only repeat them.
         if model.reads.iter().any(|read| !self.published.contains_key(read)) || self.reads_unread(model, sql)

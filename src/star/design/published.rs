@@ -12,11 +12,12 @@ use crate::dialect::told::in_sql;
 use crate::error::Result;
 use crate::pipeline::model::Model;
 use crate::pipeline::sql::SelectSql;
+use crate::star::book::Book;
 use crate::star::memory::Memory;
 use crate::star::schema::published_type;
 use crate::star::session::plan_diagnostics;
 use crate::star::staged::schema_only;
-use crate::star::versions::{Book, Restatement};
+use crate::star::versions::Restatement;
 use crate::star::{compose, contract};
 
 impl Designer<'_> {
@@ -95,7 +96,13 @@ impl Designer<'_> {
         let memory = Memory::of(model);
         let zone = self.pipeline.deployment.timezone.name();
         let Some(book) = Book::of(&model.name, &memory, raw, zone) else { return true };
-        let planned = self.session.plan_text(&book.news_sql(0, Restatement::Restate, None)).await;
+        let log = memory.registry_schema(raw, zone);
+        for reference in [compose::versions_reference(&model.name), compose::last_reference(&model.name)] {
+            if self.session.add(reference, schema_only(Arc::clone(&log))).is_err() {
+                return false;
+            }
+        }
+        let planned = self.session.plan_text(&book.news_sql(0, Some(Restatement::Restate), false)).await;
         let Err(error) = planned.and_then(|plan| self.session.analyzed(&plan)) else { return true };
         tracing::debug!(%error, "a history cannot be kept");
         for diagnostic in plan_diagnostics(&error, sql) {
