@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SnapshotId, list};
 use crate::pipeline::model::{VALID_FROM, VALID_TO};
 use crate::pipeline::{self, Deployment};
-use crate::star::diff::Change;
 use crate::star::diff::cursor::shown;
 use crate::star::diff::walk::cell;
 use crate::star::shelf;
@@ -42,8 +41,16 @@ pub struct Version {
     pub valid_to: Option<String>,
     /// Whether nobody was there between the version before and this one.
     pub after_gap: bool,
-    /// What it is otherwise than the version before; of the first all that is tracked, its old values empty.
-    pub changes: Vec<Change>,
+    /// What it is otherwise than the version before; of the first all that is tracked.
+    pub changes: Vec<Said>,
+}
+
+/// A column's value in a version, and in the one before.
+#[derive(Debug, Serialize)]
+pub struct Said {
+    pub column: String,
+    pub old: Option<String>,
+    pub new: Option<String>,
 }
 
 /// The history of one member.
@@ -96,7 +103,7 @@ struct Row {
     from: (i64, String),
     to: (i64, String),
     /// What is tracked, by column.
-    values: Vec<(String, String)>,
+    values: Vec<(String, Option<String>)>,
 }
 
 fn rows_of(
@@ -137,7 +144,10 @@ fn row_of(table: &StarTable, batch: &RecordBatch, texts: &RecordBatch, row: usiz
     let tracked = tracked.into_iter().filter(|name| {
         history.tracks(name) && name != surrogate && !memory.key.contains(name) && !ours.contains(name)
     });
-    let values = tracked.filter_map(|name| Some((cell(texts.column_by_name(&name)?, row), name)));
+    let values = tracked.filter_map(|name| {
+        let column = texts.column_by_name(&name)?;
+        Some((column.is_valid(row).then(|| cell(column, row)), name))
+    });
     Some(Row {
         surrogate: integer(surrogate)?,
         durable: integer(&versions::durable_key(surrogate))?,
@@ -153,12 +163,8 @@ fn versions_of(rows: Vec<Row>) -> Vec<Version> {
     for row in &rows {
         let changes = row.values.iter().filter_map(|(column, new)| {
             let old = before.and_then(|before| before.values.iter().find(|(name, _)| name == column));
-            let old = old.map(|(_, value)| value.clone()).unwrap_or_default();
-            (before.is_none() || old != *new).then(|| Change {
-                column: column.clone(),
-                old,
-                new: new.clone(),
-            })
+            let old = old.and_then(|(_, value)| value.clone());
+            (before.is_none() || old != *new).then(|| Said { column: column.clone(), old, new: new.clone() })
         });
         versions.push(Version {
             surrogate: row.surrogate,

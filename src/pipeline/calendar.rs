@@ -8,7 +8,7 @@ pub struct Calendar {
     pub to: Edge,
     /// The month in which the fiscal year begins; none without one.
     pub fiscal_start: Option<Month>,
-    pub language: Language,
+    pub language: &'static Language,
     /// In their order, each day once; none where nobody said which days are.
     pub holidays: Option<Vec<(NaiveDate, String)>>,
 }
@@ -27,7 +27,7 @@ impl Calendar {
 }
 
 /// A language in which months and days of the week have their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Language {
     pub code: &'static str,
     pub months: [&'static str; 12],
@@ -36,13 +36,13 @@ pub struct Language {
 }
 
 impl Language {
-    pub fn by_code(code: &str) -> Option<Language> {
-        LANGUAGES.iter().find(|language| language.code == code).copied()
+    pub fn by_code(code: &str) -> Option<&'static Language> {
+        LANGUAGES.iter().find(|language| language.code == code)
     }
 }
 
 /// The names of the Unicode CLDR (stand-alone, wide).
-pub const LANGUAGES: [Language; 8] = [
+pub static LANGUAGES: [Language; 8] = [
     Language {
         code: "en",
         months: [

@@ -122,6 +122,8 @@ pub struct ModelFile {
     pub dates: Option<DatesFile>,
     pub grain: Option<GrainFile>,
     pub measures: Pairs,
+    /// Measures that may be floating point.
+    pub allow_float: Vec<Text>,
     pub lookups: Vec<LookupFile>,
     pub totals: Pairs,
     pub controls: Vec<ControlFile>,
@@ -341,6 +343,7 @@ fn model(role: RoleWord, name: Text, section: Section) -> ModelFile {
         dates: if is_dimension { section.section("dates").map(dates) } else { None },
         grain: if is_fact { grain(&section) } else { None },
         measures: if is_fact { section.pairs("measures").unwrap_or_default() } else { Vec::new() },
+        allow_float: if is_fact { section.strings("allow_float").unwrap_or_default() } else { Vec::new() },
         lookups: if is_fact { lookups(&section) } else { Vec::new() },
         totals: section.pairs("totals").unwrap_or_default(),
         controls: section.sections("control").into_iter().filter_map(control).collect(),

@@ -36,6 +36,10 @@ pub enum Role {
     },
     Fact {
         lookups: Vec<Lookup>,
+        /// The columns whose sums are audited against the grain.
+        measures: Vec<Spanned<String>>,
+        /// Those of them that may be floating point, whose sum depends on the order of the rows.
+        allow_float: Vec<Spanned<String>>,
     },
     Summary,
 }
@@ -200,7 +204,7 @@ impl Model {
 
     pub fn lookups(&self) -> &[Lookup] {
         match &self.role {
-            Role::Fact { lookups } => lookups,
+            Role::Fact { lookups, .. } => lookups,
             _ => &[],
         }
     }

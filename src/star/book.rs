@@ -23,6 +23,9 @@ const N: &str = "\"starmill: n\"";
 const X: &str = "\"starmill: x\"";
 const TOP: &str = "\"starmill: top\"";
 
+/// The SQL of each column's value.
+type Values<'a> = Box<dyn Fn(&str) -> String + 'a>;
+
 /// Writes the SQL of one dimension's history.
 pub struct Book<'a> {
     model: &'a ModelName,
@@ -286,7 +289,7 @@ impl<'a> Book<'a> {
     }
 
     /// Which versions of those who are there are overwritten, and with what.
-    fn overwritten(&self, restatement: Restatement) -> (String, Box<dyn Fn(&str) -> String + '_>) {
+    fn overwritten(&self, restatement: Restatement) -> (String, Values<'_>) {
         let others = self.differs(V, M, |column| !self.belongs(column));
         if restatement == Restatement::Open {
             return (others, Box::new(|column| self.value(column, M, Some(V))));

@@ -23,6 +23,7 @@ mod keeping;
 mod kills;
 mod lake;
 mod masks;
+mod measures;
 mod members;
 mod memory;
 mod nights;

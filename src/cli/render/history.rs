@@ -10,7 +10,7 @@ pub fn member_history(history: &MemberHistory) -> String {
     let mut text =
         format!("{pipeline} · {table} · {} · durable key {durable_key} · as of {snapshot}\n", line(key));
     let mut until: Option<&str> = None;
-    for version in &history.versions {
+    for (number, version) in history.versions.iter().enumerate() {
         let from = version.valid_from.as_deref();
         if let (true, Some(until), Some(from)) = (version.after_gap, until, from) {
             let _ = writeln!(text, "\n  not there from {until} to {from}");
@@ -18,7 +18,7 @@ pub fn member_history(history: &MemberHistory) -> String {
         let from = from.map_or("the beginning".to_owned(), str::to_owned);
         let to = version.valid_to.as_ref().map_or("on".to_owned(), |to| format!("to {to}"));
         let _ = writeln!(text, "\n  {} from {from} {to}", version.surrogate);
-        changes(&mut text, version);
+        changes(&mut text, version, number == 0);
         until = version.valid_to.as_deref();
     }
     if let Some(until) = until {
@@ -27,11 +27,14 @@ pub fn member_history(history: &MemberHistory) -> String {
     text
 }
 
-fn changes(text: &mut String, version: &Version) {
+fn changes(text: &mut String, version: &Version, is_first: bool) {
     let width = version.changes.iter().map(|change| change.column.chars().count()).max().unwrap_or(0);
     for change in &version.changes {
-        let (old, new) = (line(&change.old), line(&change.new));
-        let said = if change.old.is_empty() { new.into_owned() } else { format!("{old} → {new}") };
+        let told = |value: &Option<String>| {
+            value.as_ref().map_or_else(|| "NULL".to_owned(), |value| line(value).into_owned())
+        };
+        let new = told(&change.new);
+        let said = if is_first { new } else { format!("{} → {new}", told(&change.old)) };
         let _ = writeln!(text, "      {:width$}  {said}", change.column);
     }
     if version.changes.is_empty() {

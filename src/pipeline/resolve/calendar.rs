@@ -17,7 +17,7 @@ impl Resolver<'_> {
         let (from, to) = (self.edge(&dates.from), self.edge(&dates.to));
         let language = match &dates.language {
             Some(code) => self.language(code),
-            None => LANGUAGES.first().copied(),
+            None => LANGUAGES.first(),
         };
         let fiscal_start =
             dates.fiscal_start.and_then(|month| Month::try_from(u8::try_from(month).ok()?).ok());
@@ -53,7 +53,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn language(&self, code: &Text) -> Option<Language> {
+    fn language(&self, code: &Text) -> Option<&'static Language> {
         let known = Language::by_code(&code.value);
         if known.is_none() {
             let codes: Vec<&str> = LANGUAGES.iter().map(|language| language.code).collect();

@@ -191,7 +191,11 @@ impl Resolver<'_> {
         }
         let role = match file.role {
             RoleWord::Summary => Role::Summary,
-            RoleWord::Fact => Role::Fact { lookups: self.lookups(file, all) },
+            RoleWord::Fact => Role::Fact {
+                lookups: self.lookups(file, all),
+                measures: file.measures.iter().map(|(column, _)| column.clone()).collect(),
+                allow_float: file.allow_float.clone(),
+            },
             RoleWord::Dimension => Role::Dimension {
                 surrogate: self.surrogate(file, &name, is_calendar),
                 history: file.history.as_ref().and_then(|history| self.history(history, file)),
@@ -206,7 +210,7 @@ impl Resolver<'_> {
             _ => Vec::new(),
         };
         let mut reads: BTreeSet<ModelName> = reads.into_iter().collect();
-        if let Role::Fact { lookups } = &role {
+        if let Role::Fact { lookups, .. } = &role {
             reads.extend(lookups.iter().map(|lookup| lookup.dimension.clone()));
         }
         Some(Model {

@@ -10,7 +10,7 @@ use super::Designer;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::told::in_sql;
 use crate::error::Result;
-use crate::pipeline::model::Model;
+use crate::pipeline::model::{Model, Role};
 use crate::pipeline::sql::SelectSql;
 use crate::star::book::Book;
 use crate::star::memory::Memory;
@@ -88,9 +88,38 @@ impl Designer<'_> {
             }
         }
         let whole = fields.len() == published;
+        self.check_measures(model, &fields);
         self.check_target(model, &fields, sql);
         Ok(whole.then(|| Arc::new(Schema::new(fields)) as SchemaRef))
     }
+    /// A sum of doubles depends on the order of their rows: it is no number that could be proven.
+    fn check_measures(&mut self, model: &Model, fields: &[Field]) {
+        let Role::Fact { measures, allow_float, .. } = &model.role else { return };
+        for allowed in
+            allow_float.iter().filter(|allowed| measures.iter().all(|one| one.value != allowed.value))
+        {
+            let message =
+                format!("allow_float names `{}`, which is no measure of `{}`", allowed.value, model.name);
+            self.error(allowed.span.clone(), message, "name one of its measures, or leave it out".to_owned());
+        }
+        for measure in measures {
+            let field = fields.iter().find(|field| *field.name() == measure.value);
+            let is_float = field.is_some_and(|field| field.data_type().is_floating());
+            if !is_float || allow_float.iter().any(|allowed| allowed.value == measure.value) {
+                continue;
+            }
+            let name = &measure.value;
+            let message = format!(
+                "the measure `{name}` of `{}` is floating point, whose sum depends on the order of its rows",
+                model.name
+            );
+            let help = format!(
+                "cast it in its SELECT, CAST({name} AS numeric(20,6)), and in the measure: {{ {name} = \"CAST(… AS numeric(20,6))\" }}; or take it as it is: allow_float = [\"{name}\"]"
+            );
+            self.error(measure.span.clone(), message, help);
+        }
+    }
+
     /// Whether tonight's rows can be held against a history's: values of some types have no order and no equality.
     async fn keeps(&mut self, model: &Model, raw: &SchemaRef, sql: &SelectSql) -> bool {
         let memory = Memory::of(model);
