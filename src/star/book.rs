@@ -97,12 +97,12 @@ impl<'a> Book<'a> {
         )
     }
 
-    /// The last version of each member, of the versions.
+    /// The last version of each member, of the versions: later ones have higher numbers.
     pub fn last_sql(&self) -> String {
         let versions = versions_reference(self.model).to_quoted_string();
-        let d = &self.durable;
+        let (s, d) = (&self.surrogate, &self.durable);
         format!(
-            "SELECT {columns} FROM {versions} AS {V} JOIN (SELECT {d}, max({VALID_FROM}) AS {TOP} FROM {versions} GROUP BY {d}) AS {X} ON {V}.{d} = {X}.{d} AND {V}.{VALID_FROM} = {X}.{TOP}",
+            "SELECT {columns} FROM {versions} AS {V} JOIN (SELECT max({s}) AS {TOP} FROM {versions} GROUP BY {d}) AS {X} ON {V}.{s} = {X}.{TOP}",
             columns = listed(V, self.log_columns().into_iter()),
         )
     }

@@ -1,39 +1,35 @@
 //! Builds the star: every model after those it reads, two at a time, each straight into Parquet.
 
+mod remember;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::Int64Type;
 use chrono::{DateTime, Utc};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{displayable, execute_stream};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
-use super::audit::{EXAMPLES, row_texts};
-use super::book::Book;
 use super::columns::ColumnIds;
 use super::compose;
-use super::days::{self, Days};
+use super::days;
 use super::design::{Design, ModelDesign};
 use super::parts::{Layout, PartsWriter};
-use super::register::{Known, Registrar};
+use super::register::Registrar;
 use super::schema::publish_batch;
 use super::session::{Effort, Session, is_exhausted, model_error, source_reference, star_reference};
 use super::staged::{Stage, StageFailure, require_folder, stage_stream};
 use super::table::{Provenance, StarTable};
-use super::versions;
-use super::{
-    BuiltStar, Edited, Extract, Kept, Registration, Registry, SourceTables, calendar, inferred, shelf,
-};
+use super::{BuiltStar, Extract, Kept, Registration, Registry, SourceTables, calendar, shelf};
 use crate::clock::{Cost, Stopwatch};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -283,145 +279,6 @@ impl Builder {
         Registrar::new(model, design, registry, &self.workshop.folder, self.zone())
     }
 
-    /// Numbers the keys that the registry doesn't have yet, or writes down what is new of a history, and makes the whole
-    /// registry known to the session.
-    async fn number(
-        &self,
-        session: &Session,
-        model: &Model,
-        mut registrar: Registrar<'_>,
-        rows: u64,
-    ) -> Result<(Option<Registration>, Option<Kept>), Failure> {
-        let reference = compose::registry_reference(&model.name);
-        session.add(reference.clone(), registrar.known())?;
-        let known = registrar.known_so_far();
-        let book = Book::of(&model.name, &known.memory, &known.raw, self.zone());
-        let book = book.map(|book| book.keeping(known.kept.clone()));
-        let mut kept = None;
-        let text = match &book {
-            None => known.memory.new_registrations_sql(&model.name, known.highest),
-            Some(book) => {
-                self.versions(session, model, book).await?;
-                kept = Some(self.late(session, book, &known, rows).await?);
-                self.news(session, model, book, &known).await?
-            }
-        };
-        let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
-        let mut stream = run(session, plan).await?;
-        while let Some(batch) = stream.next().await {
-            registrar.keep(&batch.map_err(Failure::Engine)?)?;
-        }
-        let registration = match registrar.finish()? {
-            Some((registration, registry)) => {
-                session.add(reference, registry)?;
-                Some(registration)
-            }
-            None => None,
-        };
-        if let (Some(book), Some(kept)) = (&book, &mut kept) {
-            kept.gaps = count(session, &book.gaps_sql()).await?;
-        }
-        Ok((registration, kept))
-    }
-
-    /// Makes the versions that are known, and the last of each member, tables of the session: they are read several times.
-    async fn versions(&self, session: &Session, model: &Model, book: &Book<'_>) -> Result<(), Failure> {
-        let tables = [
-            (compose::versions_reference(&model.name), book.versions_sql()),
-            (compose::last_reference(&model.name), book.last_sql()),
-        ];
-        for (reference, text) in tables {
-            let plan = session.plan_text(&text).await.map_err(Failure::Engine)?;
-            let rows = stage_stream(&self.workshop.stage, run(session, plan).await?).await?;
-            session.add(reference, Arc::new(rows))?;
-        }
-        if count(session, &book.behind_sql()).await? > 0 {
-            return Err(versions::behind(&model.name).into());
-        }
-        Ok(())
-    }
-
-    /// What the audit is told of a history: what the model gave, and who changed without a later time, where the source tells it.
-    async fn late(
-        &self,
-        session: &Session,
-        book: &Book<'_>,
-        known: &Known,
-        rows: u64,
-    ) -> Result<Kept, Failure> {
-        let mut kept = Kept { rows, gaps: 0, late: 0, examples: Vec::new() };
-        let Some(text) = book.late_sql().filter(|_| known.edited == Edited::No) else { return Ok(kept) };
-        kept.late = count(session, &format!("SELECT count(*) FROM ({text}) AS late")).await?;
-        if kept.late > 0 {
-            let plan = session.plan_text(&format!("SELECT * FROM ({text}) AS late LIMIT {EXAMPLES}")).await;
-            let stream = run(session, plan.map_err(Failure::Engine)?).await?;
-            let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(Failure::Engine)?;
-            kept.examples = batches.iter().flat_map(|batch| row_texts(batch, EXAMPLES)).collect();
-        }
-        Ok(kept)
-    }
-
-    /// The SQL of what a history's log doesn't say yet.
-    async fn news(
-        &self,
-        session: &Session,
-        model: &Model,
-        book: &Book<'_>,
-        known: &Known,
-    ) -> Result<String, Failure> {
-        let edited = match known.edited {
-            Edited::No => None,
-            Edited::Said(restatement) => Some(restatement),
-            Edited::Unsaid => match count(session, &book.touched_sql()).await? {
-                0 => None,
-                touched => return Err(versions::unsaid(&model.name, touched).into()),
-            },
-        };
-        if let Some(table) = &known.numbers {
-            session.add(compose::numbers_reference(&model.name), Arc::clone(table))?;
-        }
-        Ok(book.news_sql(known.highest, edited, known.numbers.is_some()))
-    }
-
-    /// The days that facts look up in a calendar.
-    async fn days(&self, session: &Session, model: &Model) -> Result<Option<Days>, Failure> {
-        let mut looked_up = Vec::new();
-        for (fact, design) in self.pipeline.models.iter().zip(&self.design.models) {
-            for lookup in fact.lookups().iter().filter(|lookup| lookup.dimension == model.name) {
-                let columns = lookup.on.iter().map(|(_, column)| column.value.clone());
-                let statement = design.statement.clone();
-                looked_up.extend(columns.filter_map(|column| Some((statement.clone()?, column))));
-            }
-        }
-        days::looked_up(session, looked_up).await.map_err(Failure::Engine)
-    }
-
-    /// A dimension's rows with the members that facts bring.
-    async fn with_members(
-        &self,
-        session: &Session,
-        model: &Model,
-        plan: LogicalPlan,
-    ) -> Result<LogicalPlan, Failure> {
-        let mut brought = Vec::new();
-        for (fact, lookup) in inferred::lookups_into(&self.pipeline, model) {
-            let design = self
-                .pipeline
-                .models
-                .iter()
-                .zip(&self.design.models)
-                .find(|(model, _)| model.name == fact.name);
-            let on = lookup.on.iter().map(|(key, column)| (key.clone(), column.value.clone())).collect();
-            brought.extend(
-                design.and_then(|(_, design)| design.statement.clone()).map(|statement| (statement, on)),
-            );
-        }
-        if brought.is_empty() {
-            return Ok(plan);
-        }
-        inferred::with_members(session, plan, brought).await.map_err(Failure::Engine)
-    }
-
     fn session(&self, star: &[StarTable], effort: Effort) -> Result<Session> {
         let session = Session::new(self.pipeline.deployment.timezone, &self.workshop.runtime, effort)?;
         session.runs_at(self.pipeline.deployment.timezone, self.at);
@@ -484,13 +341,4 @@ async fn run(
     let plan = state.create_physical_plan(&plan).await.map_err(Failure::Engine)?;
     tracing::debug!("planned:\n{}", displayable(plan.as_ref()).indent(false));
     execute_stream(plan, session.context().task_ctx()).map_err(Failure::Engine)
-}
-
-/// The one count that a query gives.
-async fn count(session: &Session, text: &str) -> Result<u64, Failure> {
-    let plan = session.plan_text(text).await.map_err(Failure::Engine)?;
-    let batches: Vec<RecordBatch> = run(session, plan).await?.try_collect().await.map_err(Failure::Engine)?;
-    let first = batches.iter().find(|batch| batch.num_rows() > 0);
-    let value = first.map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
-    Ok(u64::try_from(value.unwrap_or_default()).unwrap_or_default())
 }

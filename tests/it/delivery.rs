@@ -166,7 +166,7 @@ fn a_store_that_numbers_its_members_otherwise_can_take_over_a_target() {
     two.starmill(&["deliver", "--adopt", "--yes", "pipelines/shop.toml"]).exits(0);
     assert_eq!(
         target.sql("SELECT string_agg(carrier_key || ' ' || coalesce(carrier_name, '-'), ', ' ORDER BY carrier_key) FROM mart.dim_carrier"),
-        "-1 -, 1 UPS, 2 Post, national, 3 Kurier \"Blitz\", 4 Never used, 5 DHL"
+        "-1 Unknown, 1 UPS, 2 Post, national, 3 Kurier \"Blitz\", 4 Never used, 5 DHL"
     );
 }
 
