@@ -46,7 +46,7 @@ pub fn registry(
         let Some(before) = registered.or(record).filter(|before| *before != now) else { continue };
         if !accepts(&request.accept, &model.name) {
             let message = format!(
-                "the key, surrogate, first-seen columns or history of {} changed: from {} to {}",
+                "the key, surrogate, history or first-seen columns of {} changed: from {} to {}",
                 model.name, before, now
             );
             let lost = match before.history.is_some() && !before.goes_on_as(&now) {
