@@ -1,6 +1,7 @@
 //! COPY's CSV: an unquoted empty field is NULL, `""` is the empty string, quotes may open anywhere
 //! in a field, and a record ends at a newline outside quotes.
 
+use std::fmt;
 use std::io::{self, BufRead};
 
 /// One record at a time, its fields in reused memory.
@@ -30,6 +31,27 @@ pub enum CsvError {
     NotUtf8(u64),
     /// The record at this line has a NUL byte.
     Nul(u64),
+}
+
+impl CsvError {
+    /// Where it is, if a line is wrong.
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            CsvError::Io(_) => None,
+            CsvError::OpenQuote(line) | CsvError::NotUtf8(line) | CsvError::Nul(line) => Some(*line),
+        }
+    }
+}
+
+impl fmt::Display for CsvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CsvError::Io(error) => error.fmt(f),
+            CsvError::OpenQuote(_) => f.write_str("a quote opens here and never closes"),
+            CsvError::NotUtf8(_) => f.write_str("this record is not UTF-8"),
+            CsvError::Nul(_) => f.write_str("a NUL byte, which no text of Postgres's holds"),
+        }
+    }
 }
 
 impl<R: BufRead> CsvReader<R> {

@@ -1,6 +1,9 @@
 //! What the built-in calendar is asked for: from when to when, in which language, with which fiscal year and holidays.
 
-use chrono::{Month, NaiveDate};
+use chrono::{Month, NaiveDate, TimeDelta};
+
+/// A calendar of more is a mistake.
+pub const LONGEST: TimeDelta = TimeDelta::days(400 * 366);
 
 #[derive(Debug, Clone)]
 pub struct Calendar {

@@ -107,6 +107,13 @@ pub struct Lookup {
     pub inferred: bool,
 }
 
+impl Lookup {
+    /// The fact's columns by which it finds a row: where one of them is NULL, nothing can be found.
+    pub fn columns(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.on.iter().map(|(_, column)| column).chain(&self.as_of)
+    }
+}
+
 /// Tells the members of a dimension that facts brought, and that the source has not told of yet.
 pub const IS_INFERRED: &str = "is_inferred";
 

@@ -114,7 +114,7 @@ impl Remasked {
     pub fn told(&self) -> Option<String> {
         (!self.models.is_empty()).then(|| {
             format!(
-                "other masks: {} have other values, and give surrogate keys and first-seen values anew; older snapshots and reports have the values as they were, until they are pruned",
+                "other masks: {} have other values, and give surrogate keys and first-seen values anew, and the histories that were kept of them are lost; older snapshots and reports have the values as they were, until they are pruned",
                 list(&self.models)
             )
         })

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, new_null_array,
-};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -15,10 +13,11 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load;
 use crate::name::{ModelName, SnapshotId};
-use crate::pipeline::model::{Model, VALID_TO};
+use crate::pipeline::model::{Model, VALID_FROM, VALID_TO};
 use crate::pipeline::{Encodings, Pipeline, TargetSettings};
 use crate::star::contract::TableContract;
 use crate::star::design::Design;
+use crate::star::schema::fitted;
 use crate::star::staged::require_folder;
 use crate::star::table::{Provenance, StarTable, TableWriter};
 use crate::star::versions::{self, ENDED, REVISION};
@@ -142,23 +141,20 @@ fn of_star(
     model: &Model,
     history: bool,
 ) -> Result<Option<RecordBatch>> {
-    let exact = CastOptions { safe: false, ..CastOptions::default() };
-    let columns = schema.fields().iter().map(|field| {
-        match batch.column_by_name(field.name()) {
-            Some(column) => cast_with_options(column, field.data_type(), &exact).ok(),
-            // A version had no such column then.
-            None => history.then(|| new_null_array(field.data_type(), batch.num_rows())),
+    // A version may have been without columns that came later.
+    let needed: Vec<String> = match history {
+        true => {
+            let ours = model.surrogate().into_iter().chain([VALID_FROM, VALID_TO]).map(str::to_owned);
+            model.key_columns().into_iter().chain(ours).collect()
         }
-    });
-    let ours = model.key_columns().into_iter().chain(model.surrogate().map(str::to_owned));
-    let ours = ours.chain(history.then(|| VALID_TO.to_owned()));
-    let lacks = ours.into_iter().any(|name| batch.column_by_name(&name).is_none());
-    let Some(columns) = columns.collect::<Option<Vec<ArrayRef>>>().filter(|_| !lacks) else {
-        return Ok(None);
+        false => schema.fields().iter().map(|field| field.name().clone()).collect(),
     };
-    let surrogate = model.surrogate();
+    if needed.iter().any(|name| batch.column_by_name(name).is_none()) {
+        return Ok(None);
+    }
+    let Ok(whole) = fitted(batch, schema) else { return Ok(None) };
     let bug = || "the keys of a snapshot".to_owned();
-    let whole = RecordBatch::try_new(Arc::clone(schema), columns).or_error(ErrorKind::Bug, bug)?;
+    let surrogate = model.surrogate();
     let Some(keys) = surrogate.and_then(|surrogate| whole.column_by_name(surrogate)) else {
         return Ok(Some(whole));
     };

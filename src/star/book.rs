@@ -233,7 +233,7 @@ impl<'a> Book<'a> {
         );
         let in_place = format!(
             "SELECT {} FROM {m} JOIN {l} ON {same} WHERE {open} AND {moved} AND NOT ({since} > {L}.{VALID_FROM})",
-            version(L, END, "CAST(NULL AS TEXT)", &|column| self.in_place(column)),
+            version(L, END, "CAST(NULL AS TEXT)", &|column| self.value(column, M, None)),
         );
         let gone = format!(
             "SELECT {} FROM {l} WHERE {open} AND NOT EXISTS (SELECT 1 FROM {m} WHERE {same})",
@@ -256,10 +256,6 @@ impl<'a> Book<'a> {
     fn value(&self, column: &str, tonight: &str, version: Option<&str>) -> String {
         let from = version.filter(|_| self.belongs(column)).unwrap_or(tonight);
         format!("{from}.{}", quote(column))
-    }
-
-    fn in_place(&self, column: &str) -> String {
-        format!("{M}.{}", quote(column))
     }
 
     /// One row of the log.

@@ -11,13 +11,10 @@ use datafusion::sql::sqlparser::ast::Statement;
 
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::calendar::{Calendar, Edge};
+use crate::pipeline::calendar::{Calendar, Edge, LONGEST};
 
 /// The first and the last day.
 pub type Days = (NaiveDate, NaiveDate);
-
-/// A calendar of more is a mistake in somebody's data.
-const LONGEST: TimeDelta = TimeDelta::days(400 * 366);
 
 /// The first and the last day in some columns of some facts, each by its SELECT.
 pub async fn looked_up(session: &Session, columns: Vec<(Statement, String)>) -> EngineResult<Option<Days>> {

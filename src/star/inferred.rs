@@ -27,7 +27,7 @@ const BROUGHT: &str = "starmill: brought";
 pub async fn with_members(
     session: &Session,
     own: LogicalPlan,
-    brought: Vec<(Statement, Vec<(String, String)>)>,
+    brought: Vec<(Statement, &Lookup)>,
 ) -> Result<LogicalPlan> {
     let schema = Arc::clone(own.schema());
     let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -38,17 +38,18 @@ pub async fn with_members(
     columns.push(marked(false));
     let mut rows = LogicalPlanBuilder::from(own.clone()).project(columns)?;
     let mut all: Option<LogicalPlanBuilder> = None;
-    for (statement, on) in brought {
+    for (statement, lookup) in brought {
+        let on = &lookup.on;
         let fact = session.plan_model(statement).await?;
         let keys = on.iter().map(|(key, column)| {
             let data_type = schema
                 .field_with_unqualified_name(key)
                 .map_or(DataType::Null, |field| field.data_type().clone());
-            let value = Expr::Column(Column::new_unqualified(column));
+            let value = Expr::Column(Column::new_unqualified(&column.value));
             cast(value, data_type).alias(key)
         });
         let mut keys = LogicalPlanBuilder::from(fact).project(keys.collect::<Vec<_>>())?;
-        for (key, _) in &on {
+        for (key, _) in on {
             keys = keys.filter(col(quoted(key)).is_not_null())?;
         }
         // Always in the order of the key's columns, so that those of several facts are one.

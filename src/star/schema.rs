@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 
 /// The published type of what a model gives, or what helps when there is none.
 pub fn published_type(data_type: &DataType) -> Result<DataType, &'static str> {
@@ -54,6 +55,16 @@ fn has_null_character(array: &ArrayRef) -> bool {
         (Some(first), Some(last)) => texts.value_data()[*first as usize..*last as usize].contains(&0),
         _ => false,
     }
+}
+
+/// Rows in these columns, by their names: what they have not is NULL, and what does not fit is an error.
+pub fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+        Some(column) => cast_with_options(column, field.data_type(), &exact),
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// A batch in the published schema. A value that the published type cannot hold is an error that

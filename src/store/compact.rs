@@ -2,11 +2,8 @@
 //! What was given stays as it was given.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::array::RecordBatch;
 
 use super::lock::StoreWriter;
 use super::manifest::KeysEntry;
@@ -14,6 +11,7 @@ use super::{keys_below, sync_file, sync_folder};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SnapshotId};
 use crate::pipeline::Encodings;
+use crate::star::schema::fitted;
 use crate::star::shelf;
 use crate::star::table::{StarTable, TableWriter};
 
@@ -37,16 +35,11 @@ impl StoreWriter {
         }
         let below = keys_below(model);
         let folder = self.store().objects.local(&below);
-        let store = self.store();
-        let tables = entry.files.iter().map(|file| store.keys(model, std::slice::from_ref(file)));
-        let tables = tables.collect::<Result<Vec<_>>>()?;
-        let schema = together(&tables);
+        let many = self.store().keys(model, &entry.files)?;
         let path = folder.join(format!("{id}{TOGETHER}.parquet"));
-        let mut writer = TableWriter::create(&path, &schema, &[], Encodings::Delta)?;
-        for table in &tables {
-            for batch in shelf::batches(table, None, 8_192) {
-                writer.write(fitted(&batch?, &schema, model)?)?;
-            }
+        let mut writer = TableWriter::create(&path, many.schema(), &[], Encodings::Delta)?;
+        for batch in shelf::batches(&many, None, 8_192) {
+            writer.write(in_columns(&batch?, &many)?)?;
         }
         let one = writer.finish()?;
         sync_file(&path)?;
@@ -57,27 +50,8 @@ impl StoreWriter {
     }
 }
 
-/// The columns that any of the files has, each in its newest type: a model may give more than it gave, and wider.
-fn together(tables: &[StarTable]) -> SchemaRef {
-    let mut fields: Vec<FieldRef> = Vec::new();
-    for field in tables.iter().rev().flat_map(|table| table.schema().fields()) {
-        if fields.iter().all(|known| known.name() != field.name()) {
-            fields.push(Arc::clone(field));
-        }
-    }
-    Arc::new(Schema::new(fields))
-}
-
-/// Rows in these columns; what they have not is NULL, and what does not fit is an error.
-fn fitted(batch: &RecordBatch, schema: &SchemaRef, model: &ModelName) -> Result<RecordBatch> {
-    let exact = CastOptions { safe: false, ..CastOptions::default() };
-    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        Some(column) => cast_with_options(column, field.data_type(), &exact),
-        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-    });
-    let columns = columns.collect::<std::result::Result<Vec<_>, _>>();
-    let fitted = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(schema), columns));
-    fitted.or_error(ErrorKind::Store, || {
-        format!("what the registry keeps of {model} does not fit its newest columns")
-    })
+/// Rows of one file of a registry in the columns of all.
+pub(super) fn in_columns(batch: &RecordBatch, of: &StarTable) -> Result<RecordBatch> {
+    let fits = || format!("what the registry keeps of {} does not fit its newest columns", of.name());
+    fitted(batch, of.schema()).or_error(ErrorKind::Store, fits)
 }

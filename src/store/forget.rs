@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, not};
 
-use super::compact::TOGETHER;
+use super::compact::{TOGETHER, in_columns};
 use super::forgetting::{
     Change, Changed, Forgetting, ROWS, Wish, integers, matching, told, without_examples,
 };
@@ -209,7 +209,7 @@ fn rewrite(changed: &Changed, wish: &Wish, plan: &Forgetting, to: &Path) -> Resu
 /// Writes a registry's rows without those who are forgotten.
 fn kept_keys(table: &StarTable, wish: &Wish, to: &Path) -> Result<DataFile> {
     let writer = TableWriter::create(to, table.schema(), &[], wish.encodings)?;
-    written(table, writer, to, |batch| without(&batch, wish))
+    written(table, writer, to, |batch| without(&in_columns(&batch, table)?, wish))
 }
 
 fn written(

@@ -27,7 +27,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -320,7 +320,7 @@ impl Store {
         }
         let folder = self.objects.local(&below);
         Ok(StarTable {
-            contract: Arc::new(TableContract::of_registry(model, schema_of(&folder, model, files)?)),
+            contract: Arc::new(TableContract::of_registry(model, together(&folder, model, files)?)),
             folder,
             files: files.to_vec(),
             // A copy that goes meanwhile comes again.
@@ -342,6 +342,19 @@ impl Store {
             format!("it says that the highest key of {model} is {}, and {given} was given", entry.highest)
         }))
     }
+}
+
+/// The columns that any file of a registry has, each in its newest type: a model may give more than it gave, and wider.
+fn together(folder: &Path, name: &ModelName, files: &[DataFile]) -> Result<SchemaRef> {
+    let mut fields: Vec<FieldRef> = Vec::new();
+    for file in files.iter().rev() {
+        for field in schema_of(folder, name, std::slice::from_ref(file))?.fields() {
+            if fields.iter().all(|known| known.name() != field.name()) {
+                fields.push(Arc::clone(field));
+            }
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
 }
 
 /// A table's schema, read from its own files.

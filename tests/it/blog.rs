@@ -89,10 +89,12 @@ fn the_query_that_textbooks_print_is_refused_with_the_join_that_multiplied_its_r
          FROM posts AS p LEFT JOIN comments AS c ON c.post_id = p.id\nGROUP BY CAST(p.created_at AS date), p.author_id\n",
     );
     let refused = project.starmill(&BLOG).exits(7);
-    refused
+    let refused = refused
         .says("FAILED  daily_post_stats   total of post_count")
         .says("source 5,000, star 12,258, difference 7,258")
         .says("LEFT JOIN comments AS c: 5000 rows became 12258");
+    let once = refused.stdout.matches("LEFT JOIN comments").count();
+    assert_eq!(once, 1, "{}", refused.stdout);
     assert_eq!(project.entries("out/blog/snapshots").len(), 0, "nothing is published");
     // A fan-out behind a subquery is found, too, and one that is none is not blamed.
     project.write(

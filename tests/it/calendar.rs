@@ -68,6 +68,7 @@ fn months_have_their_names_in_a_language_and_holidays_come_from_a_file() {
         ("day,name\n", "has not the columns of holidays"),
         ("date,name\n2024-13-01,x\n", "data/holidays.csv:2: `2024-13-01` is not a date"),
         ("date,name\n2024-12-25,x\n2024-12-25,y\n", "data/holidays.csv:3: 2024-12-25 is there twice"),
+        ("date,name\n2024-12-25,\"x\n", "data/holidays.csv:2: a quote opens here and never closes"),
         ("date,name\n2024-12-25,\n", "2024-12-25 has no name"),
     ] {
         project.write("data/holidays.csv", csv);

@@ -198,7 +198,7 @@ fn a_history_outlives_pruning_rollback_failed_nights_and_nights_without_the_mode
         |city: &str| source.sql(&format!("UPDATE customers SET city = '{city}' WHERE customer_id = 1"));
     night(&project);
     move_to("Wien");
-    let second = night(&project);
+    night(&project);
     move_to("Rom");
     // A night that fails has seen nothing.
     source.sql("INSERT INTO orders VALUES (9, 1, '2024-01-01', 1)");
@@ -234,7 +234,6 @@ fn a_history_outlives_pruning_rollback_failed_nights_and_nights_without_the_mode
     assert_eq!(cities(), "Berlin Wien Oslo Bern Nizza", "what was seen was seen");
     let keys = "SELECT string_agg(customer_key::text, ' ' ORDER BY valid_from) FROM mart.dim_customer WHERE customer_id = 1";
     assert_eq!(source.sql(keys), "1 3 4 5 6");
-    assert!(second["snapshot"].is_string());
 }
 
 #[test]
@@ -452,6 +451,9 @@ fn who_is_forgotten_is_out_of_the_history_too() {
     source.sql("UPDATE customers SET name = 'Secret Person' WHERE customer_id = 2");
     night(&project);
     source.sql("UPDATE customers SET city = 'Secret City' WHERE customer_id = 2");
+    night(&project);
+    // A column comes on the way.
+    project.write("sql/p/dim_customer.sql", &MODEL.replace("score,", "score, 'x' AS phone,"));
     night(&project);
     source.sql("DELETE FROM customers WHERE customer_id = 2");
     night(&project);

@@ -91,6 +91,10 @@ fn what_cannot_be_inferred_is_told_before_a_night() {
     let project = sales(&source, INFERRED);
     let check = || project.starmill(&["check", "pipelines/p.toml"]);
     check().exits(0);
+    // A mistake of the fact is told, though its dimension cannot be looked at without it.
+    project.edit("sql/p/fact_orders.sql", "FROM orders", "FROM no_such_table");
+    check().exits(3).warns("there is no model and no source table `no_such_table`");
+    project.edit("sql/p/fact_orders.sql", "FROM no_such_table", "FROM orders");
     project.edit(
         "sql/p/fact_orders.sql",
         "FROM orders",

@@ -9,7 +9,7 @@ use chrono::{Month, NaiveDate};
 use super::Resolver;
 use crate::name::{list, nearest};
 use crate::pgcopy::csv::CsvReader;
-use crate::pipeline::calendar::{Calendar, Edge, LANGUAGES, Language};
+use crate::pipeline::calendar::{Calendar, Edge, LANGUAGES, LONGEST, Language};
 use crate::pipeline::file::{DatesFile, Text};
 
 impl Resolver<'_> {
@@ -24,7 +24,7 @@ impl Resolver<'_> {
         let holidays = dates.holidays.as_ref().map(|path| self.holidays(path));
         let (from, to) = (from?, to?);
         if let (Edge::Day(from), Edge::Day(to)) = (from, to)
-            && (to < from || (to - from).num_days() > 400 * 366)
+            && (to < from || to - from > LONGEST)
         {
             let message = "the calendar must end after it begins, within 400 years";
             self.notes.error(dates.place.clone(), message, "swap or correct the dates");
@@ -89,17 +89,21 @@ impl Resolver<'_> {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    return refuse(
-                        format!("{shown} is no CSV file: {error:?}"),
-                        "write two columns, date and name",
-                    );
+                    let at = error.line().map(|line| format!(":{line}")).unwrap_or_default();
+                    return refuse(format!("{shown}{at}: {error}"), "write two columns, date and name");
                 }
             }
             if reader.is_blank() {
                 continue;
             }
-            let field = |at: usize| if at < reader.len() { reader.field(at).ok().flatten() } else { None };
-            let (first, second) = (field(0).unwrap_or_default(), field(1).unwrap_or_default());
+            let field = |at: usize| if at < reader.len() { reader.field(at) } else { Ok(None) };
+            let (first, second) = match (field(0), field(1)) {
+                (Ok(first), Ok(second)) => (first.unwrap_or_default(), second.unwrap_or_default()),
+                (Err(error), _) | (_, Err(error)) => {
+                    let at = error.line().unwrap_or_default();
+                    return refuse(format!("{shown}:{at}: {error}"), "write two columns, date and name");
+                }
+            };
             if std::mem::take(&mut is_header) {
                 if (first, second, reader.len()) != ("date", "name", 2) {
                     return refuse(

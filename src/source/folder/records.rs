@@ -59,24 +59,15 @@ pub fn advance(csv: &mut CsvReader<BufReader<File>>, path: &Path) -> Result<bool
 }
 
 pub fn csv_error(error: CsvError, path: &Path) -> Error {
+    let line = error.line().unwrap_or_default();
+    let wrong = Error::new(ErrorKind::Fit, format!("{}:{line}: {error}", path.display()));
     match error {
         CsvError::Io(error) => {
             Error::new(ErrorKind::Source, format!("cannot read {}", path.display())).caused_by(error)
         }
-        CsvError::OpenQuote(line) => Error::new(
-            ErrorKind::Fit,
-            format!("{}:{line}: a quote opens here and never closes", path.display()),
-        )
-        .hint("double a quote that belongs to the value: \"\""),
-        CsvError::Nul(line) => Error::new(
-            ErrorKind::Fit,
-            format!("{}:{line}: a NUL byte, which no text of Postgres's holds", path.display()),
-        )
-        .hint("export the file without it"),
-        CsvError::NotUtf8(line) => {
-            Error::new(ErrorKind::Fit, format!("{}:{line}: this record is not UTF-8", path.display()))
-                .hint("export the file in UTF-8")
-        }
+        CsvError::OpenQuote(_) => wrong.hint("double a quote that belongs to the value: \"\""),
+        CsvError::Nul(_) => wrong.hint("export the file without it"),
+        CsvError::NotUtf8(_) => wrong.hint("export the file in UTF-8"),
     }
 }
 

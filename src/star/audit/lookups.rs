@@ -11,11 +11,7 @@ use crate::star::session::star_reference;
 
 /// What a scan is asked of a model's lookups.
 pub(super) fn looked_up(model: &Model) -> Vec<LookedUp> {
-    // Where nobody says as of when, nothing can be found either.
-    let on = |lookup: &Lookup| {
-        let columns = lookup.on.iter().map(|(_, column)| column).chain(&lookup.as_of);
-        columns.map(|column| column.value.clone()).collect()
-    };
+    let on = |lookup: &Lookup| lookup.columns().map(|column| column.value.clone()).collect();
     let lookups = model.lookups().iter();
     lookups.map(|lookup| LookedUp { column: lookup.column.value.clone(), on: on(lookup) }).collect()
 }
@@ -30,8 +26,7 @@ impl Auditor<'_> {
     ) -> Vec<ControlLine> {
         let mut lines = Vec::new();
         for (lookup, unresolved) in model.lookups().iter().zip(&scan.unresolved) {
-            let columns = lookup.on.iter().map(|(_, column)| column).chain(&lookup.as_of);
-            let on: Vec<&str> = columns.map(|column| column.value.as_str()).collect();
+            let on: Vec<&str> = lookup.columns().map(|column| column.value.as_str()).collect();
             let without = format!("{} unknown: {} is NULL", lookup.column.value, on.join(" or "));
             let (null, orphans) = (unresolved.null, unresolved.orphans);
             let all = scan.rows > 0 && null + orphans == scan.rows;
@@ -98,8 +93,7 @@ impl Auditor<'_> {
         lookup: &Lookup,
         unresolved: Unresolved,
     ) -> (Vec<String>, Vec<String>) {
-        let columns = lookup.on.iter().map(|(_, column)| column).chain(&lookup.as_of);
-        let on: Vec<String> = columns.map(|column| quote(&column.value)).collect();
+        let on: Vec<String> = lookup.columns().map(|column| quote(&column.value)).collect();
         let any_null = on.iter().map(|name| format!("{name} IS NULL")).collect::<Vec<_>>().join(" OR ");
         let unknown = format!(
             "FROM {} WHERE {} = -1",

@@ -57,11 +57,11 @@ impl Auditor<'_> {
                     .await
                 }
             };
-            if model.history().is_some_and(|history| history.effective_from.is_some()) {
-                let name = "members that changed without a later time";
-                lines.push(self.rule(model, name, kept.late, kept.examples.clone()));
-            }
             lines.push(self.rule(model, name, found, examples));
+        }
+        if model.history().is_some_and(|history| history.effective_from.is_some()) {
+            let name = "members that changed without a later time";
+            lines.push(self.rule(model, name, kept.late, kept.examples.clone()));
         }
         lines.push(self.rule(model, "gaps without a deletion", kept.gaps, Vec::new()));
         let current = self.count(&format!("SELECT count(*) {members} AND {IS_CURRENT}")).await?;

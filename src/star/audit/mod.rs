@@ -13,7 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{SourceTable, list, quote_identifier as quote};
+use crate::name::{ModelName, SourceTable, list, quote_identifier as quote};
 use crate::pipeline::control::{Control, SourceSide, StarSide};
 use crate::pipeline::model::{Body, Model};
 use crate::pipeline::{Pipeline, Spanned};
@@ -123,8 +123,17 @@ pub async fn audit(
             columns.iter().cloned().zip(scan.sums.iter().cloned()).collect();
         sums.insert(model.name.to_string(), table);
     }
+    let mut multiplied: BTreeSet<&ModelName> = BTreeSet::new();
     for (index, control) in pipeline.controls.iter().enumerate() {
-        lines.push(auditor.control(control, index, &scans, &sums).await?);
+        let mut line = auditor.control(control, index, &scans, &sums).await?;
+        // The joins of a model are counted for the first of its controls that has more than the source.
+        if line.verdict == Verdict::Failed
+            && line.star.is_more_than(&line.source)
+            && multiplied.insert(&control.model)
+        {
+            line.examples.extend(auditor.fan_out(&control.model).await);
+        }
+        lines.push(line);
     }
     let place =
         |line: &ControlLine| pipeline.models.iter().position(|model| model.name.as_str() == line.table);
@@ -282,13 +291,10 @@ impl Auditor<'_> {
         };
         let source = self.built.totals.0[index].clone();
         let agrees = source.agrees_with(&star);
-        let mut examples = match (agrees, &control.source) {
+        let examples = match (agrees, &control.source) {
             (false, SourceSide::Aggregate { .. }) => self.grain_examples(control, design).await,
             _ => Vec::new(),
         };
-        if !agrees && star.is_more_than(&source) {
-            examples.extend(self.fan_out(&control.model).await);
-        }
         Ok(ControlLine {
             table: control.model.to_string(),
             name: match design.masked.as_slice() {

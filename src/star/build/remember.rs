@@ -62,12 +62,7 @@ impl Builder {
     }
 
     /// Makes the versions that are known, and the last of each member, tables of the session: they are read several times.
-    pub(super) async fn versions(
-        &self,
-        session: &Session,
-        model: &Model,
-        book: &Book<'_>,
-    ) -> Result<(), Failure> {
+    async fn versions(&self, session: &Session, model: &Model, book: &Book<'_>) -> Result<(), Failure> {
         let tables = [
             (compose::versions_reference(&model.name), book.versions_sql()),
             (compose::last_reference(&model.name), book.last_sql()),
@@ -84,7 +79,7 @@ impl Builder {
     }
 
     /// What the audit is told of a history: what the model gave, and who changed without a later time, where the source tells it.
-    pub(super) async fn late(
+    async fn late(
         &self,
         session: &Session,
         book: &Book<'_>,
@@ -104,7 +99,7 @@ impl Builder {
     }
 
     /// The SQL of what a history's log doesn't say yet.
-    pub(super) async fn news(
+    async fn news(
         &self,
         session: &Session,
         model: &Model,
@@ -145,19 +140,13 @@ impl Builder {
         model: &Model,
         plan: LogicalPlan,
     ) -> Result<LogicalPlan, Failure> {
-        let mut brought = Vec::new();
-        for (fact, lookup) in inferred::lookups_into(&self.pipeline, model) {
-            let design = self
-                .pipeline
-                .models
-                .iter()
-                .zip(&self.design.models)
-                .find(|(model, _)| model.name == fact.name);
-            let on = lookup.on.iter().map(|(key, column)| (key.clone(), column.value.clone())).collect();
-            brought.extend(
-                design.and_then(|(_, design)| design.statement.clone()).map(|statement| (statement, on)),
-            );
-        }
+        let statement = |fact: &Model| {
+            let mut models = self.pipeline.models.iter().zip(&self.design.models);
+            models.find(|(model, _)| model.name == fact.name)?.1.statement.clone()
+        };
+        let lookups = inferred::lookups_into(&self.pipeline, model);
+        let brought: Vec<_> =
+            lookups.into_iter().filter_map(|(fact, lookup)| Some((statement(fact)?, lookup))).collect();
         if brought.is_empty() {
             return Ok(plan);
         }

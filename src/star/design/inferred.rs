@@ -26,11 +26,12 @@ impl Designer<'_> {
             let Body::Sql(of) = &fact.body else { continue };
             let before = self.found.len();
             let statement = self.model_statement(fact, of)?;
-            // What is wrong with the fact is told when it is its turn.
-            self.found.truncate(before);
-            let on = lookup.on.iter().map(|(key, column)| (key.clone(), column.value.clone())).collect();
             match statement {
-                Some(statement) => brought.push((statement, on)),
+                Some(statement) => {
+                    // What is only noted of the fact is told when it is its turn, which doesn't come after a mistake.
+                    self.found.truncate(before);
+                    brought.push((statement, lookup));
+                }
                 None => return Ok(None),
             }
         }

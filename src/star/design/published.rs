@@ -37,7 +37,7 @@ impl Designer<'_> {
             let registry = Memory::of(model).registry_schema(raw, zone);
             self.session.add(compose::registry_reference(&model.name), schema_only(registry))?;
         }
-        if !self.keeps(model, raw, sql).await {
+        if !self.keeps(model, raw, sql).await? {
             return Ok(None);
         }
         let text =
@@ -121,23 +121,21 @@ impl Designer<'_> {
     }
 
     /// Whether tonight's rows can be held against a history's: values of some types have no order and no equality.
-    async fn keeps(&mut self, model: &Model, raw: &SchemaRef, sql: &SelectSql) -> bool {
+    async fn keeps(&mut self, model: &Model, raw: &SchemaRef, sql: &SelectSql) -> Result<bool> {
         let memory = Memory::of(model);
         let zone = self.pipeline.deployment.timezone.name();
-        let Some(book) = Book::of(&model.name, &memory, raw, zone) else { return true };
+        let Some(book) = Book::of(&model.name, &memory, raw, zone) else { return Ok(true) };
         let log = memory.registry_schema(raw, zone);
         for reference in [compose::versions_reference(&model.name), compose::last_reference(&model.name)] {
-            if self.session.add(reference, schema_only(Arc::clone(&log))).is_err() {
-                return false;
-            }
+            self.session.add(reference, schema_only(Arc::clone(&log)))?;
         }
         let planned = self.session.plan_text(&book.news_sql(0, Some(Restatement::Restate), false)).await;
-        let Err(error) = planned.and_then(|plan| self.session.analyzed(&plan)) else { return true };
+        let Err(error) = planned.and_then(|plan| self.session.analyzed(&plan)) else { return Ok(true) };
         tracing::debug!(%error, "a history cannot be kept");
         for diagnostic in plan_diagnostics(&error, sql) {
             let help = "check the types of its key and of what it tracks".to_owned();
             self.error(model.place.clone(), diagnostic.message, help);
         }
-        false
+        Ok(false)
     }
 }
