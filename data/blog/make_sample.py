@@ -7,8 +7,12 @@ zone, posts without comments or likes, comments of the post's own author, names 
 """
 
 import random
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from sample import stamp, write
 
 HERE = Path(__file__).parent
 RANDOM = random.Random(20240301)
@@ -20,26 +24,6 @@ LAST = "Abel Brandt Costa Dubois Eriksen Fischer García Haddad Ito Jansen Kowal
 TOPICS = "bread bicycles clouds Rust gardens maps night trains opera Postgres rivers tea type volcanoes wool".split()
 OPENINGS = ["On", "Notes about", "What nobody says about", "A year of", "Against", "In praise of", "Again:"]
 REMARKS = ["Thank you.", "I doubt it.", "More of this, please!", "Nice, but why?", 'He said "no", twice.', "😀", "Source?", "Same here, since 2019."]
-
-
-def cell(value):
-    """COPY's CSV: NULL is an unquoted empty field, the empty string is quoted."""
-    if value is None:
-        return ""
-    text = str(value)
-    if text == "" or any(c in text for c in ',"\r\n') or text.strip() != text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def write(name, header, rows):
-    lines = [",".join(header)] + [",".join(map(cell, row)) for row in rows]
-    (HERE / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def stamp(moment, offset=0):
-    text = moment.astimezone(timezone(timedelta(hours=offset))).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return f"{text.rstrip('0').rstrip('.')}{offset:+03}"
 
 
 def users():
@@ -89,13 +73,13 @@ def pairs(count, first, second):
 
 def main():
     post_rows = list(posts())
-    write("users", ["id", "name", "email", "bio", "settings", "created_at"], users())
-    write("posts", ["id", "title", "body", "author_id", "created_at"], post_rows)
-    write("comments", ["id", "post_id", "author_id", "body", "created_at"], comments(post_rows))
-    write("likes", ["user_id", "post_id", "created_at"], pairs(9_000, lambda: RANDOM.randint(1, USERS), lambda: RANDOM.randint(1, POSTS - 300)))
+    write(HERE, "users", ["id", "name", "email", "bio", "settings", "created_at"], users())
+    write(HERE, "posts", ["id", "title", "body", "author_id", "created_at"], post_rows)
+    write(HERE, "comments", ["id", "post_id", "author_id", "body", "created_at"], comments(post_rows))
+    write(HERE, "likes", ["user_id", "post_id", "created_at"], pairs(9_000, lambda: RANDOM.randint(1, USERS), lambda: RANDOM.randint(1, POSTS - 300)))
     # The first thirty follow nobody; the authors who write much are followed most.
     follows = pairs(4_000, lambda: RANDOM.randint(31, USERS), lambda: RANDOM.randint(1, 40) if RANDOM.random() < 0.3 else RANDOM.randint(1, USERS - 30))
-    write("follows", ["follower_id", "following_id", "created_at"], follows)
+    write(HERE, "follows", ["follower_id", "following_id", "created_at"], follows)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,13 @@ carrier, orders at midnight in another zone, a leap day, stored totals that drif
 """
 
 import random
+import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from sample import stamp, write
 
 HERE = Path(__file__).parent
 RANDOM = random.Random(20240229)
@@ -22,21 +26,6 @@ ADJECTIVES = "Amber Brisk Calm Dusty Early Fine Gentle Humble Ivory Jolly Keen L
 NOUNS = "Anorak Basket Candle Drill Easel Flask Glove Hammer Iron Jacket Kettle Lamp Mug Notebook Oven Pillow Quilt Rug Scarf Tent".split()
 COLORS = ["red", "blue", "green", "black", "white", "ocre brûlé"]
 SIZES = ["XS", "S", "M", "L", "XL"]
-
-
-def cell(value):
-    """COPY's CSV: NULL is an unquoted empty field, the empty string is quoted."""
-    if value is None:
-        return ""
-    text = str(value)
-    if text == "" or any(c in text for c in ',"\r\n') or text.strip() != text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def write(name, header, rows):
-    lines = [",".join(header)] + [",".join(map(cell, row)) for row in rows]
-    (HERE / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def customers():
@@ -107,13 +96,6 @@ def products(category_rows):
         yield number, name, RANDOM.choice(leaves), price, "{" + ", ".join(parts) + "}"
 
 
-def stamp(moment, offset=0):
-    """A timestamptz as Postgres prints it, in a zone of so many hours."""
-    zone = timezone(timedelta(hours=offset))
-    text = moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".")
-    return f"{text}{offset:+03}"
-
-
 def orders_and_items(address_rows, product_rows):
     by_customer = {}
     for address, customer, *_ in address_rows:
@@ -158,13 +140,13 @@ def main():
     product_rows = list(products(category_rows))
     customer_rows, address_rows = list(customers()), list(addresses())
     orders, items = orders_and_items(address_rows, product_rows)
-    write("customers", ["customer_id", "full_name", "email"], customer_rows)
-    write("addresses", ["address_id", "customer_id", "street", "city", "postcode"], address_rows)
-    write("shipping_carriers", ["carrier_id", "carrier_name"], CARRIERS)
-    write("categories", ["category_id", "name", "parent_id"], category_rows)
-    write("products", ["product_id", "product_name", "category_id", "unit_price", "attributes"], product_rows)
-    write("orders", ["order_id", "customer_id", "address_id", "carrier_id", "ordered_at", "order_total"], orders)
-    write("order_items", ["item_id", "order_id", "product_id", "quantity", "line_total"], items)
+    write(HERE, "customers", ["customer_id", "full_name", "email"], customer_rows)
+    write(HERE, "addresses", ["address_id", "customer_id", "street", "city", "postcode"], address_rows)
+    write(HERE, "shipping_carriers", ["carrier_id", "carrier_name"], CARRIERS)
+    write(HERE, "categories", ["category_id", "name", "parent_id"], category_rows)
+    write(HERE, "products", ["product_id", "product_name", "category_id", "unit_price", "attributes"], product_rows)
+    write(HERE, "orders", ["order_id", "customer_id", "address_id", "carrier_id", "ordered_at", "order_total"], orders)
+    write(HERE, "order_items", ["item_id", "order_id", "product_id", "quantity", "line_total"], items)
 
 
 if __name__ == "__main__":
