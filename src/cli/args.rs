@@ -135,15 +135,38 @@ pub enum Command {
     /// Ask the published star in SQL; without SQL, an interactive prompt
     #[command(after_help = QUERY_EXAMPLES)]
     Query(QueryArgs),
-    /// Show what one member of a dimension was, version by version, and what changed in each
+    /// Show what one member of a dimension was, version by version, or what a row was when it was first seen
     #[command(after_help = HISTORY_EXAMPLES)]
     History {
         #[command(flatten)]
         pipeline: PipelineArg,
-        /// The dimension, which keeps its history
+        /// The dimension that keeps its history, or the table with first-seen columns
         table: String,
         /// A value of its key; `column=value,column=value` where that has several columns
         key: String,
+    },
+    /// Change a value that is kept as it was first seen, on purpose; who did it and why is kept, and the next run shows it
+    #[command(after_help = CORRECT_EXAMPLES)]
+    Correct {
+        #[command(flatten)]
+        pipeline: PipelineArg,
+        /// The table, which has `first_seen` columns
+        table: String,
+        /// The value of the row's key, or column=value,column=value where that has several columns
+        #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+        key: String,
+        /// The column, and what it shall be; may be repeated
+        #[arg(long, value_name = "COLUMN=VALUE", required_unless_present = "set_null")]
+        set: Vec<String>,
+        /// A column that shall be NULL; may be repeated
+        #[arg(long, value_name = "COLUMN")]
+        set_null: Vec<String>,
+        /// Why
+        #[arg(long, value_name = "REASON")]
+        because: String,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List the runs with their outcomes and reasons, or show one again
     Runs {
@@ -184,6 +207,11 @@ const HISTORY_EXAMPLES: &str = "\
 Examples:
   starmill history pipelines/sales.toml dim_customer 42
   starmill history pipelines/sales.toml dim_product 'shop=7,sku=A-12' --format json | jq .versions";
+
+const CORRECT_EXAMPLES: &str = "\
+Examples:
+  starmill correct pipelines/shop.toml order_summary --key 17 --set city_at_order=Bern --because \"ticket 4711: it was typed wrong\"
+  starmill correct pipelines/shop.toml order_summary --key 17 --set-null city_at_order --because \"asked for by the customer\" --dry-run";
 
 const EXTRACT_EXAMPLES: &str = "\
 Examples:

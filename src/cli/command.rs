@@ -14,6 +14,7 @@ use super::{query, render, schedule, snapshots, spinner};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load::Adopt;
+use crate::operate::correct::{self, CorrectRequest};
 use crate::operate::{compare, history, runs};
 use crate::postgres;
 use crate::run::extract::{Wanted, extract};
@@ -88,7 +89,15 @@ pub async fn dispatch(args: Args) -> u8 {
         }
         Command::Query(args) => query::query(args).await,
         Command::History { pipeline, table, key } => {
-            finish(pipeline.format, history::history(&pipeline.path, &table, &key), render::member_history)
+            finish(pipeline.format, history::history(&pipeline.path, &table, &key), render::remembered)
+        }
+        Command::Correct { pipeline, table, key, set, set_null, because, dry_run } => {
+            let request = CorrectRequest { table, key, set, set_null, because };
+            let told = match dry_run {
+                true => correct::plan(&pipeline.path, &request),
+                false => stoppable(correct::correct(&pipeline.path, &request)).await,
+            };
+            finish(pipeline.format, told, render::corrections)
         }
         Command::Runs { pipeline, run: None, limit } => {
             finish(pipeline.format, runs::history(&pipeline.path, limit.get()), render::history)

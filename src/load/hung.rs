@@ -1,6 +1,7 @@
 //! What others hung on a delivered table, as its catalog tells: what a DROP would take along without a word.
 
 use super::Loader;
+use super::guard::GUARD;
 use super::shape::Made;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::list;
@@ -26,6 +27,7 @@ pub async fn oid(loader: &Loader<'_>, table: &str) -> Result<Option<u32>> {
 fn is_ours(kind: &str, name: &str, made: Option<&Made>) -> bool {
     made.is_some_and(|made| match kind {
         "the constraint" => made.constraints.contains(name),
+        "the trigger" => name == GUARD,
         _ => made.indexes.contains(name) || made.constraints.contains(name),
     })
 }

@@ -6,7 +6,7 @@ use futures::SinkExt;
 
 use super::receipt::{Receipt, require_table, table_exists};
 use super::shape::{self, Column, Constraints, definitions, quoted};
-use super::{DeliveredTable, Loader, Trust, at, hung};
+use super::{DeliveredTable, Loader, Trust, at, guard, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
@@ -40,6 +40,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
         return Err(Error::new(ErrorKind::Store, message).hint(help));
     }
     if exists && trusted && receipt.tables.get(name) == Some(&hashes) {
+        guard::table(loader, table).await?;
         return Ok(delivered);
     }
     let columns = columns(table.schema(), name)?;
@@ -65,6 +66,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
             shape::constrain(loader, table).await?;
         }
     }
+    guard::table(loader, table).await?;
     at(Point::LoadMerged)?;
     prove(loader, table).await?;
     Ok(delivered)

@@ -2,6 +2,7 @@
 //! touched, so that views, grants and readers live on. A receipt in the same transaction makes
 //! repeating it harmless.
 
+mod guard;
 mod hung;
 mod lake;
 mod merge;
@@ -343,6 +344,7 @@ impl Loader<'_> {
         if !exists {
             self.execute(&format!("CREATE SCHEMA {schema}"), "create the schema").await?;
         }
+        guard::announce(self).await?;
         let receipt = Receipt::read(self, adopt).await?;
         let mut delivered = Vec::new();
         let star = self.shipment.star;

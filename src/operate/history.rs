@@ -1,5 +1,6 @@
 //! What one member of a dimension was, version by version, and what changed in each.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -7,18 +8,20 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use serde::Serialize;
 
-use super::member::{named, pairs};
+use super::member::{Named, named, pairs};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SnapshotId, list};
 use crate::pipeline::model::{VALID_FROM, VALID_TO};
 use crate::pipeline::{self, Deployment};
+use crate::star::correction::Correction;
 use crate::star::diff::cursor::shown;
 use crate::star::diff::walk::cell;
 use crate::star::shelf;
 use crate::star::table::{StarTable, in_zone};
-use crate::star::versions::{self, BEGINNING_OF_TIME, OPEN_END};
+use crate::star::versions::{BEGINNING_OF_TIME, OPEN_END, added, durable_key};
 use crate::store::Store;
 use crate::store::forgetting::matching;
+use crate::store::manifest::Latest;
 
 /// One member, as the published snapshot has it.
 #[derive(Debug, Serialize)]
@@ -30,6 +33,27 @@ pub struct MemberHistory {
     pub key: String,
     pub durable_key: i64,
     pub versions: Vec<Version>,
+}
+
+/// What a row was when it was first seen, and what of it somebody changed since.
+#[derive(Debug, Serialize)]
+pub struct FirstSeen {
+    pub pipeline: String,
+    pub snapshot: SnapshotId,
+    pub table: String,
+    /// `column=value` pairs.
+    pub key: String,
+    /// By column; none is NULL.
+    pub first_seen: BTreeMap<String, Option<String>>,
+    pub corrections: Vec<Correction>,
+}
+
+/// What is remembered of one row.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Remembered {
+    Versions(MemberHistory),
+    FirstSeen(FirstSeen),
 }
 
 #[derive(Debug, Serialize)]
@@ -53,13 +77,48 @@ pub struct Said {
     pub new: Option<String>,
 }
 
-/// The history of one member.
-pub fn history(path: &Path, table: &str, key: &str) -> Result<MemberHistory> {
+/// What a member was, version by version; or what a row was when it was first seen.
+pub fn history(path: &Path, table: &str, key: &str) -> Result<Remembered> {
     let deployment = pipeline::deployment(path)?;
     let store = Store::there(&deployment)?;
     let latest = store.commit_point()?;
     let named = named(&store, &latest, table)?;
     let (columns, values) = pairs(key, &named)?;
+    let entry = latest.keys.get(&named.table).filter(|entry| !entry.shape.first_seen.is_empty());
+    if let Some(entry) = entry {
+        let held = store.first_seen(&latest, &named.table, &columns, &values)?;
+        let held = held.ok_or_else(|| unknown(&named.table, &columns, &values))?;
+        let of_it = entry.corrections.iter().filter(|correction| correction.key == held.key);
+        let corrections = of_it.cloned().collect();
+        return Ok(Remembered::FirstSeen(FirstSeen {
+            pipeline: deployment.name,
+            snapshot: latest.snapshot.clone(),
+            table: named.table.to_string(),
+            key: held.key,
+            first_seen: held.values,
+            corrections,
+        }));
+    }
+    versions(deployment, &store, &latest, named, (columns, values)).map(Remembered::Versions)
+}
+
+fn unknown(table: &ModelName, columns: &[String], values: &[String]) -> Error {
+    let message = format!("{table} has never had a member {}", told(columns, values));
+    Error::new(ErrorKind::Usage, message).hint("write the key as `starmill query` shows it")
+}
+
+fn told(columns: &[String], values: &[String]) -> String {
+    let pairs = columns.iter().zip(values).map(|(column, value)| format!("{column}={value}"));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+fn versions(
+    deployment: Deployment,
+    store: &Store,
+    latest: &Latest,
+    named: Named,
+    (columns, values): (Vec<String>, Vec<String>),
+) -> Result<MemberHistory> {
     let published = store.snapshot(&latest.snapshot)?;
     let Some(table) = published.star.tables.iter().find(|table| *table.name() == named.table) else {
         let message =
@@ -76,22 +135,23 @@ pub fn history(path: &Path, table: &str, key: &str) -> Result<MemberHistory> {
             [] => format!("give it one: history = {{ track = [\"…\"] }} in [dimension.{}]", named.table),
             some => format!("tables that do: {}", list(some)),
         };
-        return Err(Error::new(ErrorKind::Usage, format!("{} keeps no history", named.table)).hint(help));
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("{} keeps neither a history nor first-seen values", named.table),
+        )
+        .hint(help));
     }
     let rows = rows_of(table, &deployment, &columns, std::slice::from_ref(&values))?;
-    let told: Vec<String> =
-        columns.iter().zip(&values).map(|(column, value)| format!("{column}={value}")).collect();
     if rows.is_empty() {
-        let message = format!("{} has never had a member {}", named.table, told.join(", "));
-        return Err(Error::new(ErrorKind::Usage, message).hint("write the key as `starmill query` shows it"));
+        return Err(unknown(&named.table, &columns, &values));
     }
-    let durable_key = rows.first().map_or(0, |row| row.durable);
+    let durable = rows.first().map_or(0, |row| row.durable);
     Ok(MemberHistory {
         pipeline: deployment.name,
-        snapshot: latest.snapshot,
+        snapshot: latest.snapshot.clone(),
         table: named.table.to_string(),
-        key: told.join(", "),
-        durable_key,
+        key: told(&columns, &values),
+        durable_key: durable,
         versions: versions_of(rows),
     })
 }
@@ -139,7 +199,7 @@ fn row_of(table: &StarTable, batch: &RecordBatch, texts: &RecordBatch, row: usiz
         let column = batch.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>()?;
         Some((column.value(row), cell(texts.column_by_name(name)?, row)))
     };
-    let ours = versions::added(surrogate);
+    let ours = added(surrogate);
     let tracked = texts.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     let tracked = tracked.into_iter().filter(|name| {
         history.tracks(name) && name != surrogate && !memory.key.contains(name) && !ours.contains(name)
@@ -150,7 +210,7 @@ fn row_of(table: &StarTable, batch: &RecordBatch, texts: &RecordBatch, row: usiz
     });
     Some(Row {
         surrogate: integer(surrogate)?,
-        durable: integer(&versions::durable_key(surrogate))?,
+        durable: integer(&durable_key(surrogate))?,
         from: time(VALID_FROM)?,
         to: time(VALID_TO)?,
         values: values.map(|(value, name)| (name, value)).collect(),

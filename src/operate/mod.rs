@@ -2,6 +2,7 @@
 //! back, forget old ones. Only the deployment is read, so that broken models stand in nobody's way.
 
 pub mod compare;
+pub mod correct;
 pub mod forget;
 pub mod history;
 mod member;

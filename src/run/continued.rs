@@ -33,7 +33,7 @@ pub fn registry(
     let mut keys: BTreeMap<ModelName, KeysEntry> = latest.keys;
     for (_, entry) in keys.iter_mut().filter(|(name, _)| remasked.models.contains(*name)) {
         // What was given to the values as they were, or kept of them, is nobody's now.
-        entry.files.clear();
+        entry.begin_anew();
     }
     let mut begun: Vec<&ModelName> = Vec::new();
     for model in &pipeline.models {
@@ -61,7 +61,7 @@ pub fn registry(
         } else if !before.goes_on_as(&now)
             && let Some(entry) = keys.get_mut(&model.name)
         {
-            entry.files.clear();
+            entry.begin_anew();
         }
     }
     keys.retain(|name, _| pipeline.model(name).is_some());

@@ -18,6 +18,7 @@ use crate::progress::{Event, Progress};
 use crate::source::{Extracted, Order};
 use crate::star::audit::{Standards, Verdict, audit};
 use crate::star::build::{Workshop, build};
+use crate::star::diff::TableDiff;
 use crate::star::diff::{StarView, diff};
 use crate::star::origin::TableRead;
 use crate::star::session::{Budget, Effort, Session, runtime};
@@ -166,6 +167,7 @@ pub async fn rehearse(
     let view = StarView::audited(&star);
     let mut changes = diff(pipeline.deployment.timezone, &runtime, published, &view).await?;
     remasked.hide(&mut changes.tables);
+    tell_corrections(&stand.store, previous.as_ref(), &mut changes.tables)?;
     report.since.clone_from(&changes.since);
     report.diff.clone_from(&changes.tables);
     first_seen_stands(&pipeline, request, &remasked, report)?;
@@ -222,6 +224,18 @@ fn table_reports(pipeline: &Pipeline, built: &BuiltStar) -> Vec<TableReport> {
     reports
 }
 
+/// What of first-seen values somebody changed on purpose, and the published star does not show yet.
+fn tell_corrections(store: &Store, previous: Option<&Published>, tables: &mut [TableDiff]) -> Result<()> {
+    let Some(latest) = store.latest_or_lost()? else { return Ok(()) };
+    let published = previous.map(|previous| &previous.manifest.snapshot);
+    for table in tables {
+        let entry = latest.keys.iter().find(|(model, _)| model.as_str() == table.table);
+        let corrections = entry.into_iter().flat_map(|(_, entry)| &entry.corrections);
+        table.corrected = corrections.filter(|one| one.is_newer_than(published)).cloned().collect();
+    }
+    Ok(())
+}
+
 /// A value that is kept as it was when its row was first seen must not differ from the published
 /// one, whatever the registry says.
 fn first_seen_stands(
@@ -238,7 +252,8 @@ fn first_seen_stands(
             continue;
         };
         for column in &model.first_seen {
-            if let Some(rows) = changes.changed_columns.get(&column.value) {
+            let rows = changes.changed_columns.get(&column.value);
+            if let Some(rows) = rows.filter(|rows| **rows > changes.corrected_rows(&column.value)) {
                 let message = format!(
                     "{}.{} would change in {rows} rows, but keeps its first-seen value",
                     model.name, column.value

@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod columns;
 pub mod compose;
 pub mod contract;
+pub mod correction;
 mod cut;
 mod days;
 pub mod design;

@@ -13,7 +13,7 @@ use arrow::compute::{cast, filter_record_batch, not};
 
 use super::compact::{TOGETHER, in_columns};
 use super::forgetting::{
-    Change, Changed, Forgetting, ROWS, Wish, integers, matching, told, without_examples,
+    Change, Changed, Forgetting, ROWS, Wish, integers, is_told, matching, told, without_examples,
 };
 use super::lock::StoreWriter;
 use super::manifest::{Forgotten, Latest, Manifest};
@@ -98,6 +98,7 @@ impl StoreWriter {
             sent.push((folder.join(&name), format!("{below}/{name}")));
             gone.extend(entry.files.iter().map(|file| format!("{below}/{}", file.name)));
             entry.files = vec![file];
+            entry.corrections.retain(|correction| !is_told(&correction.key, &told(wish)));
         }
         if let Objects::Bucket(bucket) = &store.objects {
             bucket.send(sent).await?;
@@ -212,7 +213,7 @@ fn kept_keys(table: &StarTable, wish: &Wish, to: &Path) -> Result<DataFile> {
     written(table, writer, to, |batch| without(&in_columns(&batch, table)?, wish))
 }
 
-fn written(
+pub(super) fn written(
     table: &StarTable,
     mut writer: TableWriter,
     to: &Path,

@@ -102,12 +102,8 @@ impl Store {
             for (record, table) in
                 manifest.tables.iter().zip(tables).filter(|(record, _)| record.name == wish.table)
             {
-                require_columns(
-                    &record.name,
-                    table.schema(),
-                    wish,
-                    &format!("snapshot {}", manifest.snapshot),
-                )?;
+                let place = format!("snapshot {}", manifest.snapshot);
+                require_columns(&record.name, table.schema(), &wish.columns, &wish.keys, &place)?;
                 self.find_rows(record, table, wish, &mut found)?;
             }
         }
@@ -174,7 +170,7 @@ impl Store {
             return Ok(None);
         };
         let table = self.keys(&wish.table, &entry.files)?;
-        require_columns(&wish.table, table.schema(), wish, "the registry")?;
+        require_columns(&wish.table, table.schema(), &wish.columns, &wish.keys, "the registry")?;
         let mut rows = 0;
         for batch in shelf::batches(&table, None, ROWS) {
             rows += matching(&batch?, &wish.columns, &wish.keys)?.true_count() as u64;
@@ -216,7 +212,7 @@ pub fn matching(batch: &RecordBatch, names: &[String], keys: &[Vec<String>]) -> 
     Ok((0..batch.num_rows()).map(|row| Some(is_one(row))).collect())
 }
 
-fn plainly(array: &ArrayRef, column: &str) -> Result<ArrayRef> {
+pub(super) fn plainly(array: &ArrayRef, column: &str) -> Result<ArrayRef> {
     if let Some(bytes) = array.as_binary_opt::<i32>() {
         let digits: StringArray = bytes.iter().map(|value| value.map(shelf::hex)).collect();
         return Ok(std::sync::Arc::new(digits));
@@ -253,8 +249,14 @@ fn bug(message: String) -> Error {
 }
 
 /// Where a column that names rows is missing, somebody else could be taken for them; where a value is none of its type, nobody.
-fn require_columns(table: &ModelName, schema: &Schema, wish: &Wish, place: &str) -> Result<()> {
-    for (at, column) in wish.columns.iter().enumerate() {
+pub(super) fn require_columns(
+    table: &ModelName,
+    schema: &Schema,
+    columns: &[String],
+    keys: &[Vec<String>],
+    place: &str,
+) -> Result<()> {
+    for (at, column) in columns.iter().enumerate() {
         let Ok(field) = schema.field_with_name(column) else {
             let message =
                 format!("{table} has no column {column} in {place}, by which its rows could be told apart");
@@ -262,7 +264,7 @@ fn require_columns(table: &ModelName, schema: &Schema, wish: &Wish, place: &str)
                 "name the rows by columns that it has everywhere, column=value,column=value; or prune the snapshot: `starmill snapshots prune`",
             ));
         };
-        for key in &wish.keys {
+        for key in keys {
             let value = key.get(at).map(String::as_str);
             if written(vec![value], field.data_type(), column)?.iter().any(Option::is_none) {
                 let message = format!("`{}` is no value of {table}.{column}", value.unwrap_or_default());
@@ -337,11 +339,19 @@ fn has_pair(text: &str, pair: &str) -> bool {
     })
 }
 
+/// Lists in manifests and reports that tell of single rows.
+const EXAMPLES: [&str; 2] = ["examples", "corrected"];
+
+/// Whether a row's key is that of somebody who is told so.
+pub(super) fn is_told(key: &str, told: &[Vec<String>]) -> bool {
+    told.iter().any(|pairs| pairs.iter().all(|pair| has_pair(key, pair)))
+}
+
 /// A document without the examples that tell of somebody; none when it has none.
 pub(super) fn without_examples(value: &Value, told: &[Vec<String>]) -> Option<Value> {
     fn tells(value: &Value, told: &[Vec<String>]) -> bool {
         match value {
-            Value::String(text) => told.iter().any(|pairs| pairs.iter().all(|pair| has_pair(text, pair))),
+            Value::String(text) => is_told(text, told),
             Value::Array(items) => items.iter().any(|item| tells(item, told)),
             Value::Object(fields) => fields.values().any(|field| tells(field, told)),
             _ => false,
@@ -350,7 +360,7 @@ pub(super) fn without_examples(value: &Value, told: &[Vec<String>]) -> Option<Va
     fn take(value: &mut Value, told: &[Vec<String>]) -> bool {
         match value {
             Value::Object(fields) => fields.iter_mut().fold(false, |taken, (name, field)| match field {
-                Value::Array(items) if name == "examples" => {
+                Value::Array(items) if EXAMPLES.contains(&name.as_str()) => {
                     let before = items.len();
                     items.retain(|item| !tells(item, told));
                     taken | (items.len() < before)

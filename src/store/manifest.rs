@@ -12,6 +12,7 @@ use crate::name::{ModelName, RunId, SnapshotId};
 use crate::star::audit::{ControlLine, Coverage, Sums};
 use crate::star::columns::ColumnIds;
 use crate::star::contract::TableContract;
+use crate::star::correction::Correction;
 use crate::star::diff::TableDiff;
 use crate::star::memory::Memory;
 use crate::star::origin::{Position, TableRead};
@@ -94,6 +95,17 @@ pub struct KeysEntry {
     /// Hash of the SELECTs that a history was kept of last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<String>,
+    /// First-seen values that somebody changed on purpose, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrections: Vec<Correction>,
+}
+
+impl KeysEntry {
+    /// Forgets what was given: the next night gives it anew.
+    pub fn begin_anew(&mut self) {
+        self.files.clear();
+        self.corrections.clear();
+    }
 }
 
 /// `manifest.json`: what a snapshot holds, where it came from, and the proof.

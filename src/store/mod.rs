@@ -4,6 +4,7 @@
 
 mod bucket;
 mod compact;
+pub mod correct;
 mod delta;
 mod disk;
 mod forget;

@@ -170,7 +170,11 @@ impl StoreWriter {
             let shape = memory::Memory::of(model);
             if !entry.shape.goes_on_as(&shape) || anew.contains(&model.name) {
                 // Another key, accepted: what was given to the old one counts no more.
-                entry.files.clear();
+                entry.begin_anew();
+            }
+            for correction in entry.corrections.iter_mut().filter(|correction| correction.snapshot.is_none())
+            {
+                correction.snapshot = Some(id.clone());
             }
             entry.shape = shape;
             let gives = placed.iter().find(|table| *table.name() == model.name);

@@ -7,6 +7,7 @@ mod calendar;
 mod cases;
 mod clouds;
 mod commands;
+mod corrections;
 mod cron;
 mod delivery;
 mod delta;

@@ -2,10 +2,35 @@
 
 use std::fmt::Write as _;
 
-use crate::operate::history::{MemberHistory, Version};
+use super::correct::correction;
+use crate::operate::history::{FirstSeen, MemberHistory, Remembered, Version};
 use crate::shown::line;
 
-pub fn member_history(history: &MemberHistory) -> String {
+pub fn remembered(remembered: &Remembered) -> String {
+    match remembered {
+        Remembered::Versions(history) => member_history(history),
+        Remembered::FirstSeen(row) => first_seen(row),
+    }
+}
+
+fn first_seen(row: &FirstSeen) -> String {
+    let mut text =
+        format!("{} · {} · {} · as of {}\n\n", row.pipeline, row.table, line(&row.key), row.snapshot);
+    let width = row.first_seen.keys().map(|column| column.chars().count()).max().unwrap_or(0);
+    for (column, value) in &row.first_seen {
+        let value = value.as_ref().map_or_else(|| "NULL".into(), |value| line(value));
+        let _ = writeln!(text, "  {column:width$}  {value}");
+    }
+    for one in &row.corrections {
+        let _ = writeln!(text, "\n  corrected: {}", correction(one));
+        if one.snapshot.is_none() {
+            let _ = writeln!(text, "  the next run shows it");
+        }
+    }
+    text
+}
+
+fn member_history(history: &MemberHistory) -> String {
     let MemberHistory { pipeline, table, key, durable_key, snapshot, .. } = history;
     let mut text =
         format!("{pipeline} · {table} · {} · durable key {durable_key} · as of {snapshot}\n", line(key));

@@ -1,5 +1,6 @@
 //! Values as text for people. JSON comes from the same values.
 
+mod correct;
 mod forget;
 mod history;
 mod operate;
@@ -17,8 +18,9 @@ use crate::run::report::RunReport;
 use crate::shown;
 use crate::star::number::Number;
 
+pub use correct::corrections;
 pub use forget::{forget_plan, forgotten};
-pub use history::member_history;
+pub use history::remembered;
 pub use operate::{
     comparison, history, prune_plan, pruned, rollback, rollback_plan, snapshot, snapshots, upcoming,
     verification, verified,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use indicatif::{DecimalBytes, HumanCount};
 
+use super::correct::correction;
 use super::{block, grouped, table};
 use crate::load::{Delivery, TakenOver};
 use crate::pipeline::Service;
@@ -168,7 +169,7 @@ pub fn differences(diffs: &[TableDiff]) -> String {
         ]);
     }
     let mut text = block(&rows);
-    for diff in differing() {
+    for diff in diffs.iter().filter(|diff| !diff.is_empty() || !diff.corrected.is_empty()) {
         text.push_str(&details(diff));
     }
     let same = diffs.len() - differing().count();
@@ -199,7 +200,7 @@ fn changed_columns(diff: &TableDiff) -> String {
 }
 
 fn details(diff: &TableDiff) -> String {
-    if diff.examples.is_empty() && diff.totals.is_empty() {
+    if diff.examples.is_empty() && diff.totals.is_empty() && diff.corrected.is_empty() {
         return String::new();
     }
     let mut text = format!("\n  {}\n", diff.table);
@@ -217,6 +218,9 @@ fn details(diff: &TableDiff) -> String {
             text.push_str(&format!("\n        {column}: {old} → {new}"));
         }
         text.push('\n');
+    }
+    for one in &diff.corrected {
+        text.push_str(&format!("    corrected: {}\n", correction(one)));
     }
     for (column, movement) in &diff.totals {
         let by = movement.before.difference(&movement.after);

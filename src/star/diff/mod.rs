@@ -11,6 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Sums;
+use super::correction::Correction;
 use super::number::Number;
 use super::table::StarTable;
 use super::{AuditedStar, PublishedStar};
@@ -43,6 +44,9 @@ pub struct TableDiff {
     /// How the sum of each numeric column moved; those that didn't are left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub totals: BTreeMap<String, Movement>,
+    /// First-seen values that somebody changed since, on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrected: Vec<Correction>,
     /// Whether the table is new, gone, or was there.
     pub presence: Presence,
 }
@@ -110,6 +114,7 @@ impl TableDiff {
             reshaped: Vec::new(),
             examples: Vec::new(),
             totals: BTreeMap::new(),
+            corrected: Vec::new(),
             presence: Presence::Kept,
         }
     }
