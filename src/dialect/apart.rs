@@ -1,6 +1,7 @@
 //! Names that the engine gives to two columns where Postgres has two columns without one: it leaves a cast out of a name, so
 //! that `sum(x), sum(x::float8)` are one to it.
 
+use crate::dialect::visit;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -8,8 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr as Planned;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned as _, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned as _, Value, Visitor, VisitorMut,
 };
 
 use super::functions::plain::{Given, Plain};
@@ -46,19 +46,19 @@ pub fn in_query(query: &mut Query) {
     }
     let mut casts = Casts;
     if let SetExpr::Select(select) = query.body.as_mut() {
-        let _ = VisitMut::visit(select, &mut casts);
+        let _ = visit::change(select, &mut casts);
     }
-    let _ = VisitMut::visit(&mut query.order_by, &mut casts);
+    let _ = visit::change(&mut query.order_by, &mut casts);
 }
 
 fn clashes(query: &Query) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
-    if Visit::visit(query, &mut HasCast).is_continue() {
+    if visit::see(query, &mut HasCast).is_continue() {
         return false;
     }
     let mut calls = Calls { all: BTreeMap::new(), clash: false };
-    let _ = Visit::visit(select.as_ref(), &mut calls);
-    let _ = Visit::visit(&query.order_by, &mut calls);
+    let _ = visit::see(select.as_ref(), &mut calls);
+    let _ = visit::see(&query.order_by, &mut calls);
     if let GroupByExpr::Expressions(groups, _) = &select.group_by {
         groups.iter().for_each(|group| calls.see(group));
     }
@@ -88,7 +88,7 @@ struct Calls {
 impl Calls {
     fn see(&mut self, expr: &Expr) {
         let mut bare = expr.clone();
-        let _ = VisitMut::visit(&mut bare, &mut Uncast);
+        let _ = visit::change(&mut bare, &mut Uncast);
         let (bare, whole) = (bare.to_string(), expr.to_string());
         match self.all.get(&bare) {
             Some(known) => self.clash |= *known != whole,
@@ -206,7 +206,7 @@ fn name_items(select: &mut Select, names: &[Ident]) {
             SelectItem::UnnamedExpr(Expr::Identifier(name)) => folded(name),
             SelectItem::UnnamedExpr(expr) => {
                 let mut bare = expr.clone();
-                let _ = VisitMut::visit(&mut bare, &mut Uncast);
+                let _ = visit::change(&mut bare, &mut Uncast);
                 bare.to_string()
             }
             SelectItem::ExprWithAlias { alias, .. } => folded(alias),

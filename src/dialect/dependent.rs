@@ -1,13 +1,13 @@
 //! A GROUP BY over a table's primary key lets the table's other columns stand beside it, since each is one value in
 //! each group. The engine wants them among the keys: so they are written there, which changes no group.
 
+use crate::dialect::visit;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectNamePart, OrderByKind, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Value, Visitor, VisitorMut,
 };
 
 use super::grammar::is_end_of_keys;
@@ -34,7 +34,7 @@ pub fn written_out(statement: &mut Statement, keyed: &dyn Fn(&[String]) -> Optio
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(statement, &mut Queries(keyed));
+    let _ = visit::change(statement, &mut Queries(keyed));
 }
 
 fn in_body(body: &mut SetExpr, sorted: &BTreeSet<Named>, keyed: &dyn Fn(&[String]) -> Option<Keyed>) {
@@ -172,7 +172,7 @@ fn named(expr: &Expr) -> BTreeSet<Named> {
         }
     }
     let mut names = Names(BTreeSet::new());
-    let _ = expr.visit(&mut names);
+    let _ = visit::see(expr, &mut names);
     names.0
 }
 

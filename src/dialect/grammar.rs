@@ -1,13 +1,13 @@
 //! What the parser reads otherwise than Postgres, and says only in part: `a IS DISTINCT FROM b AND c`, windows that
 //! extend a window, `float`. Put right where it stands in the query.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, ExactNumberInfo, Expr, Function, GroupByExpr, Ident, NamedWindowDefinition,
     NamedWindowExpr, ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned as _, UnaryOperator, Value,
-    Visit, VisitMut, Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec,
-    WindowType,
+    Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use super::independent::END_OF_KEYS;
@@ -140,8 +140,8 @@ pub fn one_group(select: &mut Select) {
     let is_empty = |key: &Expr| matches!(key, Expr::Tuple(of) if of.is_empty());
     if modifiers.is_empty() && keys.len() == 1 && keys.iter().all(is_empty) {
         let mut calls = Aggregates(false);
-        let _ = select.projection.visit(&mut calls);
-        let _ = select.having.visit(&mut calls);
+        let _ = visit::see(&select.projection, &mut calls);
+        let _ = visit::see(&select.having, &mut calls);
         if calls.0 {
             keys.clear();
         }
@@ -282,8 +282,8 @@ pub fn windows(select: &mut Select) {
         }
     }
     if !known.is_empty() {
-        let _ = VisitMut::visit(&mut select.projection, &mut Over(&known));
-        let _ = VisitMut::visit(&mut select.qualify, &mut Over(&known));
+        let _ = visit::change(&mut select.projection, &mut Over(&known));
+        let _ = visit::change(&mut select.qualify, &mut Over(&known));
         select.named_window.clear();
     }
 }

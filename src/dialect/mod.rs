@@ -46,6 +46,7 @@ mod totals;
 pub mod unions;
 pub mod unmatched;
 mod using;
+pub mod visit;
 pub mod words;
 mod written;
 

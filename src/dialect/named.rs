@@ -1,6 +1,7 @@
 //! Columns that nobody named, under the names that Postgres gives them: of a call that of its function, of a cast that of
 //! what is cast, else of the type, and `?column?` of what has none.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -149,7 +150,7 @@ fn element_name(of: &datafusion::sql::sqlparser::ast::ArrayElemTypeDef) -> Strin
 
 /// Names those of a query itself, of what it defines, and of what its FROM has in parentheses.
 pub fn in_query(query: &mut Query) {
-    use datafusion::sql::sqlparser::ast::{TableFactor, VisitMut, VisitorMut};
+    use datafusion::sql::sqlparser::ast::{TableFactor, VisitorMut};
     struct Seen;
     impl VisitorMut for Seen {
         type Break = ();
@@ -168,5 +169,5 @@ pub fn in_query(query: &mut Query) {
         }
     }
     columns(&mut query.body);
-    let _ = VisitMut::visit(query, &mut Seen);
+    let _ = visit::change(query, &mut Seen);
 }

@@ -1,11 +1,12 @@
 //! Names of a SELECT's own columns where Postgres does not know them: in HAVING, and in an ORDER BY that computes something.
 //! There a name is a column of the tables; the engine takes the SELECT's first. So those get their names afterwards.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Ident, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned as _,
-    TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
+    TableAlias, TableFactor, TableWithJoins, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -103,7 +104,7 @@ fn asks(expr: &Expr) -> bool {
             ControlFlow::Break(())
         }
     }
-    expr.visit(&mut Asks).is_break()
+    visit::see(expr, &mut Asks).is_break()
 }
 
 fn keys_of(query: &Query) -> Vec<OrderByExpr> {
@@ -117,9 +118,9 @@ fn keys_of(query: &Query) -> Vec<OrderByExpr> {
 fn misread(select: &Select, keys: &[OrderByExpr]) -> Vec<String> {
     let mut read = Read { names: Vec::new(), depth: 0 };
     for key in keys.iter().map(|key| &key.expr).filter(|key| !matches!(key, Expr::Identifier(_))) {
-        let _ = key.visit(&mut read);
+        let _ = visit::see(key, &mut read);
     }
-    let _ = select.having.visit(&mut read);
+    let _ = visit::see(&select.having, &mut read);
     let own = select.projection.iter().filter_map(|item| match item {
         // Under its own name it is the same column.
         SelectItem::ExprWithAlias { expr: Expr::Identifier(name), alias }

@@ -1,5 +1,6 @@
 //! Says a query in words that the engine plans with Postgres's meaning, before it is planned.
 
+use crate::dialect::visit;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -7,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
     ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Query, Select, Spanned as _, TableFactor,
-    UnaryOperator, Value, VisitMut, VisitorMut,
+    UnaryOperator, Value, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -137,7 +138,7 @@ pub fn reworded(query: &mut Query) {
     }
     named::in_query(query);
     let bare = sets::bare_names(query);
-    let _ = VisitMut::visit(query, &mut Reworded { bare });
+    let _ = visit::change(query, &mut Reworded { bare });
 }
 
 /// `|/ x` is `sqrt(x)`, `@ x` is `abs(x)`; a text collated by bytes is what it is here.

@@ -2,12 +2,12 @@
 //! answers alike: `(a, b) = (c, d)` column by column, `x > ALL (SELECT …)` by what must not exist, EXISTS as a value by
 //! counting.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned as _, TableAlias,
-    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -233,10 +233,10 @@ pub fn values(select: &mut Select) {
         }
     }
     let mut values = Values(0);
-    let _ = VisitMut::visit(&mut select.projection, &mut values);
+    let _ = visit::change(&mut select.projection, &mut values);
     if let Some(condition) = &mut select.selection {
         inside(condition, &mut |expr| {
-            let _ = VisitMut::visit(expr, &mut Values(0));
+            let _ = visit::change(expr, &mut Values(0));
         });
     }
 }
@@ -287,7 +287,7 @@ fn membership(expr: &mut Expr) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut said, &mut Put(one, subquery));
+    let _ = visit::change(&mut said, &mut Put(one, subquery));
     *expr = if *negated { not(said) } else { nested(said) };
 }
 
@@ -324,6 +324,6 @@ fn aggregates(item: &SelectItem) -> bool {
         }
     }
     let mut calls = Calls(false);
-    let _ = item.visit(&mut calls);
+    let _ = visit::see(item, &mut calls);
     calls.0
 }

@@ -1,6 +1,7 @@
 //! Functions that give sets of rows, in a FROM and in a SELECT: each is an array that is taken apart, beside the row
 //! that it is computed of.
 
+use crate::dialect::visit;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -8,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     Array, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind,
     Query, Select, SelectItem, SetExpr, Spanned as _, TableAlias, TableAliasColumnDef, TableFactor,
-    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    UnaryOperator, Value, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -88,7 +89,7 @@ pub fn makes_rows(expr: &Expr) -> bool {
             }
         }
     }
-    expr.visit(&mut Sets(0)).is_break()
+    visit::see(expr, &mut Sets(0)).is_break()
 }
 
 /// Names that stand alone in a query: `elem` of `jsonb_array_elements(x) AS elem` is its only column there.
@@ -104,7 +105,7 @@ pub fn bare_names(query: &Query) -> BTreeSet<String> {
         }
     }
     let mut names = Names(BTreeSet::new());
-    let _ = query.visit(&mut names);
+    let _ = visit::see(query, &mut names);
     names.0
 }
 
@@ -272,11 +273,11 @@ pub fn in_select(select: &mut Select) {
                     *item = SelectItem::ExprWithAlias { expr: taken, alias: Ident::with_quote('"', name) };
                 }
                 None => {
-                    let _ = VisitMut::visit(expr, &mut Within(0));
+                    let _ = visit::change(expr, &mut Within(0));
                 }
             },
             SelectItem::ExprWithAlias { expr, .. } => {
-                let _ = VisitMut::visit(expr, &mut Within(0));
+                let _ = visit::change(expr, &mut Within(0));
             }
             _ => {}
         }

@@ -1,9 +1,10 @@
 //! What the parser does not read at all, put into words that it reads before it begins: `BETWEEN SYMMETRIC`,
 //! `trim(BOTH FROM x)`, `EXCLUDE NO OTHERS`, `TABLE t`.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, UnaryOperator, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, UnaryOperator, VisitorMut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Whitespace};
@@ -163,7 +164,7 @@ pub fn settled(query: &mut Query) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(query, &mut Settled);
+    let _ = visit::change(query, &mut Settled);
 }
 
 /// `x BETWEEN SYMMETRIC a AND b`, whichever of the bounds is the lower.

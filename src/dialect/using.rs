@@ -2,11 +2,12 @@
 //! whichever side has it. Of `SELECT *` they come first in Postgres, and once; the engine takes them of one side, and leaves
 //! them in their places.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Distinct, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitorMut,
 };
 
 use super::named::name_of;
@@ -120,24 +121,24 @@ pub fn merged(query: &mut Query) {
     let outputs: Vec<String> = select.projection.iter().filter_map(name_of).collect();
     let is_output = |key: &Expr| matches!(key, Expr::Identifier(name) if outputs.contains(&folded(name)));
     let mut merged = Merged { owners: &owners, depth: 0 };
-    let _ = VisitMut::visit(&mut select.projection, &mut merged);
+    let _ = visit::change(&mut select.projection, &mut merged);
     for join in &mut from.joins {
-        let _ = VisitMut::visit(&mut join.join_operator, &mut merged);
+        let _ = visit::change(&mut join.join_operator, &mut merged);
     }
-    let _ = VisitMut::visit(&mut select.selection, &mut merged);
-    let _ = VisitMut::visit(&mut select.group_by, &mut merged);
-    let _ = VisitMut::visit(&mut select.having, &mut merged);
-    let _ = VisitMut::visit(&mut select.named_window, &mut merged);
+    let _ = visit::change(&mut select.selection, &mut merged);
+    let _ = visit::change(&mut select.group_by, &mut merged);
+    let _ = visit::change(&mut select.having, &mut merged);
+    let _ = visit::change(&mut select.named_window, &mut merged);
     if let Some(Distinct::On(on)) = &mut select.distinct {
         for key in on.iter_mut().filter(|key| !is_output(key)) {
-            let _ = VisitMut::visit(key, &mut merged);
+            let _ = visit::change(key, &mut merged);
         }
     }
     if let Some(order_by) = &mut query.order_by
         && let OrderByKind::Expressions(keys) = &mut order_by.kind
     {
         for key in keys.iter_mut().filter(|key| !is_output(&key.expr)) {
-            let _ = VisitMut::visit(&mut key.expr, &mut merged);
+            let _ = visit::change(&mut key.expr, &mut merged);
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The SQL as it is written: what must not be said at all, because the engine would silently answer
 //! otherwise than Postgres or from run to run, and what is said in other words before the engine plans it.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectNamePart, Query, Select,
-    SetExpr, Spanned as _, TableFactor, TypedString, UnaryOperator, Value, Visit, Visitor,
+    SetExpr, Spanned as _, TableFactor, TypedString, UnaryOperator, Value, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -25,7 +26,7 @@ pub fn folded(ident: &Ident) -> String {
 /// Every refused construct of a query, and of it in other words, with its place and what to write instead.
 pub fn refusals(query: &Query, said: &Query, purpose: Purpose) -> Vec<(Span, Refusal)> {
     let mut visitor = Refusals { purpose, found: Vec::new() };
-    let _ = query.visit(&mut visitor);
+    let _ = visit::see(query, &mut visitor);
     visitor.found.extend(left_over(said));
     visitor.found
 }
@@ -89,7 +90,7 @@ fn left_over(said: &Query) -> Vec<(Span, Refusal)> {
         }
     }
     let mut found = LeftOver(Vec::new());
-    let _ = said.visit(&mut found);
+    let _ = visit::see(said, &mut found);
     found.0
 }
 
@@ -125,7 +126,7 @@ pub fn too_long(query: &Query) -> Option<Span> {
         }
     }
     let mut chains = Chains(None);
-    let _ = query.visit(&mut chains);
+    let _ = visit::see(query, &mut chains);
     chains.0
 }
 

@@ -1,8 +1,9 @@
 //! Which rows of a source table belong to the source, as the pipeline declares below `[source.where]`.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, Value, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, ObjectNamePart, Value, Visitor};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::catalog::{Catalog, Relation, SourceColumn};
@@ -56,7 +57,7 @@ impl SourceFilter {
             return None;
         }
         let mut found = Mentioned::default();
-        let _ = expression.visit(&mut found);
+        let _ = visit::see(&expression, &mut found);
         let (reads, calls) = (found.relations, found.functions);
         Some(SourceFilter { table: table.clone(), condition: condition.clone(), reads, calls })
     }
@@ -169,7 +170,7 @@ fn by_table(condition: &str, table: &SourceTable) -> String {
     let parsed = spelled::parser(condition).and_then(|mut parser| parser.parse_expr());
     let Ok(parsed) = parsed else { return condition.to_owned() };
     let mut schemas = Schemas(table, Vec::new());
-    let _ = parsed.visit(&mut schemas);
+    let _ = visit::see(&parsed, &mut schemas);
     let document = Document::new("", condition);
     let offset = |at: Location| document.offset(at.line, at.column);
     let mut text = condition.to_owned();
@@ -230,7 +231,7 @@ fn unsteady(expression: &Expr) -> Option<String> {
         }
     }
     let mut found = Unsteady(None);
-    let _ = expression.visit(&mut found);
+    let _ = visit::see(expression, &mut found);
     found.0
 }
 

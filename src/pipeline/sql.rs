@@ -1,11 +1,12 @@
 //! One SELECT of a user: parsed, its table names found and rewritten, its traps refused.
 
+use crate::dialect::visit;
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, ObjectNamePart, Query, SelectItem, SetExpr, Spanned as _, Statement, TableFactor,
-    Visit, VisitMut, Visitor,
+    Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
@@ -57,6 +58,11 @@ impl SelectSql {
         let text = document.text.clone();
         let (sql, refused) = SelectSql::parse_for(Purpose::Question, document, &text, 0)?;
         if refused.is_empty() { Ok(sql) } else { Err(refused) }
+    }
+
+    /// The query as it was parsed, without comments.
+    pub fn plain(&self) -> String {
+        self.query.to_string()
     }
 
     /// Parses a query that stands in `document` from byte `offset` on.
@@ -169,13 +175,13 @@ impl SelectSql {
     ) -> Statement {
         let mut query = self.query.clone();
         self.visit_relations(&mut query, resolve);
-        let _: ControlFlow<()> = VisitMut::visit(&mut query, &mut Filtered { seen });
+        let _: ControlFlow<()> = visit::change(&mut query, &mut Filtered { seen });
         Statement::Query(query)
     }
 
     fn visit_relations(&self, query: &mut Query, resolve: &mut dyn FnMut(&Relation) -> Option<Target>) {
         let mut visitor = Relations::new(self, resolve);
-        let _: ControlFlow<()> = query.visit(&mut visitor);
+        let _: ControlFlow<()> = visit::change(query, &mut visitor);
     }
 
     /// The column names that the query mentions anywhere, for what a control covers.
@@ -195,7 +201,7 @@ impl SelectSql {
             }
         }
         let mut columns = Columns(BTreeSet::new());
-        let _ = self.query.visit(&mut columns);
+        let _ = visit::see(&self.query, &mut columns);
         columns.0
     }
 

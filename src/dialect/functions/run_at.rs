@@ -1,6 +1,7 @@
 //! `run_at()`: the instant of the source snapshot, where Postgres's `now()` would be another in every run. What is built
 //! again of the same snapshot is the same star.
 
+use crate::dialect::visit;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
@@ -12,7 +13,7 @@ use datafusion::logical_expr::{
 };
 
 use datafusion::sql::sqlparser::ast::{
-    DataType as SqlType, Expr, Query, TimezoneInfo, TypedString, Value, VisitMut, VisitorMut,
+    DataType as SqlType, Expr, Query, TimezoneInfo, TypedString, Value, VisitorMut,
 };
 
 use super::plain::in_zone;
@@ -41,7 +42,7 @@ pub fn for_postgres(query: &mut Query) {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(query, &mut Calls);
+    let _ = visit::change(query, &mut Calls);
 }
 
 /// SQL for Postgres in which the instant is known.

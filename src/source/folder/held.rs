@@ -1,6 +1,7 @@
 //! What a folder's rows are held against besides their types: the keys and conditions of `schema.sql`. Postgres would
 //! not have taken a row that breaks one.
 
+use crate::dialect::visit;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -11,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{Expr, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Visitor};
 
 use super::ddl::{Check, DdlTable, Key};
 use super::records::is_wide;
@@ -260,7 +261,7 @@ fn columns_of(condition: &Expr, table: &DdlTable) -> BTreeSet<String> {
         }
     }
     let mut names = Names(table, BTreeSet::new());
-    let _ = condition.visit(&mut names);
+    let _ = visit::see(condition, &mut names);
     names.1
 }
 

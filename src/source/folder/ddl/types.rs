@@ -1,10 +1,11 @@
 //! The types that a `schema.sql` declares and uses: enums, domains, and lengths.
 
+use crate::dialect::visit;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, Ident, UserDefinedTypeRepresentation, VisitMut, VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, Ident, UserDefinedTypeRepresentation, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -234,7 +235,7 @@ pub fn about(mut condition: Expr, column: &Ident) -> Expr {
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(&mut condition, &mut Value(column));
+    let _ = visit::change(&mut condition, &mut Value(column));
     condition
 }
 
