@@ -177,7 +177,8 @@ impl Builder {
                     return Ok(Built { table, registration, kept, report });
                 }
                 Err(Failure::Engine(error)) if is_exhausted(&error) => {
-                    tracing::info!(model = %model.name, ?effort, "memory is exhausted; building more frugally");
+                    let reason = error.strip_backtrace();
+                    tracing::info!(model = %model.name, ?effort, reason, "memory is exhausted; building more frugally");
                     exhausted = Some(error);
                 }
                 Err(Failure::Engine(error)) => return Err(self.failed(model, error)),

@@ -4,8 +4,10 @@
 pub mod audit;
 pub mod book;
 pub mod build;
+mod build_side;
 pub mod calendar;
 pub mod columns;
+mod compacted;
 pub mod compose;
 pub mod contract;
 pub mod correction;

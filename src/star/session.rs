@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::build_side;
 use super::string_agg::string_agg;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::distinct::TwoGroupings;
@@ -102,7 +103,7 @@ impl Session {
             .with_optimizer_rules(independent::rules())
             .with_optimizer_rule(Arc::new(TwoGroupings))
             .with_optimizer_rule(Arc::new(RaisingLast))
-            .with_physical_optimizer_rules(unmatched::rules())
+            .with_physical_optimizer_rules(build_side::among(unmatched::rules()))
             .build();
         let session = Session { context: SessionContext::new_with_state(state) };
         session.context.register_udaf(string_agg());

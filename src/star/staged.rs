@@ -29,6 +29,7 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
+use super::compacted::compact;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// Where staged tables go: memory until the shared allowance is used up, then files.
@@ -307,7 +308,12 @@ impl DataSource for StagedSource {
             Some(path) => {
                 let file = BufReader::with_capacity(1 << 20, File::open(path)?);
                 let reader = StreamReader::try_new(file, None)?;
-                Box::new(reader.map(move |batch| Ok(batch?.project(&positions)?)))
+                Box::new(reader.map(move |batch| {
+                    let batch = batch?;
+                    let wanted = batch.project(&positions)?;
+                    // All columns lie in one buffer, which nobody may keep for the sake of a few of them.
+                    if wanted.num_columns() < batch.num_columns() { compact(&wanted) } else { Ok(wanted) }
+                }))
             }
             None => Box::new(
                 (0..parts[partition].batches.len())
