@@ -21,10 +21,12 @@ use tokio::process::Command as Process;
 use super::args::QueryArgs;
 use super::command::print;
 use super::render;
+use crate::dialect::told::in_sql;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::query::statements::split;
 use crate::query::{Listed, Reading};
 use crate::serve::program;
+use crate::star::contract::ColumnNote;
 
 const HELP: &str = "\
 A SELECT ends with a semicolon, and may have several lines.
@@ -203,10 +205,14 @@ fn columns(reading: &Reading, name: &str) -> String {
         return format!("there is no table {name} here; \\d lists them\n");
     };
     let lines = table.schema.fields().iter().map(|field| {
-        let nulls = if field.is_nullable() { "" } else { "not null" };
-        vec![field.name().clone(), field.data_type().to_string(), nulls.to_owned()]
+        let note = table.notes.get(field.name());
+        let nulls = !field.is_nullable() || note.is_some_and(|note| note.not_null);
+        let told = note.and_then(ColumnNote::told).unwrap_or_default();
+        let (nulls, type_name) =
+            (if nulls { "not null" } else { "" }, in_sql(&field.data_type().to_string()));
+        vec![field.name().clone(), type_name, nulls.to_owned(), told]
     });
-    render::listing(&["column", "type", ""], &[], lines)
+    render::listing(&["column", "type", "", ""], &[], lines)
 }
 
 /// Where what was asked is kept: it may hold names and values, so only its user reads it.

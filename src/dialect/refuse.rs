@@ -20,6 +20,7 @@ mod whole;
 mod windows;
 
 pub use arguments::is_one;
+pub use trace::origins;
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! First-seen values in the target: the comment on their columns says what they are, and a trigger refuses whoever changes one
-//! by accident. The delivery says in its transaction that it is one.
+//! First-seen values in the target: a trigger refuses whoever changes one by accident. The delivery says in its transaction that it is one.
 
 use super::Loader;
 use super::hung::oid;
@@ -12,9 +11,6 @@ pub const GUARD: &str = "starmill_keeps_first_seen";
 
 /// What a delivery calls itself in its transaction.
 const SETTING: &str = "starmill.delivers";
-
-/// What the comment on a first-seen column begins with, by which ours is told from anybody's.
-const COMMENT: &str = "As it was when the row was first seen";
 
 /// Says to the triggers of this transaction that the delivery writes.
 pub async fn announce(loader: &Loader<'_>) -> Result<()> {
@@ -31,13 +27,8 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
     }
     let qualified = loader.qualified(name);
     let doing = format!("guard the first-seen columns of {qualified}");
-    if let Some(before) = &there {
+    if there.is_some() {
         loader.execute(&format!("DROP TRIGGER {} ON {qualified}", quote(GUARD)), &doing).await?;
-        for column in before.iter().filter(|column| !first_seen.contains(column)) {
-            if said(loader, name, column).await?.is_some_and(|said| said.starts_with(COMMENT)) {
-                describe(loader, name, column, "NULL").await?;
-            }
-        }
     }
     if first_seen.is_empty() {
         return Ok(());
@@ -60,9 +51,6 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
         columns.join(", ")
     );
     loader.execute(&trigger, &doing).await?;
-    for column in first_seen {
-        comment(loader, name, column).await?;
-    }
     Ok(())
 }
 
@@ -126,30 +114,6 @@ fn create_function(function: &str) -> String {
          END\n\
          $guard$"
     )
-}
-
-/// Says what a column is, unless somebody said it otherwise.
-async fn comment(loader: &Loader<'_>, table: &str, column: &str) -> Result<()> {
-    if said(loader, table, column).await?.is_some() {
-        return Ok(());
-    }
-    let text = format!("{COMMENT}; kept by starmill, changed by `starmill correct` alone");
-    describe(loader, table, column, &quote_literal(&text)).await
-}
-
-/// The comment that a column has.
-async fn said(loader: &Loader<'_>, table: &str, column: &str) -> Result<Option<String>> {
-    let query = "SELECT col_description(a.attrelid, a.attnum) FROM pg_attribute AS a \
-         WHERE a.attrelid = $1 AND a.attname = $2 AND NOT a.attisdropped";
-    let row = loader.client.query_opt(query, &[&oid(loader, table).await?, &column]).await;
-    let row = row.map_err(|error| loader.failed(error, "show its comments"))?;
-    Ok(row.and_then(|row| row.get(0)))
-}
-
-async fn describe(loader: &Loader<'_>, table: &str, column: &str, comment: &str) -> Result<()> {
-    let qualified = loader.qualified(table);
-    let statement = format!("COMMENT ON COLUMN {qualified}.{} IS {comment}", quote(column));
-    loader.execute(&statement, &format!("describe {qualified}.{column}")).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use futures::SinkExt;
 
 use super::receipt::{Receipt, require_table, table_exists};
 use super::shape::{self, Column, Constraints, definitions, quoted};
-use super::{DeliveredTable, Loader, Trust, at, guard, hung};
+use super::{DeliveredTable, Loader, Trust, at, describe, guard, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
@@ -41,6 +41,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
     }
     if exists && trusted && receipt.tables.get(name) == Some(&hashes) {
         guard::table(loader, table).await?;
+        describe::table(loader, table, receipt.made.get(name)).await?;
         return Ok(delivered);
     }
     let columns = columns(table.schema(), name)?;
@@ -67,6 +68,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
         }
     }
     guard::table(loader, table).await?;
+    describe::table(loader, table, receipt.made.get(name)).await?;
     at(Point::LoadMerged)?;
     prove(loader, table).await?;
     Ok(delivered)

@@ -2,6 +2,7 @@
 //! touched, so that views, grants and readers live on. A receipt in the same transaction makes
 //! repeating it harmless.
 
+mod describe;
 mod guard;
 mod hung;
 mod lake;

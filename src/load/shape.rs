@@ -1,10 +1,10 @@
 //! The shape of one table of the target: its columns, keys and indexes, made to fit the star's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Loader, hung};
+use super::{Loader, describe, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote, quote_literal};
 use crate::star::table::StarTable;
@@ -38,8 +38,9 @@ pub async fn create(loader: &Loader<'_>, table: &StarTable, columns: &[Column]) 
     loader
         .execute(&format!("CREATE TABLE {name} ({})", definitions(columns)), &format!("create {name}"))
         .await?;
+    let description = table.contract.description.as_ref().map(|text| format!("{text}; ")).unwrap_or_default();
     let comment = format!(
-        "{} of the pipeline {}, delivered by starmill",
+        "{description}{} of the pipeline {}, delivered by starmill",
         table.contract.role, loader.shipment.pipeline
     );
     let comment = format!("COMMENT ON TABLE {name} IS {}", quote_literal(&comment));
@@ -290,6 +291,9 @@ pub struct Made {
     /// Which table it was. A restored database gives the same table another number.
     #[serde(default)]
     pub oid: Option<u32>,
+    /// What was said of its columns.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub comments: BTreeMap<String, String>,
 }
 
 /// Whether the table of its name is not the one that was delivered: somebody dropped that, and made another. It has
@@ -316,5 +320,5 @@ pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>)
     let mut indexes = before.map(|made| made.indexes.clone()).unwrap_or_default();
     indexes.extend(hung::plain_indexes(loader, table.name().as_str(), &table.contract.indexes).await?);
     let oid = hung::oid(loader, table.name().as_str()).await?;
-    Ok(Made { columns, constraints, indexes, oid })
+    Ok(Made { columns, constraints, indexes, oid, comments: describe::comments(table) })
 }

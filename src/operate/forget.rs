@@ -79,9 +79,12 @@ fn planned(
             lookups.map(move |lookup| (model.name.clone(), lookup))
         })
     };
-    let told_as = lookups().flat_map(|(_, lookup)| lookup.on.iter()).filter_map(|(column, of)| {
-        Some((columns.iter().position(|known| known == column)?, of.value.clone()))
-    });
+    let told_as = lookups()
+        .filter(|(_, lookup)| !lookup.is_combination)
+        .flat_map(|(_, lookup)| lookup.on.iter())
+        .filter_map(|(column, of)| {
+            Some((columns.iter().position(|known| known == column)?, of.value.clone()))
+        });
     let told_as = told_as.collect();
     let named_by = lookups().map(|(model, lookup)| (model, lookup.column.value.clone())).collect();
     let encodings = pipeline.deployment.store.encodings;

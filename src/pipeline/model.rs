@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Spanned;
 use super::calendar::Calendar;
+use super::fact::FactKind;
 use super::sql::SelectSql;
 use crate::name::ModelName;
 
@@ -22,8 +23,29 @@ pub struct Model {
     pub first_seen: Vec<Spanned<String>>,
     /// The models that this one reads.
     pub reads: Vec<ModelName>,
+    pub declared: Declared,
     /// Where it is declared.
     pub place: Range<usize>,
+}
+
+/// What the pipeline says of a table besides what it is made of.
+#[derive(Debug, Default)]
+pub struct Declared {
+    pub description: Option<String>,
+    /// Whether its published columns change only by the user's word.
+    pub frozen: bool,
+    pub columns: Vec<DeclaredColumn>,
+}
+
+#[derive(Debug)]
+pub struct DeclaredColumn {
+    pub name: Spanned<String>,
+    /// Its type, in Postgres's words, as `in_sql` prints it.
+    pub type_name: Option<Spanned<String>>,
+    pub not_null: bool,
+    pub description: Option<String>,
+    /// Whether its sum means something, where the SELECT doesn't tell it.
+    pub additive: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -40,6 +62,7 @@ pub enum Role {
         measures: Vec<Spanned<String>>,
         /// Those of them that may be floating point, whose sum depends on the order of the rows.
         allow_float: Vec<Spanned<String>>,
+        kind: FactKind,
     },
     Summary,
 }
@@ -48,6 +71,7 @@ impl Role {
     pub fn word(&self) -> &'static str {
         match self {
             Role::Dimension { .. } => "dimension",
+            Role::Fact { kind: FactKind::Bridge(_), .. } => "bridge",
             Role::Fact { .. } => "fact",
             Role::Summary => "summary",
         }
@@ -105,6 +129,8 @@ pub struct Lookup {
     pub unknown_max: Option<UnknownMax>,
     /// Whether a key that the dimension doesn't have becomes a member of it, which a later night fills in.
     pub inferred: bool,
+    /// Whether `on` names the columns whose combination is the dimension's row.
+    pub is_combination: bool,
 }
 
 impl Lookup {
@@ -112,6 +138,14 @@ impl Lookup {
     pub fn columns(&self) -> impl Iterator<Item = &Spanned<String>> {
         self.on.iter().map(|(_, column)| column).chain(&self.as_of)
     }
+}
+
+/// Some expressions' values in one text that tells them apart, NULL from the empty text too: `"web","true",`.
+pub fn combination(columns: impl Iterator<Item = String>) -> String {
+    let one = |column: String| {
+        format!("coalesce('\"' || replace(CAST({column} AS text), '\"', '\"\"') || '\"', '')")
+    };
+    columns.map(one).collect::<Vec<_>>().join(" || ',' || ")
 }
 
 /// Tells the members of a dimension that facts brought, and that the source has not told of yet.
@@ -156,6 +190,41 @@ impl UnknownMax {
 }
 
 impl Model {
+    pub fn fact_kind(&self) -> Option<&FactKind> {
+        match &self.role {
+            Role::Fact { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// Columns of the SELECT that are not published, because a junk dimension has them: those that nothing else of the
+    /// pipeline names.
+    pub fn moved_out(&self) -> Vec<&str> {
+        let combined = self.lookups().iter().filter(|lookup| lookup.is_combination);
+        let mut moved: Vec<&str> =
+            combined.flat_map(|lookup| lookup.columns().map(|column| column.value.as_str())).collect();
+        let others = self.lookups().iter().filter(|lookup| !lookup.is_combination);
+        let measures = match &self.role {
+            Role::Fact { measures, .. } => measures.as_slice(),
+            _ => &[],
+        };
+        let of_kind: &[Spanned<String>] = match self.fact_kind() {
+            Some(FactKind::Accumulating(milestones)) => milestones,
+            Some(FactKind::Periodic(periodic)) => &periodic.semi_additive,
+            _ => &[],
+        };
+        let named: Vec<&str> =
+            (self.key.iter().chain(&self.order_by).chain(&self.first_seen).chain(measures))
+                .chain(of_kind)
+                .chain(self.indexes.iter().flatten())
+                .chain(others.flat_map(Lookup::columns))
+                .chain(self.declared.columns.iter().map(|column| &column.name))
+                .map(|column| column.value.as_str())
+                .collect();
+        moved.retain(|column| !named.contains(column));
+        moved
+    }
+
     pub fn key_columns(&self) -> Vec<String> {
         self.key.iter().map(|column| column.value.clone()).collect()
     }

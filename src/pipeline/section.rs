@@ -219,6 +219,20 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Names with arrays of strings, as in `from = { fact_orders = ["channel", "status"] }`.
+    pub fn named_strings(&self, key: &'static str) -> Option<Vec<(Spanned<String>, Vec<Spanned<String>>)>> {
+        let value = self.get(key)?;
+        let DeValue::Table(table) = value.get_ref() else {
+            self.wrong_type(key, value, "a table of arrays of strings");
+            return None;
+        };
+        let named = table.iter().filter_map(|(name, value)| {
+            let name = Spanned { value: name.get_ref().to_string(), span: name.span() };
+            Some((name, self.string_array(key, value)?))
+        });
+        Some(named.collect())
+    }
+
     /// A value that is a table, or not (`on = [...]` or `on = { … }`).
     pub fn is_table(&self, key: &'static str) -> bool {
         self.get(key).is_some_and(|value| value.get_ref().is_table())

@@ -7,6 +7,7 @@ mod history;
 pub mod statements;
 pub mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::name::{SnapshotId, nearest};
 use crate::pipeline::sql::{Relation, SelectSql};
 use crate::pipeline::{self, Deployment};
 use crate::run::readers_engine;
+use crate::star::contract::ColumnNote;
 use crate::star::session::{Effort, STAR, Session, model_error, plan_diagnostics, star_reference};
 use crate::star::shelf;
 use crate::store::{Published, Scratch, Store};
@@ -60,6 +62,8 @@ pub struct Listed {
     pub role: String,
     pub rows: Option<u64>,
     pub schema: SchemaRef,
+    /// What is known of its columns besides their types.
+    pub notes: BTreeMap<String, ColumnNote>,
 }
 
 impl Reading {
@@ -99,12 +103,14 @@ impl Reading {
             role: "history".to_owned(),
             rows: None,
             schema: table.schema(),
+            notes: BTreeMap::new(),
         });
         let published = star.tables.iter().map(|table| Listed {
             name: table.name().to_string(),
             role: table.contract.role.clone(),
             rows: Some(table.rows()),
             schema: table.schema().clone(),
+            notes: table.contract.notes.clone(),
         });
         published.chain(ours).collect()
     }

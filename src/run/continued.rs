@@ -78,6 +78,32 @@ pub fn registry(
     Ok(registry)
 }
 
+/// A frozen table's columns change only by the user's word.
+pub fn frozen(
+    previous: Option<&Published>,
+    pipeline: &Pipeline,
+    design: &Design,
+    request: &Request,
+) -> Result<()> {
+    let Some(previous) = previous else { return Ok(()) };
+    for (model, design) in pipeline.models.iter().zip(&design.models) {
+        let before = previous.star.tables.iter().find(|table| *table.name() == model.name);
+        let Some(before) =
+            before.filter(|_| design.contract.frozen && !accepts(&request.accept, &model.name))
+        else {
+            continue;
+        };
+        let changes = design.contract.changes(before.schema());
+        if !changes.is_empty() {
+            let message =
+                format!("the columns of {} are frozen, and would change: {}", model.name, list(&changes));
+            return Err(Error::new(ErrorKind::Pipeline, message)
+                .hint(format!("change them back, or say that it is meant: --accept {}", model.name)));
+        }
+    }
+    Ok(())
+}
+
 /// Whether the SELECT that a history is kept of is another since, and what was said about it.
 fn edited(
     entry: Option<&KeysEntry>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::continued::{accepts, registry};
+use super::continued::{accepts, frozen, registry};
 use super::masked::{Remasked, remasked};
 use super::plan::{Plan, plan};
 use super::report::{RunReport, TableReport};
@@ -83,6 +83,7 @@ pub async fn rehearse(
     report
         .warnings
         .extend(pipeline.warnings.iter().chain(&design.warnings).map(|warning| warning.message.clone()));
+    frozen(previous.as_ref(), &pipeline, &design, request)?;
     let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, &design, request, &remasked)?;
     let restored = match request.beginning {
         Beginning::Restored => {

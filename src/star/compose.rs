@@ -11,7 +11,7 @@ use super::session::{STAR, star_reference};
 use crate::dialect::refuse::kinds;
 use crate::name::{ModelName, quote_identifier as quote, quote_literal};
 use crate::pipeline::Pipeline;
-use crate::pipeline::model::{IS_INFERRED, Model};
+use crate::pipeline::model::{IS_INFERRED, Model, combination};
 
 /// The rows that a model's own SELECT gives.
 pub fn model_reference(model: &ModelName) -> TableReference {
@@ -65,7 +65,8 @@ pub fn published_sql(
     if let Some(surrogate) = model.surrogate() {
         columns.push(format!("r.{}", quote(surrogate)));
     }
-    for field in raw.fields() {
+    let moved_out = model.moved_out();
+    for field in raw.fields().iter().filter(|field| !moved_out.contains(&field.name().as_str())) {
         let name = quote(field.name());
         columns.push(match first_seen(field.name()) {
             true => format!("CASE WHEN {known} THEN r.{name} ELSE m.{name} END AS {name}"),
@@ -93,9 +94,14 @@ pub fn published_sql(
             quote(surrogate),
             quote(&lookup.column.value)
         ));
+        let combined = lookup.is_combination.then(|| {
+            let columns = lookup.columns().map(|column| format!("m.{}", quote(&column.value)));
+            format!("l{index}.{} = {}", quote(&lookup.on[0].0), combination(columns))
+        });
         let same: Vec<String> = lookup
             .on
             .iter()
+            .filter(|_| combined.is_none())
             .map(|(key, column)| {
                 let ours = format!("m.{}", quote(&column.value));
                 let theirs = format!("l{index}.{}", quote(key));
@@ -105,6 +111,7 @@ pub fn published_sql(
                     _ => format!("{ours} = {theirs}"),
                 }
             })
+            .chain(combined.clone())
             .collect();
         let versions = dimension.history().map(|_| {
             let time = lookup.as_of.as_ref().map(|column| book::instant_of("m", &column.value, raw, zone));

@@ -1,13 +1,19 @@
 //! What a table of the star is, besides its rows. The design makes it, the manifest keeps it, and whoever comes after asks
 //! nothing else: the audit, the diff, the delivery, questions.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 
+use super::additivity::NotAdditive;
 use super::memory::Memory;
+use crate::dialect::told::in_sql;
 use crate::name::ModelName;
 use crate::pipeline::Spanned;
+use crate::pipeline::fact::FactKind;
 use crate::pipeline::model::{Body, Model};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +29,81 @@ pub struct TableContract {
     pub schema: SchemaRef,
     /// The model's SELECT; none for a calendar.
     pub sql: Option<String>,
+    pub description: Option<String>,
+    /// Whether its columns change only by the user's word.
+    pub frozen: bool,
+    /// The columns of an accumulating fact's milestones.
+    pub milestones: Vec<String>,
+    /// What is known of its columns besides their types, by name.
+    pub notes: BTreeMap<String, ColumnNote>,
+}
+
+/// What is known of a column besides its name and type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnNote {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_additive: Option<NotAdditive>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_null: bool,
+}
+
+impl ColumnNote {
+    pub fn is_empty(&self) -> bool {
+        *self == ColumnNote::default()
+    }
+
+    /// What people are told of the column; none where there is nothing to tell.
+    pub fn told(&self) -> Option<String> {
+        let not_additive = self.not_additive.as_ref().map(ToString::to_string);
+        let told: Vec<String> = self.description.iter().cloned().chain(not_additive).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+}
+
+/// How a column of a table differs from the one that was published: none where there is, or was, no such column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractChange {
+    pub column: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+impl fmt::Display for ContractChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let column = &self.column;
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => write!(f, "{column} {before} → {after}"),
+            (Some(before), None) => write!(f, "{column} ({before}) is gone"),
+            (None, after) => write!(f, "{column} ({}) is new", after.as_deref().unwrap_or_default()),
+        }
+    }
 }
 
 impl TableContract {
     /// The contract of a model that gives these columns (`raw`) and publishes those.
-    pub fn of(model: &Model, raw: &Schema, schema: SchemaRef) -> TableContract {
+    pub fn of(
+        model: &Model,
+        raw: &Schema,
+        schema: SchemaRef,
+        additivity: &BTreeMap<String, NotAdditive>,
+    ) -> TableContract {
+        let mut notes: BTreeMap<String, ColumnNote> = BTreeMap::new();
+        for (column, not_additive) in additivity {
+            notes.entry(column.clone()).or_default().not_additive = Some(not_additive.clone());
+        }
+        for declared in &model.declared.columns {
+            let note = notes.entry(declared.name.value.clone()).or_default();
+            note.description.clone_from(&declared.description);
+            note.not_null = declared.not_null;
+            match declared.additive {
+                Some(true) => note.not_additive = None,
+                Some(false) => note.not_additive = note.not_additive.take().or(Some(NotAdditive::Declared)),
+                None => {}
+            }
+        }
+        notes.retain(|_, note| !note.is_empty());
         let index = |index: &Vec<Spanned<String>>| index.iter().map(|column| column.value.clone()).collect();
         TableContract {
             name: model.name.clone(),
@@ -40,6 +116,15 @@ impl TableContract {
                 Body::Sql(sql) => Some(sql.document.text.to_string()),
                 Body::Calendar(_) => None,
             },
+            description: model.declared.description.clone(),
+            frozen: model.declared.frozen,
+            milestones: match model.fact_kind() {
+                Some(FactKind::Accumulating(milestones)) => {
+                    milestones.iter().map(|column| column.value.clone()).collect()
+                }
+                _ => Vec::new(),
+            },
+            notes,
         }
     }
 
@@ -53,7 +138,29 @@ impl TableContract {
             sort: Vec::new(),
             schema,
             sql: None,
+            description: None,
+            frozen: false,
+            milestones: Vec::new(),
+            notes: BTreeMap::new(),
         }
+    }
+
+    /// How the columns differ from those that a table was published with.
+    pub fn changes(&self, before: &Schema) -> Vec<ContractChange> {
+        let told = |schema: &Schema, name: &str| {
+            let field = schema.field_with_name(name).ok()?;
+            Some(in_sql(&field.data_type().to_string()))
+        };
+        let names = before
+            .fields()
+            .iter()
+            .chain(self.schema.fields().iter().filter(|field| before.field_with_name(field.name()).is_err()));
+        let changes = names.map(|field| ContractChange {
+            column: field.name().clone(),
+            before: told(before, field.name()),
+            after: told(&self.schema, field.name()),
+        });
+        changes.filter(|change| change.before != change.after).collect()
     }
 
     /// The same table with its columns in other types or zones.

@@ -1,6 +1,7 @@
 //! What a star is, wherever it comes from or goes. Each state is a type, and each step consumes
 //! the state before it, so that skipping one doesn't compile.
 
+pub mod additivity;
 pub mod audit;
 pub mod book;
 pub mod build;

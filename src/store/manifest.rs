@@ -11,7 +11,7 @@ use crate::clock::Cost;
 use crate::name::{ModelName, RunId, SnapshotId};
 use crate::star::audit::{ControlLine, Coverage, Sums};
 use crate::star::columns::ColumnIds;
-use crate::star::contract::TableContract;
+use crate::star::contract::{ColumnNote, TableContract};
 use crate::star::correction::Correction;
 use crate::star::diff::TableDiff;
 use crate::star::memory::Memory;
@@ -174,6 +174,13 @@ pub struct TableRecord {
     pub columns: Vec<ColumnRecord>,
     /// The model's SELECT; none for a calendar.
     pub sql: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether its columns change only by the user's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frozen: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub milestones: Vec<String>,
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<DataFile>,
@@ -189,6 +196,7 @@ impl TableRecord {
             id: numbers.and_then(|of| of.ids.get(field.name()).copied()),
             name: field.name().clone(),
             data_type: field.data_type().to_string(),
+            note: contract.notes.get(field.name()).cloned().unwrap_or_default(),
         });
         TableRecord {
             name: contract.name.clone(),
@@ -198,6 +206,9 @@ impl TableRecord {
             sort: contract.sort.clone(),
             columns: columns.collect(),
             sql: contract.sql.clone(),
+            description: contract.description.clone(),
+            frozen: contract.frozen,
+            milestones: contract.milestones.clone(),
             rows: table.rows(),
             bytes: table.bytes(),
             files: table.files.clone(),
@@ -208,6 +219,7 @@ impl TableRecord {
 
     /// What the table was, with these columns.
     pub fn contract(&self, schema: SchemaRef) -> TableContract {
+        let noted = self.columns.iter().map(|column| (column.name.clone(), column.note.clone()));
         TableContract {
             name: self.name.clone(),
             role: self.role.clone(),
@@ -216,6 +228,10 @@ impl TableRecord {
             sort: self.sort.clone(),
             schema,
             sql: self.sql.clone(),
+            description: self.description.clone(),
+            frozen: self.frozen,
+            milestones: self.milestones.clone(),
+            notes: noted.filter(|(_, note)| !note.is_empty()).collect(),
         }
     }
 
@@ -236,6 +252,8 @@ pub struct ColumnRecord {
     /// Its number in the files, for the table's whole life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i32>,
+    #[serde(flatten)]
+    pub note: ColumnNote,
 }
 
 /// What one step of the run cost.

@@ -262,7 +262,7 @@ fn an_edit_of_the_model_is_no_change_of_its_members_until_somebody_says_so() {
     project
         .starmill(&["run", "pipelines/p.toml", "--accept", "fact_orders=open"])
         .exits(2)
-        .warns("keeps no history");
+        .warns("keeps neither a history nor first-seen values");
     project.starmill(&["run", "--dry-run", "pipelines/p.toml", "--accept", "dim_customer=restate"]).exits(0);
 
     project.starmill(&["run", "pipelines/p.toml", "--accept", "dim_customer=restate"]).exits(0);
@@ -441,7 +441,9 @@ fn what_a_member_was_is_shown_version_by_version() {
         |args: [&str; 2]| project.starmill(&["history", "pipelines/p.toml", args[0], args[1]]).exits(2);
     wrong(["dim_customer", "99"]).warns("has never had a member customer_id=99");
     wrong(["dim_customers", "1"]).warns("did you mean `dim_customer`?");
-    wrong(["fact_orders", "1"]).warns("fact_orders keeps no history").warns("tables that do: dim_customer");
+    wrong(["fact_orders", "1"])
+        .warns("fact_orders keeps neither a history nor first-seen values")
+        .warns("tables that do: dim_customer");
 }
 
 #[test]

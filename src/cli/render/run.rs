@@ -193,14 +193,22 @@ fn changed_columns(diff: &TableDiff) -> String {
         Presence::Dropped => said.push("table no longer in the pipeline".to_owned()),
         Presence::Kept => {}
     }
-    if !diff.reshaped.is_empty() {
-        said.push(format!("columns added, removed or retyped: {}", diff.reshaped.join(", ")));
+    match diff.contract.is_empty() {
+        true if !diff.reshaped.is_empty() => {
+            // Reports of an older starmill tell no more.
+            said.push(format!("columns added, removed or retyped: {}", diff.reshaped.join(", ")));
+        }
+        _ => said.extend(diff.contract.iter().map(ToString::to_string)),
     }
     said.join(", ")
 }
 
 fn details(diff: &TableDiff) -> String {
-    if diff.examples.is_empty() && diff.totals.is_empty() && diff.corrected.is_empty() {
+    if diff.examples.is_empty()
+        && diff.totals.is_empty()
+        && diff.corrected.is_empty()
+        && diff.milestones.is_empty()
+    {
         return String::new();
     }
     let mut text = format!("\n  {}\n", diff.table);
@@ -218,6 +226,12 @@ fn details(diff: &TableDiff) -> String {
             text.push_str(&format!("\n        {column}: {old} → {new}"));
         }
         text.push('\n');
+    }
+    for (milestone, rows) in &diff.milestones {
+        let told = [("reached", rows.reached), ("moved", rows.moved), ("taken back", rows.taken_back)];
+        let told = told.into_iter().filter(|(_, rows)| *rows > 0);
+        let told: Vec<String> = told.map(|(what, rows)| format!("{what} in {}", HumanCount(rows))).collect();
+        text.push_str(&format!("    milestone {milestone}: {}\n", told.join(", ")));
     }
     for one in &diff.corrected {
         text.push_str(&format!("    corrected: {}\n", correction(one)));

@@ -9,7 +9,7 @@ use crate::dialect::functions::series::SERIES;
 const MADE: [&str; 2] = ["make_array", SERIES.name];
 
 /// Calls with each expression that a column is given by; a column of a table is given by itself.
-pub(super) fn origins(column: &Column, inputs: &[&LogicalPlan], see: &mut dyn FnMut(&Expr, &[&LogicalPlan])) {
+pub fn origins(column: &Column, inputs: &[&LogicalPlan], see: &mut dyn FnMut(&Expr, &[&LogicalPlan])) {
     for input in inputs {
         if input.schema().maybe_index_of_column(column).is_some() {
             return of(column, input, see);

@@ -10,7 +10,8 @@ use super::Resolver;
 use crate::name::{list, nearest};
 use crate::pgcopy::csv::CsvReader;
 use crate::pipeline::calendar::{Calendar, Edge, LANGUAGES, LONGEST, Language};
-use crate::pipeline::file::{DatesFile, Text};
+use crate::pipeline::file::Text;
+use crate::pipeline::model_file::DatesFile;
 
 impl Resolver<'_> {
     pub(super) fn calendar(&self, dates: &DatesFile) -> Option<Calendar> {

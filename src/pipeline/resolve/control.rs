@@ -5,8 +5,9 @@ use std::ops::Range;
 use super::Resolver;
 use crate::diagnostic::Document;
 use crate::pipeline::control::{Control, SourceSide, StarSide};
-use crate::pipeline::file::{ModelFile, Text};
+use crate::pipeline::file::Text;
 use crate::pipeline::model::Model;
+use crate::pipeline::model_file::ModelFile;
 use crate::pipeline::sql::SelectSql;
 
 impl Resolver<'_> {

@@ -1,8 +1,8 @@
 //! Dimensions that keep what their rows were, and the lookups that ask them as of a time.
 
 use super::Resolver;
-use crate::pipeline::file::{HistoryFile, LookupFile, ModelFile};
 use crate::pipeline::model::{History, Tracked};
+use crate::pipeline::model_file::{HistoryFile, LookupFile, ModelFile};
 
 impl Resolver<'_> {
     /// Which columns a history tracks; none when it is not said, which is told.

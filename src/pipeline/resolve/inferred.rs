@@ -3,8 +3,8 @@
 use super::{Resolver, reads};
 use crate::name::ModelName;
 use crate::pipeline::calendar::Calendar;
-use crate::pipeline::file::{LookupFile, ModelFile};
 use crate::pipeline::model::{Body, Lookup, Model};
+use crate::pipeline::model_file::{LookupFile, ModelFile};
 
 impl Resolver<'_> {
     pub(super) fn inferred(&self, lookup: &LookupFile, dimension: &ModelFile) {

@@ -2,8 +2,11 @@
 
 mod calendar;
 mod control;
+mod declared;
+mod facts;
 mod history;
 mod inferred;
+mod junk;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -12,8 +15,9 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, list, nearest};
-use crate::pipeline::file::{self, Extent, ModelFile, PipelineFile, RoleWord, Text};
+use crate::pipeline::file::{self, Extent, PipelineFile, Text};
 use crate::pipeline::model::{Body, Lookup, Model, Role, UnknownMax};
+use crate::pipeline::model_file::{ModelFile, RoleWord};
 use crate::pipeline::section::{Notes, Spanned};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Deployment, Pipeline};
@@ -161,8 +165,11 @@ impl Resolver<'_> {
             );
             return None;
         };
+        self.check_junk(file, all);
+        let is_junk = !file.from.is_empty();
         let body = match &file.dates {
             Some(dates) => self.calendar(dates).map(Body::Calendar),
+            None if is_junk => self.junk_sql(stem, file).map(Body::Sql),
             None => self.model_sql(stem, &name, &file.place).map(Body::Sql),
         };
         let is_calendar = file.dates.is_some();
@@ -175,12 +182,15 @@ impl Resolver<'_> {
             (_, RoleWord::Dimension) if is_calendar => {
                 vec![Spanned { value: "date".to_owned(), span: file.place.clone() }]
             }
+            (_, RoleWord::Dimension) if is_junk => {
+                vec![Spanned { value: junk::COMBINATION.to_owned(), span: file.place.clone() }]
+            }
             (_, RoleWord::Summary) => Vec::new(),
             (_, RoleWord::Dimension) => {
                 self.needs(file, "key", "key = [\"customer_id\"]");
                 Vec::new()
             }
-            (_, RoleWord::Fact) => {
+            (_, RoleWord::Fact | RoleWord::Bridge) => {
                 self.needs(file, "key", "key = [\"item_id\"]");
                 Vec::new()
             }
@@ -191,8 +201,9 @@ impl Resolver<'_> {
         }
         let role = match file.role {
             RoleWord::Summary => Role::Summary,
-            RoleWord::Fact => Role::Fact {
-                lookups: self.lookups(file, all),
+            RoleWord::Fact | RoleWord::Bridge => Role::Fact {
+                kind: self.fact_kind(file),
+                lookups: self.lookups(file, all).into_iter().chain(self.junk_lookups(file, all)).collect(),
                 measures: file.measures.iter().map(|(column, _)| column.clone()).collect(),
                 allow_float: file.allow_float.clone(),
             },
@@ -222,6 +233,7 @@ impl Resolver<'_> {
             indexes: file.indexes.clone(),
             first_seen: file.first_seen.clone(),
             reads: reads.into_iter().collect(),
+            declared: self.declared(file),
             place: file.place.clone(),
         })
     }
@@ -295,6 +307,12 @@ impl Resolver<'_> {
             let key: Vec<String> = match (&dimension.key, &dimension.dates) {
                 (_, Some(_)) => vec!["date".to_owned()],
                 (Some(key), None) => key.iter().map(|column| column.value.clone()).collect(),
+                (None, None) if !dimension.from.is_empty() => {
+                    let message = format!("`{wanted}` is made of combinations, and looked up by itself");
+                    let help = format!("remove the lookup; facts that `from` of {wanted} names get its key");
+                    self.notes.error(lookup.column.span.clone(), message, help);
+                    continue;
+                }
                 (None, None) => continue,
             };
             let given: BTreeSet<&str> = lookup.on.iter().map(|(name, _)| name.value.as_str()).collect();
@@ -320,7 +338,15 @@ impl Resolver<'_> {
             };
             let (column, as_of) = (lookup.column.clone(), lookup.as_of.clone());
             let inferred = lookup.inferred.as_ref().is_some_and(|inferred| inferred.value);
-            lookups.push(Lookup { column, dimension, on, as_of, unknown_max, inferred });
+            lookups.push(Lookup {
+                column,
+                dimension,
+                on,
+                as_of,
+                unknown_max,
+                inferred,
+                is_combination: false,
+            });
         }
         lookups
     }

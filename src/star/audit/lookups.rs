@@ -11,9 +11,17 @@ use crate::star::session::star_reference;
 
 /// What a scan is asked of a model's lookups.
 pub(super) fn looked_up(model: &Model) -> Vec<LookedUp> {
-    let on = |lookup: &Lookup| lookup.columns().map(|column| column.value.clone()).collect();
+    let on = |lookup: &Lookup| by(model, lookup).into_iter().map(str::to_owned).collect();
     let lookups = model.lookups().iter();
     lookups.map(|lookup| LookedUp { column: lookup.column.value.clone(), on: on(lookup) }).collect()
+}
+
+/// The published columns that tell what a row looks up; of a combination its own key, since that finds something always.
+fn by<'a>(model: &'a Model, lookup: &'a Lookup) -> Vec<&'a str> {
+    match lookup.is_combination {
+        true => model.key.iter().map(|column| column.value.as_str()).collect(),
+        false => lookup.columns().map(|column| column.value.as_str()).collect(),
+    }
 }
 
 impl Auditor<'_> {
@@ -26,7 +34,7 @@ impl Auditor<'_> {
     ) -> Vec<ControlLine> {
         let mut lines = Vec::new();
         for (lookup, unresolved) in model.lookups().iter().zip(&scan.unresolved) {
-            let on: Vec<&str> = lookup.columns().map(|column| column.value.as_str()).collect();
+            let on = by(model, lookup);
             let without = format!("{} unknown: {} is NULL", lookup.column.value, on.join(" or "));
             let (null, orphans) = (unresolved.null, unresolved.orphans);
             let all = scan.rows > 0 && null + orphans == scan.rows;
@@ -93,7 +101,7 @@ impl Auditor<'_> {
         lookup: &Lookup,
         unresolved: Unresolved,
     ) -> (Vec<String>, Vec<String>) {
-        let on: Vec<String> = lookup.columns().map(|column| quote(&column.value)).collect();
+        let on: Vec<String> = by(model, lookup).into_iter().map(quote).collect();
         let any_null = on.iter().map(|name| format!("{name} IS NULL")).collect::<Vec<_>>().join(" OR ");
         let unknown = format!(
             "FROM {} WHERE {} = -1",

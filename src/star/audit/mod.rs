@@ -1,6 +1,8 @@
 //! Proves the star against the source: nothing gets past here that doesn't add up.
 
 mod ask;
+mod declared;
+mod facts;
 mod fanout;
 mod lookups;
 mod members;
@@ -116,7 +118,9 @@ pub async fn audit(
     for (index, (scan, columns)) in scans.iter().enumerate() {
         let model = &pipeline.models[index];
         lines.extend(auditor.keys(model, scan).await?);
+        lines.extend(auditor.declared(model).await?);
         lines.extend(auditor.lookups(model, scan, standards.strictness).await);
+        lines.extend(auditor.fact(model).await?);
         lines.extend(auditor.members(model).await?);
         lines.extend(auditor.inferred(model, standards.strictness).await?);
         let table: BTreeMap<String, Number> =

@@ -124,7 +124,11 @@ impl Builder {
     pub(super) async fn days(&self, session: &Session, model: &Model) -> Result<Option<Days>, Failure> {
         let mut looked_up = Vec::new();
         for (fact, design) in self.pipeline.models.iter().zip(&self.design.models) {
-            for lookup in fact.lookups().iter().filter(|lookup| lookup.dimension == model.name) {
+            for lookup in fact
+                .lookups()
+                .iter()
+                .filter(|lookup| lookup.dimension == model.name && !lookup.is_combination)
+            {
                 let columns = lookup.on.iter().map(|(_, column)| column.value.clone());
                 let statement = design.statement.clone();
                 looked_up.extend(columns.filter_map(|column| Some((statement.clone()?, column))));

@@ -29,7 +29,7 @@ fn kind(data_type: &DataType) -> Kind {
 
 impl Designer<'_> {
     pub(super) fn check_lookups(&mut self, model: &Model, raw: &Schema) {
-        for lookup in model.lookups() {
+        for lookup in model.lookups().iter().filter(|lookup| !lookup.is_combination) {
             if let Some(as_of) = &lookup.as_of {
                 self.require(model, raw, &[], as_of, "as_of");
                 self.require_time(model, raw, as_of, "as_of");

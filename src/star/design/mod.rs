@@ -2,6 +2,8 @@
 //! column that must be read found, before a single row is.
 
 mod control;
+mod declared;
+pub mod facts;
 mod filter;
 mod history;
 mod inferred;
@@ -31,6 +33,7 @@ use crate::pipeline::catalog::{Catalog, SourceColumn};
 use crate::pipeline::model::{Body, IS_INFERRED, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
+use crate::star::additivity::{Known, NotAdditive};
 use crate::star::contract::TableContract;
 use crate::star::inferred::lookups_into;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
@@ -62,8 +65,14 @@ pub struct ModelDesign {
 }
 
 impl ModelDesign {
-    fn of(model: &Model, statement: Option<Statement>, raw: SchemaRef, published: SchemaRef) -> ModelDesign {
-        let contract = Arc::new(TableContract::of(model, &raw, published));
+    fn of(
+        model: &Model,
+        statement: Option<Statement>,
+        raw: SchemaRef,
+        published: SchemaRef,
+        additivity: &BTreeMap<String, NotAdditive>,
+    ) -> ModelDesign {
+        let contract = Arc::new(TableContract::of(model, &raw, published, additivity));
         ModelDesign { statement, raw, contract }
     }
 }
@@ -94,6 +103,7 @@ struct Designer<'a> {
     used: BTreeMap<SourceTable, Usage>,
     schemas: BTreeMap<SourceTable, SchemaRef>,
     published: BTreeMap<ModelName, SchemaRef>,
+    additivity: Known,
 }
 
 /// Designs the star, or gives every mistake at once.
@@ -110,6 +120,7 @@ pub async fn design(
         used: BTreeMap::new(),
         schemas: BTreeMap::new(),
         published: BTreeMap::new(),
+        additivity: Known::new(),
     };
     designer.check_filters();
     let mut models = Vec::new();
@@ -149,7 +160,8 @@ impl Designer<'_> {
                     self.require(model, &schema, &[], column, "an index");
                 }
                 self.session.add(star_reference(&model.name), schema_only(Arc::clone(&schema)))?;
-                return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema)));
+                self.check_declared(model, &schema);
+                return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema, &BTreeMap::new())));
             }
         };
         // A model that reads one with mistakes would only repeat them.
@@ -183,11 +195,13 @@ impl Designer<'_> {
         }
         let Some(plan) = self.with_members(model, plan, sql).await? else { return Ok(None) };
         let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
+        let additivity = self.additivity(model, &plan);
         let published = self.published_schema(model, plan, &raw, sql).await?;
         let Some(published) = published else { return Ok(None) };
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
         self.session.add(star_reference(&model.name), schema_only(zoned))?;
-        Ok(Some(ModelDesign::of(model, Some(statement), raw, published)))
+        self.check_declared(model, &published);
+        Ok(Some(ModelDesign::of(model, Some(statement), raw, published, &additivity)))
     }
 
     /// Whether a model reads, or looks up, one that could not be read itself.
@@ -355,6 +369,7 @@ impl Designer<'_> {
         }
         self.check_lookups(model, raw);
         self.check_history(model, raw);
+        self.check_fact(model, raw);
         let ours: Vec<String> = match surrogate {
             Some(surrogate) if model.history().is_some() => versions::added(surrogate).to_vec(),
             Some(_) if !lookups_into(self.pipeline, model).is_empty() => vec![IS_INFERRED.to_owned()],

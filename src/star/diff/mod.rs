@@ -6,11 +6,13 @@ pub mod walk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use chrono_tz::Tz;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Sums;
+use super::contract::ContractChange;
 use super::correction::Correction;
 use super::number::Number;
 use super::table::StarTable;
@@ -39,11 +41,17 @@ pub struct TableDiff {
     /// Columns that the other star's table has not, or has in another type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reshaped: Vec<String>,
+    /// The same, with what they were and are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contract: Vec<ContractChange>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
     /// How the sum of each numeric column moved; those that didn't are left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub totals: BTreeMap<String, Movement>,
+    /// Of an accumulating fact: how far its rows came since, by milestone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub milestones: BTreeMap<String, Milestone>,
     /// First-seen values that somebody changed since, on purpose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub corrected: Vec<Correction>,
@@ -63,6 +71,26 @@ pub enum Presence {
 pub struct Movement {
     pub before: Number,
     pub after: Number,
+}
+
+/// In how many rows that were there before a milestone was reached, moved to another time, or taken back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Milestone {
+    pub reached: u64,
+    pub moved: u64,
+    pub taken_back: u64,
+}
+
+impl Milestone {
+    fn see(&mut self, before: &ArrayRef, after: &ArrayRef, differs: &BooleanArray) {
+        for row in (0..differs.len()).filter(|row| differs.value(*row)) {
+            match (before.is_valid(row), after.is_valid(row)) {
+                (false, true) => self.reached += 1,
+                (true, false) => self.taken_back += 1,
+                _ => self.moved += 1,
+            }
+        }
+    }
 }
 
 /// One row that differs.
@@ -112,8 +140,10 @@ impl TableDiff {
             changed: 0,
             changed_columns: BTreeMap::new(),
             reshaped: Vec::new(),
+            contract: Vec::new(),
             examples: Vec::new(),
             totals: BTreeMap::new(),
+            milestones: BTreeMap::new(),
             corrected: Vec::new(),
             presence: Presence::Kept,
         }
@@ -158,9 +188,14 @@ pub async fn diff(
             Some(before) if same_files(before, table) => TableDiff::unchanged(table.name().as_str()),
             Some(before) => compare(timezone, runtime, before, table, &key_of(before, table)).await?,
         };
+        found.contract = before.map(|before| table.contract.changes(before.schema())).unwrap_or_default();
         if let Some(old) = old {
             found.totals =
                 movements(old.sums.get(table.name().as_str()), new.sums.get(table.name().as_str()));
+            // What is not to be summed has no total that moves.
+            found.totals.retain(|column, _| {
+                table.contract.notes.get(column).is_none_or(|note| note.not_additive.is_none())
+            });
         }
         tables.push(found);
     }
@@ -248,8 +283,11 @@ async fn compare(
     let (old, new) = &without_shared(old, new);
     let old_rows = Cursor::open((timezone, runtime), old, &columns, key).await?;
     let new_rows = Cursor::open((timezone, runtime), new, &columns, key).await?;
-    let mut walk =
-        Walk { key: key.len(), found: TableDiff { reshaped, ..TableDiff::unchanged(new.name().as_str()) } };
+    let mut walk = Walk {
+        key: key.len(),
+        milestones: new.contract.milestones.clone(),
+        found: TableDiff { reshaped, ..TableDiff::unchanged(new.name().as_str()) },
+    };
     walk.run(old_rows, new_rows).await?;
     Ok(walk.found)
 }

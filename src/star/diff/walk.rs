@@ -11,6 +11,8 @@ use crate::error::{ErrorKind, Result, ResultExt};
 
 pub struct Walk {
     pub key: usize,
+    /// Columns of which it is told whether they were reached or moved.
+    pub milestones: Vec<String>,
     pub found: TableDiff,
 }
 
@@ -86,6 +88,10 @@ impl Walk {
                 continue;
             }
             *self.found.changed_columns.entry(schema.field(column).name().clone()).or_default() += count;
+            if self.milestones.contains(schema.field(column).name()) {
+                let milestone = self.found.milestones.entry(schema.field(column).name().clone());
+                milestone.or_default().see(&before, &after, &differs);
+            }
             any = Some(match any {
                 Some(any) => or(&any, &differs).or_error(ErrorKind::Bug, || "comparing rows".to_owned())?,
                 None => differs,

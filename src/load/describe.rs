@@ -1,0 +1,56 @@
+//! Comments in the target: what a table and its columns are, as the pipeline says it. Somebody else's words stay.
+
+use std::collections::BTreeMap;
+
+use super::Loader;
+use super::hung::oid;
+use super::shape::Made;
+use crate::error::Result;
+use crate::name::{quote_identifier as quote, quote_literal};
+use crate::star::table::StarTable;
+
+/// What a first-seen column is besides what the pipeline says of it.
+const FIRST_SEEN: &str =
+    "As it was when the row was first seen; kept by starmill, changed by `starmill correct` alone";
+
+/// The comments that a table's columns are to have.
+pub fn comments(table: &StarTable) -> BTreeMap<String, String> {
+    let contract = &table.contract;
+    let comment = |column: &String| {
+        let told = contract.notes.get(column).and_then(|note| note.told());
+        let seen = contract.memory.first_seen.contains(column).then(|| FIRST_SEEN.to_owned());
+        let said: Vec<String> = told.into_iter().chain(seen).collect();
+        (!said.is_empty()).then(|| (column.clone(), said.join(". ")))
+    };
+    table.schema().fields().iter().filter_map(|field| comment(field.name())).collect()
+}
+
+/// Makes the comments of a table's columns what they are to be, where nobody else has said anything.
+pub async fn table(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<()> {
+    let wanted = comments(table);
+    let before = made.map(|made| made.comments.clone()).unwrap_or_default();
+    if wanted.is_empty() && before.is_empty() {
+        return Ok(());
+    }
+    let qualified = loader.qualified(table.name().as_str());
+    let there = said(loader, table.name().as_str()).await?;
+    for (column, said) in &there {
+        let is_ours = said.is_none() || said.as_ref() == before.get(column);
+        if !is_ours || said.as_ref() == wanted.get(column) {
+            continue;
+        }
+        let text = wanted.get(column).map_or_else(|| "NULL".to_owned(), |text| quote_literal(text));
+        let statement = format!("COMMENT ON COLUMN {qualified}.{} IS {text}", quote(column));
+        loader.execute(&statement, &format!("describe {qualified}.{column}")).await?;
+    }
+    Ok(())
+}
+
+/// The columns of a table with their comments.
+async fn said(loader: &Loader<'_>, table: &str) -> Result<BTreeMap<String, Option<String>>> {
+    let query = "SELECT a.attname::text, col_description(a.attrelid, a.attnum) FROM pg_attribute AS a \
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped";
+    let rows = loader.client.query(query, &[&oid(loader, table).await?]).await;
+    let rows = rows.map_err(|error| loader.failed(error, "show its comments"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}

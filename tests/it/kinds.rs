@@ -1,0 +1,254 @@
+//! Facts of other kinds than one row a thing that happened: periods, milestones, bridges; and junk dimensions.
+
+use crate::support::{Project, cluster, counts, diff_of};
+
+const RUN: [&str; 2] = ["run", "pipelines/p.toml"];
+
+fn over(settings: &str, models: &[(&str, &str)], schema: &str, tables: &[(&str, &str)]) -> Project {
+    let toml = format!("name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n{settings}");
+    Project::of(&toml, models, schema, tables)
+}
+
+fn asked(project: &Project, sql: &str) -> String {
+    project.starmill(&["query", "pipelines/p.toml", sql, "--format", "csv"]).exits(0).stdout
+}
+
+const ORDERS: &str =
+    "CREATE TABLE orders (id int PRIMARY KEY, channel text, is_gift boolean, rank numeric(4,1), amount int);";
+const FLAGS: &str = "[dimension.dim_flags]\nsurrogate = \"flags_key\"\nfrom = { fact_orders = [\"channel\", \"is_gift\", \"rank\"] }\n\
+    [fact.fact_orders]\nkey = [\"id\"]\ngrain = \"orders\"\nmeasures = [\"amount\"]\n";
+const FLAGGED: &str = "SELECT id, channel, is_gift, rank, amount FROM orders; -- every one\n";
+
+#[test]
+fn a_junk_dimension_has_the_combinations_that_occur_and_keeps_their_keys() {
+    let first = "id,channel,is_gift,rank,amount\n1,web,true,1.0,5\n2,web,true,1.0,6\n3,web,,1.0,7\n4,,,,8\n5,\"\",,,9\n6,\"a\"\",\"\"b\",true,2.5,1\n";
+    let project = over(FLAGS, &[("fact_orders", FLAGGED)], ORDERS, &[("orders", first)]);
+    let night = project.starmill(&[&RUN[..], &["--format", "json"]].concat()).exits(0).json();
+    assert_eq!(
+        counts(&night, "dim_flags").0,
+        6,
+        "five combinations and the unknown member: NULL is not the empty text"
+    );
+    assert_eq!(
+        asked(
+            &project,
+            "SELECT f.id, d.channel, d.is_gift, d.rank FROM fact_orders AS f JOIN dim_flags AS d USING (flags_key) ORDER BY f.id"
+        ),
+        "id,channel,is_gift,rank\n1,web,true,1.0\n2,web,true,1.0\n3,web,,1.0\n4,,,\n5,\"\",,\n6,\"a\"\",\"\"b\",true,2.5\n"
+    );
+    assert_eq!(
+        asked(&project, "SELECT * FROM fact_orders WHERE id = 1").lines().next(),
+        Some("flags_key,id,amount").map(|_| "id,amount,flags_key")
+    );
+    let key = asked(&project, "SELECT flags_key FROM fact_orders WHERE id = 3");
+    // A combination goes, another comes: what was given stays given.
+    project.write("data/orders.csv", "id,channel,is_gift,rank,amount\n3,web,,1.0,7\n7,app,false,1.0,5\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(asked(&project, "SELECT flags_key FROM fact_orders WHERE id = 3"), key);
+    assert_eq!(
+        asked(&project, "SELECT count(*) FROM dim_flags"),
+        "count(*)\n3\n".replace("count(*)", "count")
+    );
+    // A column that something else names stays in the fact, too.
+    project.edit(
+        "pipelines/p.toml",
+        "measures = [\"amount\"]",
+        "measures = [\"amount\"]\nindexes = [[\"channel\"]]",
+    );
+    project.starmill(&RUN).exits(0);
+    assert_eq!(asked(&project, "SELECT channel FROM fact_orders WHERE id = 7"), "channel\napp\n");
+}
+
+#[test]
+fn two_facts_share_a_junk_dimension_and_its_mistakes_are_told() {
+    let schema = format!("{ORDERS} CREATE TABLE returns (id int PRIMARY KEY, via text, gift boolean);");
+    let settings = "[dimension.dim_flags]\nsurrogate = \"flags_key\"\nfrom = { fact_orders = [\"channel\", \"is_gift\"], fact_returns = [\"via\", \"gift\"] }\n\
+        [fact.fact_orders]\nkey = [\"id\"]\ngrain = \"orders\"\n[fact.fact_returns]\nkey = [\"id\"]\ngrain = \"returns\"\n";
+    let project = over(
+        settings,
+        &[
+            ("fact_orders", "SELECT id, channel, is_gift, amount FROM orders"),
+            ("fact_returns", "SELECT id, via, gift FROM returns"),
+        ],
+        &schema,
+        &[
+            ("orders", "id,channel,is_gift,rank,amount\n1,web,true,1,5\n"),
+            ("returns", "id,via,gift\n1,web,true\n2,post,false\n"),
+        ],
+    );
+    project.starmill(&RUN).exits(0);
+    assert_eq!(
+        asked(
+            &project,
+            "SELECT r.id, d.channel FROM fact_returns AS r JOIN dim_flags AS d USING (flags_key) JOIN fact_orders AS o USING (flags_key)"
+        ),
+        "id,channel\n1,web\n"
+    );
+    let wrong = |from: &str, to: &str, said: &[&str]| {
+        let text = project.read("pipelines/p.toml");
+        project.edit("pipelines/p.toml", from, to);
+        let ran = project.starmill(&["check", "pipelines/p.toml"]).exits(3);
+        for said in said {
+            assert!(ran.stderr.contains(said), "{said}\n{}", ran.stderr);
+        }
+        project.write("pipelines/p.toml", &text);
+    };
+    wrong(
+        "fact_returns = [\"via\", \"gift\"]",
+        "fact_return = [\"via\", \"gift\"]",
+        &["there is no fact `fact_return`", "did you mean `fact_returns`?"],
+    );
+    wrong("[\"via\", \"gift\"]", "[\"via\"]", &["name as many columns of each fact"]);
+    wrong("[\"via\", \"gift\"]", "[\"via\", \"gifts\"]", &["gifts"]);
+    wrong(
+        "surrogate = \"flags_key\"",
+        "surrogate = \"flags_key\"\nkey = [\"channel\"]",
+        &["no `key` of its own"],
+    );
+    wrong(
+        "grain = \"returns\"",
+        "grain = \"returns\"\nlookups.x_key = { dimension = \"dim_flags\", on = [\"via\"] }",
+        &["looked up by itself"],
+    );
+}
+
+const BALANCES: &str = "CREATE TABLE balances (account int, month date, balance numeric(12,2), moves int);";
+const PERIODIC: &str = "[fact.account_months]\nkey = [\"account\", \"month\"]\nperiodic = \"month\"\nsemi_additive = [\"balance\"]\n";
+
+#[test]
+fn a_periodic_fact_has_one_row_a_thing_and_period_and_knows_what_is_never_summed_over_time() {
+    let rows = "account,month,balance,moves\n1,2023-12-01,5.00,2\n1,2024-01-01,6.00,2\n1,2024-02-01,6.00,2\n2,2024-02-01,1.00,0\n";
+    let project = over(
+        PERIODIC,
+        &[("account_months", "SELECT account, month, balance, moves FROM balances")],
+        BALANCES,
+        &[("balances", rows)],
+    );
+    project.starmill(&RUN).exits(0);
+    assert!(project.read("out/latest/manifest.json").contains("\"not_over\": \"month\""));
+    project.write("data/balances.csv", &rows.replace("2,2024-02-01,1.00,0\n", "2,2024-02-01,9.00,4\n"));
+    let night = project.starmill(&[&RUN[..], &["--format", "json"]].concat()).exits(0).json();
+    let totals =
+        diff_of(&night, "account_months")["totals"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(totals, ["moves"], "the balances of several months are never added up");
+    // A month is missing, one is twice in other days, and one is no first day.
+    project.write("data/balances.csv", &rows.replace("1,2024-01-01,6.00,2\n", ""));
+    project
+        .starmill(&RUN)
+        .exits(7)
+        .says("rows missing for a month between others")
+        .says("account=1, first=2023-12-01, last=2024-02-01, periods=2");
+    project.write("data/balances.csv", &rows.replace("2,2024-02-01", "2,2024-02-29"));
+    project.starmill(&RUN).exits(7).says("periods that begin no month").says("account=2, month=2024-02-29");
+    project.write("data/balances.csv", &rows.replace("1,2024-01-01,6.00,2\n", ""));
+    project.edit(
+        "pipelines/p.toml",
+        "periodic = \"month\"",
+        "periodic = { every = \"month\", period = \"month\", allow_gaps = true }",
+    );
+    project.starmill(&RUN).exits(0);
+    let wrong = |to: &str, said: &str| {
+        let text = project.read("pipelines/p.toml");
+        project.edit(
+            "pipelines/p.toml",
+            "periodic = { every = \"month\", period = \"month\", allow_gaps = true }",
+            to,
+        );
+        project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns(said);
+        project.write("pipelines/p.toml", &text);
+    };
+    wrong("periodic = \"fortnight\"", "write one of day, week, month, quarter and year");
+    wrong("periodic = { every = \"month\", period = \"moves\" }", "the period `moves` is not in the key");
+    wrong("periodic = \"month\"\naccumulating = [\"month\"]", "cannot be both periodic and accumulating");
+    wrong("grain = \"balances\"", "has no periods over which `balance` could not be summed");
+    project.edit("pipelines/p.toml", "[\"account\", \"month\"]", "[\"account\"]");
+    project.edit(
+        "pipelines/p.toml",
+        "periodic = { every = \"month\", period = \"month\", allow_gaps = true }",
+        "periodic = \"month\"",
+    );
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("has not one date");
+}
+
+#[test]
+fn periods_of_every_length_are_counted_from_first_day_to_first_day() {
+    for (every, days, gap) in [
+        ("day", ["2024-02-28", "2024-02-29", "2024-03-01"], "2024-02-29"),
+        ("week", ["2024-12-23", "2024-12-30", "2025-01-06"], "2024-12-30"),
+        ("quarter", ["2023-10-01", "2024-01-01", "2024-04-01"], "2024-01-01"),
+        ("year", ["2023-01-01", "2024-01-01", "2025-01-01"], "2024-01-01"),
+    ] {
+        let rows: String = days.iter().map(|day| format!("1,{day},5.00,2\n")).collect();
+        let rows = format!("account,month,balance,moves\n{rows}");
+        let settings = PERIODIC.replace("periodic = \"month\"", &format!("periodic = \"{every}\""));
+        let project = over(
+            &settings,
+            &[("account_months", "SELECT account, month, balance FROM balances")],
+            BALANCES,
+            &[("balances", &rows)],
+        );
+        project.starmill(&RUN).exits(0);
+        project.write("data/balances.csv", &rows.replace(&format!("1,{gap},5.00,2\n"), ""));
+        project.starmill(&RUN).exits(7).says(&format!("rows missing for a {every} between others"));
+    }
+}
+
+#[test]
+fn the_diff_of_an_accumulating_fact_says_which_milestone_moved() {
+    let source = cluster().database();
+    source.sql("CREATE TABLE orders (id int PRIMARY KEY, ordered_at timestamptz, shipped_at timestamptz, delivered_at date); \
+        INSERT INTO orders VALUES (1, '2024-01-01', NULL, NULL), (2, '2024-01-01', '2024-01-02', NULL), (3, '2024-01-01', '2024-01-02', '2024-01-03'), (4, '2024-01-01', '2024-01-05', NULL)");
+    let url = source.url();
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"{url}\"\n[store]\nurl = \"out\"\n[dimension.dim_date]\ndates = {{ from = \"2024-01-01\", to = \"2024-12-31\" }}\n\
+         [fact.f]\nkey = [\"id\"]\ngrain = \"orders\"\naccumulating = [\"ordered_at\", \"shipped_at\", \"delivered_at\"]\n\
+         lookups.shipped_key = {{ dimension = \"dim_date\", on = {{ date = \"shipped_at\" }} }}\n"
+    );
+    let project =
+        Project::of(&toml, &[("f", "SELECT id, ordered_at, shipped_at, delivered_at FROM orders")], "", &[]);
+    project.starmill(&RUN).exits(0);
+    source.sql("UPDATE orders SET shipped_at = '2024-01-04' WHERE id = 1; UPDATE orders SET delivered_at = '2024-01-06' WHERE id = 2; \
+        UPDATE orders SET delivered_at = NULL WHERE id = 3; UPDATE orders SET shipped_at = '2024-01-06' WHERE id = 4; INSERT INTO orders VALUES (5, '2024-01-02', '2024-01-02', NULL)");
+    let ran = project.starmill(&RUN).exits(0);
+    for said in [
+        "milestone delivered_at: reached in 1, taken back in 1",
+        "milestone shipped_at: reached in 1, moved in 1",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}\n{}", ran.stdout);
+    }
+    project.edit("pipelines/p.toml", "\"delivered_at\"]", "\"id\", \"deliverd_at\"]");
+    let ran = project.starmill(&["check", "pipelines/p.toml"]).exits(3);
+    assert!(
+        ran.stderr.contains("accumulating names `f.id`, which is no time")
+            && ran.stderr.contains("did you mean `delivered_at`?"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn the_weights_of_a_bridge_are_one_in_each_group() {
+    let schema = "CREATE TABLE accounts (id int PRIMARY KEY, name text); CREATE TABLE owners (account int, customer int, share numeric(6,4));";
+    let settings = "[dimension.dim_account]\nkey = [\"id\"]\nsurrogate = \"account_key\"\n\
+        [bridge.account_owners]\nkey = [\"account\", \"customer\"]\ngroup = [\"account\"]\nweight = \"share\"\n\
+        lookups.account_key = { dimension = \"dim_account\", on = { id = \"account\" } }\n";
+    let rows = "account,customer,share\n1,7,0.3333\n1,8,0.3333\n1,9,0.3334\n2,7,1\n";
+    let models = [
+        ("dim_account", "SELECT id, name FROM accounts"),
+        ("account_owners", "SELECT account, customer, share FROM owners"),
+    ];
+    let project = over(settings, &models, schema, &[("accounts", "id,name\n1,a\n2,b\n"), ("owners", rows)]);
+    project.starmill(&RUN).exits(0).says("groups whose share is not 1 together");
+    assert!(project.starmill(&["plan", "pipelines/p.toml"]).exits(0).stdout.contains("bridge"));
+    project.write("data/owners.csv", &rows.replace("0.3334", "0.3333"));
+    project.starmill(&RUN).exits(7).says("account=1, weights=0.9999");
+    project.write("data/owners.csv", &rows.replace("2,7,1", "2,7,"));
+    project.starmill(&RUN).exits(7).says("account=2, weights=NULL");
+    project.write(
+        "sql/p/account_owners.sql",
+        "SELECT account, customer, CAST(share AS double precision) AS share FROM owners",
+    );
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("CAST(share AS numeric(20,10))");
+    project.edit("pipelines/p.toml", "group = [\"account\"]\n", "");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("needs its group and weight");
+}
