@@ -41,7 +41,12 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
         return Ok(());
     }
     let function = loader.qualified(GUARD);
-    loader.execute(&create_function(&function), &doing).await?;
+    // One that another role made serves as well, and is not ours to replace.
+    let known =
+        format!("SELECT 1 WHERE to_regprocedure({}) IS NOT NULL", quote_literal(&format!("{function}()")));
+    if !loader.exists(&known).await? {
+        loader.execute(&create_function(&function), &doing).await?;
+    }
     let columns: Vec<String> = first_seen.iter().map(|column| quote_literal(column)).collect();
     // The columns are told as words: none of them is held in its type or name by its guard.
     let trigger = format!(
@@ -101,7 +106,7 @@ fn create_function(function: &str) -> String {
         "starmill correct changes one on purpose, and keeps who did it and why; what else a delivery changes is the star's",
     );
     format!(
-        "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $guard$\n\
+        "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $guard$\n\
          DECLARE kept text;\n\
          BEGIN\n\
            FOREACH kept IN ARRAY TG_ARGV LOOP\n\
