@@ -46,6 +46,9 @@ impl Notes {
     }
 }
 
+/// A name of the user's, and what stands under it.
+pub type NamedStrings = (Spanned<String>, Vec<Spanned<String>>);
+
 /// One table of the file. Every key asked for is thereby a known one; [`Section::finish`] reports
 /// the rest.
 pub struct Section<'a> {
@@ -220,7 +223,7 @@ impl<'a> Section<'a> {
     }
 
     /// Names with arrays of strings, as in `from = { fact_orders = ["channel", "status"] }`.
-    pub fn named_strings(&self, key: &'static str) -> Option<Vec<(Spanned<String>, Vec<Spanned<String>>)>> {
+    pub fn named_strings(&self, key: &'static str) -> Option<Vec<NamedStrings>> {
         let value = self.get(key)?;
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong_type(key, value, "a table of arrays of strings");
