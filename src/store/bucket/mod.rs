@@ -293,6 +293,10 @@ impl Bucket {
             let there = if refused { read? } else { read.unwrap_or_default() };
             match there {
                 Some(there) if there.bytes == bytes => return Ok(Swapped::Done(there.version)),
+                // Whether it was refused or obeyed, the answer would have said: asked again it is refused, or done by us.
+                _ if trouble::is_cut(&error) && attempt + 1 < TRIES => {
+                    std::thread::sleep(Duration::from_millis(50 << attempt.min(5)));
+                }
                 _ if !refused => return Err(self.failed("cannot replace", name, error)),
                 // Two were under way at once, and the server has refused both.
                 Some(there) if expected == Some(&there.version) => {
