@@ -202,6 +202,11 @@ pub fn who() -> String {
     format!("{user}@{}", host())
 }
 
+/// Columns with a row's values in them, as people name a row: `column=value`.
+pub fn named(columns: &[String], values: &[String]) -> Vec<String> {
+    columns.iter().zip(values).map(|(column, value)| format!("{column}={value}")).collect()
+}
+
 /// This machine's name, as others know it.
 pub fn host() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()

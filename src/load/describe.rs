@@ -1,9 +1,10 @@
-//! Comments in the target: what a table and its columns are, as the pipeline says it. Somebody else's words stay.
+//! Comments in the target: what the columns of a table are, as the pipeline says it. Somebody else's words stay, and a table
+//! that the role does not own is not described.
 
 use std::collections::BTreeMap;
 
 use super::Loader;
-use super::hung::oid;
+use super::hung::{oid, owns};
 use super::shape::Made;
 use crate::error::Result;
 use crate::name::{quote_identifier as quote, quote_literal};
@@ -30,6 +31,9 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
     let wanted = comments(table);
     let before = made.map(|made| made.comments.clone()).unwrap_or_default();
     if wanted.is_empty() && before.is_empty() {
+        return Ok(());
+    }
+    if !owns(loader, table.name().as_str()).await? {
         return Ok(());
     }
     let qualified = loader.qualified(table.name().as_str());

@@ -24,6 +24,13 @@ pub async fn oid(loader: &Loader<'_>, table: &str) -> Result<Option<u32>> {
     Ok(row.map_err(|error| loader.failed(error, "read its catalog"))?.get(0))
 }
 
+/// Whether the role owns the table: nobody else describes it, or takes its triggers away.
+pub async fn owns(loader: &Loader<'_>, table: &str) -> Result<bool> {
+    let query = "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c WHERE c.oid = $1";
+    let row = loader.client.query_opt(query, &[&oid(loader, table).await?]).await;
+    Ok(row.map_err(|error| loader.failed(error, "tell whose its tables are"))?.is_some_and(|row| row.get(0)))
+}
+
 fn is_ours(kind: &str, name: &str, made: Option<&Made>) -> bool {
     made.is_some_and(|made| match kind {
         "the constraint" => made.constraints.contains(name),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::member::{Named, named, pairs};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::name::{ModelName, SnapshotId, list};
+use crate::name::{self, ModelName, SnapshotId, list};
 use crate::pipeline::model::{VALID_FROM, VALID_TO};
 use crate::pipeline::{self, Deployment};
 use crate::star::correction::Correction;
@@ -103,13 +103,8 @@ pub fn history(path: &Path, table: &str, key: &str) -> Result<Remembered> {
 }
 
 fn unknown(table: &ModelName, columns: &[String], values: &[String]) -> Error {
-    let message = format!("{table} has never had a member {}", told(columns, values));
+    let message = format!("{table} has never had a member {}", name::named(columns, values).join(", "));
     Error::new(ErrorKind::Usage, message).hint("write the key as `starmill query` shows it")
-}
-
-fn told(columns: &[String], values: &[String]) -> String {
-    let pairs = columns.iter().zip(values).map(|(column, value)| format!("{column}={value}"));
-    pairs.collect::<Vec<_>>().join(", ")
 }
 
 fn versions(
@@ -150,7 +145,7 @@ fn versions(
         pipeline: deployment.name,
         snapshot: latest.snapshot.clone(),
         table: named.table.to_string(),
-        key: told(&columns, &values),
+        key: name::named(&columns, &values).join(", "),
         durable_key: durable,
         versions: versions_of(rows),
     })

@@ -97,11 +97,6 @@ impl TableContract {
             let note = notes.entry(declared.name.value.clone()).or_default();
             note.description.clone_from(&declared.description);
             note.not_null = declared.not_null;
-            match declared.additive {
-                Some(true) => note.not_additive = None,
-                Some(false) => note.not_additive = note.not_additive.take().or(Some(NotAdditive::Declared)),
-                None => {}
-            }
         }
         notes.retain(|_, note| !note.is_empty());
         let index = |index: &Vec<Spanned<String>>| index.iter().map(|column| column.value.clone()).collect();

@@ -21,7 +21,7 @@ use super::objects::Objects;
 use super::{Store, keys_below};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::name::{ModelName, list, who};
+use crate::name::{ModelName, list, named, who};
 use crate::pipeline::Encodings;
 use crate::star::correction::Correction;
 use crate::star::shelf;
@@ -102,13 +102,8 @@ impl Store {
             }
         }
         let Some(held) = self.first_seen(latest, &wish.table, &wish.columns, &wish.key)? else {
-            let told: Vec<String> = wish
-                .columns
-                .iter()
-                .zip(&wish.key)
-                .map(|(column, value)| format!("{column}={value}"))
-                .collect();
-            let message = format!("{} has never had a row {}", wish.table, told.join(", "));
+            let row = named(&wish.columns, &wish.key).join(", ");
+            let message = format!("{} has never had a row {row}", wish.table);
             return Err(
                 Error::new(ErrorKind::Usage, message).hint("write the key as `starmill query` shows it")
             );
@@ -212,14 +207,29 @@ fn typed(schema: &Schema, table: &ModelName, column: &str, value: Option<&str>) 
     };
     let strictly = CastOptions { safe: false, ..CastOptions::default() };
     let array = cast_with_options(&given, data_type, &strictly).map_err(|_| refused())?;
-    if let DataType::Decimal128(..) = data_type {
-        let plain = plainly(&array, column)?;
-        let held = BigDecimal::from_str(&text_at(&plain, 0)?).ok();
-        if held.is_none() || held != BigDecimal::from_str(value).ok() {
-            return Err(refused());
-        }
-    }
-    Ok(array)
+    let plain = text_at(&plainly(&array, column)?, 0)?;
+    let held = match data_type {
+        DataType::Decimal128(..) => BigDecimal::from_str(&plain)
+            .ok()
+            .is_some_and(|held| Some(held) == BigDecimal::from_str(value).ok()),
+        DataType::Date32 => plain == value,
+        DataType::Timestamp(_, zone) => is_fine_enough(value) && zone.is_some() == has_offset(value),
+        DataType::Time64(_) => is_fine_enough(value),
+        _ => true,
+    };
+    if held { Ok(array) } else { Err(refused()) }
+}
+
+/// Whether a time says no more than microseconds.
+fn is_fine_enough(time: &str) -> bool {
+    let fraction = time.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().take_while(u8::is_ascii_digit).count() <= 6
+}
+
+/// Whether an instant says its zone: `…Z`, `…+01:00`. Without one nobody knows which instant it is.
+fn has_offset(instant: &str) -> bool {
+    let time = instant.get(10..).unwrap_or_default();
+    time.ends_with(['Z', 'z']) || time.contains(['+', '-'])
 }
 
 fn text_at(plain: &ArrayRef, row: usize) -> Result<String> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Store;
 use super::manifest::{Latest, TableRecord};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::name::{ModelName, SnapshotId};
+use crate::name::{ModelName, SnapshotId, named};
 use crate::pipeline::Encodings;
 use crate::star::columns::ColumnIds;
 use crate::star::shelf;
@@ -321,7 +321,7 @@ fn find_links(record: &TableRecord, table: &StarTable, wish: &Wish, found: &mut 
 pub(super) fn told(wish: &Wish) -> Vec<Vec<String>> {
     let mut told = Vec::new();
     for key in &wish.keys {
-        told.push(wish.columns.iter().zip(key).map(|(column, value)| format!("{column}={value}")).collect());
+        told.push(named(&wish.columns, key));
         let elsewhere = wish.told_as.iter().filter(|_| wish.columns.len() == 1);
         told.extend(
             elsewhere.filter_map(|(place, column)| Some(vec![format!("{column}={}", key.get(*place)?)])),

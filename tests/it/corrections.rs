@@ -100,6 +100,8 @@ fn a_role_that_may_hang_no_trigger_still_delivers_and_is_told() {
     ));
     let toml = project.read("pipelines/p.toml").replace(&source.url(), &source.url_of(&role));
     project.write("pipelines/p.toml", &toml);
+    // Nobody but a table's owner describes it either.
+    source.sql("COMMENT ON COLUMN mart.orders_as_seen.first_since IS NULL; UPDATE mart.starmill_delivery SET made = NULL");
     source.sql("INSERT INTO orders VALUES (13, 1, 8)");
     project.starmill(&RUN).exits(0).warns("may make no trigger there");
     assert_eq!(source.sql("SELECT count(*) FROM mart.orders_as_seen"), "4");
@@ -158,9 +160,7 @@ fn a_first_seen_value_is_corrected_on_purpose_and_the_next_night_says_so() {
     assert_eq!(seen(&source), after);
 
     // The star before it comes back, and the night after corrects it again.
-    let target =
-        project.starmill(&["snapshots", "rollback", "pipelines/p.toml", "latest~2", "--yes"]).exits(0);
-    drop(target);
+    project.starmill(&["snapshots", "rollback", "pipelines/p.toml", "latest~2", "--yes"]).exits(0);
     assert_eq!(seen(&source), before);
     project.starmill(&RUN).exits(0).says("corrected: order_id=11 city first: Rome → Bern");
     assert_eq!(seen(&source), after);
@@ -312,4 +312,66 @@ fn a_correction_that_is_killed_is_done_or_not_and_a_bucket_takes_one() {
     project.starmill(&wish).exits(0);
     project.starmill(&RUN).exits(0).says("corrected: order_id=11");
     bucket.assert_whole();
+}
+
+#[test]
+fn an_instant_is_corrected_with_its_zone_and_no_time_is_cut() {
+    let toml = "name = \"p\"\ntimezone = \"Europe/Berlin\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n\
+        [summary.s]\nkey = [\"id\"]\nfirst_seen = [\"seen_at\", \"local\", \"day\", \"ok\", \"raw\"]\n";
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, seen_at timestamptz, local timestamp, day date, ok boolean, raw bytea);";
+    let rows =
+        "id,seen_at,local,day,ok,raw\n1,2024-01-01 10:00:00+00,2024-01-01 10:00:00,2024-01-01,true,\\x01ff\n";
+    let model = "SELECT id, seen_at, local, day, ok, raw FROM t";
+    let project = Project::of(toml, &[("s", model)], schema, &[("t", rows)]);
+    project.starmill(&RUN).exits(0);
+    let set = |value: &str| {
+        project.starmill(&[
+            "correct",
+            "pipelines/p.toml",
+            "s",
+            "--key",
+            "1",
+            "--because",
+            "b",
+            "--set",
+            value,
+        ])
+    };
+    for refused in [
+        "seen_at=2024-01-01 11:00:00",
+        "seen_at=2024-01-01 11:00:00.1234567+00:00",
+        "local=2024-01-01 11:00:00+01:00",
+        "local=2024-01-01 11:00:00.1234567",
+        "day=2024-01-01T11:00:00",
+        "ok=maybe",
+        "raw=xyz",
+        "raw=\\x0g",
+        "raw=\\x012",
+    ] {
+        set(refused).exits(2).warns("is no value of s.");
+    }
+    for taken in [
+        "seen_at=2024-01-01 11:00:00.123456+01:00",
+        "local=2024-01-01 11:00:00.5",
+        "day=2024-02-29",
+        "ok=false",
+        "raw=\\x02",
+    ] {
+        set(taken).exits(0);
+    }
+    project.starmill(&RUN).exits(0);
+    let text = project
+        .starmill(&[
+            "query",
+            "pipelines/p.toml",
+            "SELECT seen_at AT TIME ZONE 'UTC' AS at, local, day, ok, raw FROM s",
+            "--format",
+            "csv",
+        ])
+        .exits(0)
+        .stdout;
+    assert_eq!(
+        text.lines().nth(1),
+        Some("2024-01-01 10:00:00.123456,2024-01-01 11:00:00.500,2024-02-29,false,\\x02")
+    );
 }

@@ -36,19 +36,18 @@ fn a_junk_dimension_has_the_combinations_that_occur_and_keeps_their_keys() {
         ),
         "id,channel,is_gift,rank\n1,web,true,1.0\n2,web,true,1.0\n3,web,,1.0\n4,,,\n5,\"\",,\n6,\"a\"\",\"\"b\",true,2.5\n"
     );
+    let columns = asked(&project, "SELECT * FROM fact_orders WHERE id = 1");
     assert_eq!(
-        asked(&project, "SELECT * FROM fact_orders WHERE id = 1").lines().next(),
-        Some("flags_key,id,amount").map(|_| "id,amount,flags_key")
+        columns.lines().next(),
+        Some("id,amount,flags_key"),
+        "what the dimension has is the fact's no more"
     );
     let key = asked(&project, "SELECT flags_key FROM fact_orders WHERE id = 3");
     // A combination goes, another comes: what was given stays given.
     project.write("data/orders.csv", "id,channel,is_gift,rank,amount\n3,web,,1.0,7\n7,app,false,1.0,5\n");
     project.starmill(&RUN).exits(0);
     assert_eq!(asked(&project, "SELECT flags_key FROM fact_orders WHERE id = 3"), key);
-    assert_eq!(
-        asked(&project, "SELECT count(*) FROM dim_flags"),
-        "count(*)\n3\n".replace("count(*)", "count")
-    );
+    assert_eq!(asked(&project, "SELECT count(*) AS n FROM dim_flags"), "n\n3\n");
     // A column that something else names stays in the fact, too.
     project.edit(
         "pipelines/p.toml",

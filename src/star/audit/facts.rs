@@ -1,6 +1,6 @@
 //! What must hold of facts of a kind: a thing has one row in each of its periods, and the weights of a group are one.
 
-use super::{Auditor, ControlLine, EXAMPLES};
+use super::{Auditor, ControlLine};
 use crate::error::Result;
 use crate::name::quote_identifier as quote;
 use crate::pipeline::fact::{Bridge, Every, FactKind, Periodic};
@@ -62,19 +62,6 @@ impl Auditor<'_> {
         );
         let name = format!("groups whose {} is not 1 together", bridge.weight.value);
         Ok(vec![self.offending(model, &name, &wrong, &group).await?])
-    }
-
-    /// A rule that no row of a query breaks.
-    async fn offending(&self, model: &Model, name: &str, query: &str, order: &str) -> Result<ControlLine> {
-        let found = self.count(&format!("SELECT count(*) FROM ({query}) AS o")).await?;
-        let examples = match found {
-            0 => Vec::new(),
-            _ => {
-                self.examples(&format!("SELECT * FROM ({query}) AS o ORDER BY {order} LIMIT {EXAMPLES}"))
-                    .await
-            }
-        };
-        Ok(self.rule(model, name, found, examples))
     }
 }
 

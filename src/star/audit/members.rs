@@ -1,7 +1,7 @@
 //! What must hold of a dimension that keeps its history: each member has its versions one after the other, and every living
 //! one exactly one that is current.
 
-use super::{Auditor, ControlLine, EXAMPLES, Verdict};
+use super::{Auditor, ControlLine, Verdict};
 use crate::error::Result;
 use crate::name::quote_identifier as quote;
 use crate::pipeline::model::{IS_CURRENT, Model, VALID_FROM, VALID_TO};
@@ -47,17 +47,7 @@ impl Auditor<'_> {
         ];
         let mut lines = Vec::new();
         for (name, offending) in rules {
-            let found = self.count(&format!("SELECT count(*) FROM ({offending}) AS o")).await?;
-            let examples = match found {
-                0 => Vec::new(),
-                _ => {
-                    self.examples(&format!(
-                        "SELECT * FROM ({offending}) AS o ORDER BY {keys} LIMIT {EXAMPLES}"
-                    ))
-                    .await
-                }
-            };
-            lines.push(self.rule(model, name, found, examples));
+            lines.push(self.offending(model, name, &offending, &keys).await?);
         }
         if model.history().is_some_and(|history| history.effective_from.is_some()) {
             let name = "members that changed without a later time";

@@ -253,6 +253,17 @@ impl Auditor<'_> {
         }
     }
 
+    /// A rule that no row of a query breaks, with the first of those that do.
+    async fn offending(&self, model: &Model, name: &str, query: &str, order: &str) -> Result<ControlLine> {
+        let found = self.count(&format!("SELECT count(*) FROM ({query}) AS o")).await?;
+        let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {order}") };
+        let examples = match found {
+            0 => Vec::new(),
+            _ => self.examples(&format!("SELECT * FROM ({query}) AS o{order} LIMIT {EXAMPLES}")).await,
+        };
+        Ok(self.rule(model, name, found, examples))
+    }
+
     async fn duplicates(&self, model: &Model) -> Result<(u64, Vec<String>)> {
         let keys = model.row_key().iter().map(|key| quote(key)).collect::<Vec<_>>().join(", ");
         let table = star_reference(&model.name).to_quoted_string();

@@ -12,24 +12,30 @@ use crate::pipeline::model::Model;
 use crate::star::additivity::{NotAdditive, of_column};
 
 impl Designer<'_> {
-    /// The numeric columns of a model that are not to be summed, and why. Kept for the models that read it.
-    pub(super) fn additivity(&mut self, model: &Model, plan: &LogicalPlan) -> BTreeMap<String, NotAdditive> {
-        let fields = plan.schema().fields().iter().enumerate();
-        let found = fields.filter(|(_, field)| field.data_type().is_numeric()).filter_map(|(at, field)| {
-            let declared = model.declared.columns.iter().find(|column| column.name.value == *field.name());
-            match declared.and_then(|column| column.additive) {
-                Some(true) => None,
-                Some(false) => Some((
-                    field.name().clone(),
-                    of_column(plan, at, &self.additivity).unwrap_or(NotAdditive::Declared),
-                )),
-                None => Some((field.name().clone(), of_column(plan, at, &self.additivity)?)),
-            }
-        });
-        let mut found: BTreeMap<String, NotAdditive> = found.collect();
-        // What the fact's kind says of them is known already.
+    /// The columns of a model that are not to be summed, and why: as its SELECT computes them, as the fact's kind has them, and
+    /// as the pipeline says, whose word counts. Kept for the models that read it.
+    pub(super) fn additivity(
+        &mut self,
+        model: &Model,
+        plan: Option<&LogicalPlan>,
+    ) -> BTreeMap<String, NotAdditive> {
+        let mut found = BTreeMap::new();
+        if let Some(plan) = plan {
+            let fields = plan.schema().fields().iter().enumerate();
+            found.extend(fields.filter(|(_, field)| field.data_type().is_numeric()).filter_map(
+                |(at, field)| Some((field.name().clone(), of_column(plan, at, &self.additivity)?)),
+            ));
+        }
         let known = self.additivity.entry(model.name.clone()).or_default();
         found.append(known);
+        for declared in &model.declared.columns {
+            let name = &declared.name.value;
+            match declared.additive {
+                Some(true) => drop(found.remove(name)),
+                Some(false) => drop(found.entry(name.clone()).or_insert(NotAdditive::Declared)),
+                None => {}
+            }
+        }
         known.clone_from(&found);
         found
     }

@@ -32,11 +32,6 @@ impl Designer<'_> {
             Some(FactKind::Bridge(bridge)) => self.check_bridge(model, bridge, raw),
             Some(FactKind::Transaction) | None => {}
         }
-        for column in
-            model.lookups().iter().filter(|lookup| lookup.is_combination).flat_map(|lookup| lookup.columns())
-        {
-            self.require(model, raw, &[], column, "a junk dimension");
-        }
     }
 
     fn check_periodic(&mut self, model: &Model, periodic: &Periodic, raw: &Schema) {

@@ -161,7 +161,8 @@ impl Designer<'_> {
                 }
                 self.session.add(star_reference(&model.name), schema_only(Arc::clone(&schema)))?;
                 self.check_declared(model, &schema);
-                return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema, &BTreeMap::new())));
+                let additivity = self.additivity(model, None);
+                return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema, &additivity)));
             }
         };
         // A model that reads one with mistakes would only repeat them.
@@ -195,7 +196,7 @@ impl Designer<'_> {
         }
         let Some(plan) = self.with_members(model, plan, sql).await? else { return Ok(None) };
         let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
-        let additivity = self.additivity(model, &plan);
+        let additivity = self.additivity(model, Some(&plan));
         let published = self.published_schema(model, plan, &raw, sql).await?;
         let Some(published) = published else { return Ok(None) };
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
