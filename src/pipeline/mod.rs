@@ -22,6 +22,7 @@ pub mod schedule;
 mod section;
 mod settings;
 pub mod sql;
+pub mod times;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use super::Spanned;
 use super::calendar::Calendar;
 use super::fact::FactKind;
 use super::sql::SelectSql;
+use super::times::Times;
 use crate::name::ModelName;
 
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Declared {
     /// Whether its published columns change only by the user's word.
     pub frozen: bool,
     pub columns: Vec<DeclaredColumn>,
+    /// The columns of which it says what their total is.
+    pub totals: Vec<Spanned<String>>,
 }
 
 #[derive(Debug)]
@@ -112,6 +115,8 @@ pub enum Body {
     Sql(SelectSql),
     /// The built-in calendar.
     Calendar(Calendar),
+    /// The built-in dimension of the times of a day.
+    Times(Times),
 }
 
 /// A surrogate key that starmill adds to a fact: the dimension's row whose business key equals the
@@ -219,6 +224,7 @@ impl Model {
                 .chain(self.indexes.iter().flatten())
                 .chain(others.flat_map(Lookup::columns))
                 .chain(self.declared.columns.iter().map(|column| &column.name))
+                .chain(&self.declared.totals)
                 .map(|column| column.value.as_str())
                 .collect();
         moved.retain(|column| !named.contains(column));
@@ -274,7 +280,15 @@ impl Model {
     pub fn calendar(&self) -> Option<&Calendar> {
         match &self.body {
             Body::Calendar(calendar) => Some(calendar),
-            Body::Sql(_) => None,
+            Body::Sql(_) | Body::Times(_) => None,
+        }
+    }
+
+    /// Of the built-in dimension of the times of a day, how finely it tells them apart.
+    pub fn times(&self) -> Option<Times> {
+        match self.body {
+            Body::Times(times) => Some(times),
+            Body::Sql(_) | Body::Calendar(_) => None,
         }
     }
 

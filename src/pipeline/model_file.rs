@@ -23,6 +23,7 @@ pub struct ModelFile {
     pub history: Option<HistoryFile>,
     pub unknown: Option<Text>,
     pub dates: Option<DatesFile>,
+    pub times: Option<Text>,
     pub grain: Option<GrainFile>,
     pub measures: Pairs,
     /// Measures that may be floating point.
@@ -44,6 +45,26 @@ pub struct ModelFile {
     pub description: Option<Text>,
     pub contract: Option<Text>,
     pub columns: Vec<(Text, ColumnFile)>,
+}
+
+/// A dimension that starmill makes without a SELECT: what it is called, its business key, its surrogate.
+pub struct BuiltIn {
+    pub word: &'static str,
+    pub key: &'static str,
+    pub surrogate: &'static str,
+}
+
+impl ModelFile {
+    pub fn built_in(&self) -> Option<BuiltIn> {
+        if self.dates.is_some() {
+            return Some(BuiltIn { word: "calendar", key: "date", surrogate: "date_key" });
+        }
+        self.times.as_ref().map(|_| BuiltIn {
+            word: "dimension of times",
+            key: "time",
+            surrogate: "time_key",
+        })
+    }
 }
 
 /// What is declared of a column.
@@ -135,6 +156,7 @@ fn model(role: RoleWord, name: Text, section: Section) -> ModelFile {
         history: if is_dimension { section.section("history").map(history) } else { None },
         unknown: if is_dimension { section.string("unknown") } else { None },
         dates: if is_dimension { section.section("dates").map(dates) } else { None },
+        times: if is_dimension { section.string("times") } else { None },
         grain: if is_fact { grain(&section) } else { None },
         from: if is_dimension { section.named_strings("from").unwrap_or_default() } else { Vec::new() },
         periodic: if is_fact { periodic(&section) } else { None },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
@@ -29,6 +30,7 @@ use super::schema::publish_batch;
 use super::session::{Effort, Session, is_exhausted, model_error, source_reference, star_reference};
 use super::staged::{Stage, StageFailure, require_folder, stage_stream};
 use super::table::{Provenance, StarTable};
+use super::times;
 use super::{BuiltStar, Extract, Kept, Registration, Registry, SourceTables, calendar, shelf};
 use crate::clock::{Cost, Stopwatch};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -193,8 +195,21 @@ impl Builder {
         let error = model_error(error, format!("the model {} failed", model.name));
         match &model.body {
             Body::Sql(sql) => error.at("file", &sql.document.path),
-            Body::Calendar(_) => error,
+            Body::Calendar(_) | Body::Times(_) => error,
         }
+    }
+
+    /// A table whose rows are made without a SELECT.
+    fn built_in(
+        &self,
+        model: &Model,
+        design: &ModelDesign,
+        rows: Result<RecordBatch, ArrowError>,
+    ) -> Result<Made, Failure> {
+        let rows = rows.or_error(ErrorKind::Bug, || format!("the rows of {}", model.name))?;
+        let mut writer = self.writer(model, design)?;
+        writer.write(rows)?;
+        Ok(Made { table: self.table(model, design, writer)?, registration: None, kept: None })
     }
 
     async fn attempt(
@@ -204,17 +219,17 @@ impl Builder {
         star: &[StarTable],
         effort: Effort,
     ) -> Result<Made, Failure> {
+        if let Body::Times(times) = model.body {
+            let rows = times::rows(times, model.unknown());
+            return self.built_in(model, design, rows);
+        }
         if let Body::Calendar(calendar) = &model.body {
             let days = match calendar.grows() {
                 true => self.days(&self.session(star, effort)?, model).await?,
                 false => None,
             };
             let span = days::span(calendar, days, self.at).map_err(|error| error.at("model", &model.name))?;
-            let rows = calendar::rows(calendar, span, model.unknown())
-                .or_error(ErrorKind::Bug, || "the calendar".to_owned())?;
-            let mut writer = self.writer(model, design)?;
-            writer.write(rows)?;
-            return Ok(Made { table: self.table(model, design, writer)?, registration: None, kept: None });
+            return self.built_in(model, design, calendar::rows(calendar, span, model.unknown()));
         }
         let session = self.session(star, effort)?;
         let statement = design.statement.clone();

@@ -8,6 +8,7 @@ use datafusion::common::TableReference;
 use super::book::{self, Book};
 use super::memory::Memory;
 use super::session::{STAR, star_reference};
+use super::times;
 use crate::dialect::refuse::kinds;
 use crate::name::{ModelName, quote_identifier as quote, quote_literal};
 use crate::pipeline::Pipeline;
@@ -87,8 +88,8 @@ pub fn published_sql(
     for (index, lookup) in model.lookups().iter().enumerate() {
         let Some(dimension) = pipeline.model(&lookup.dimension) else { continue };
         let Some(surrogate) = dimension.surrogate() else { continue };
-        let is_calendar = dimension.calendar().is_some();
-        let integer = if is_calendar { "INT" } else { "BIGINT" };
+        let is_built_in = dimension.calendar().is_some() || dimension.times().is_some();
+        let integer = if is_built_in { "INT" } else { "BIGINT" };
         columns.push(format!(
             "coalesce(l{index}.{}, CAST(-1 AS {integer})) AS {}",
             quote(surrogate),
@@ -104,6 +105,9 @@ pub fn published_sql(
             .filter(|_| combined.is_none())
             .map(|(key, column)| {
                 let ours = format!("m.{}", quote(&column.value));
+                if let Some(times) = dimension.times() {
+                    return format!("l{index}.{} = {}", quote(surrogate), times::key_of(times, &ours));
+                }
                 let theirs = format!("l{index}.{}", quote(key));
                 match (is_date(published, &lookup.dimension, key), is_timestamp(raw, &column.value)) {
                     // The day in the pipeline's zone, which the column's type carries.

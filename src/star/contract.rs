@@ -1,7 +1,7 @@
 //! What a table of the star is, besides its rows. The design makes it, the manifest keeps it, and whoever comes after asks
 //! nothing else: the audit, the diff, the delivery, questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use super::additivity::NotAdditive;
+use super::lineage::Lineage;
 use super::memory::Memory;
 use crate::dialect::told::in_sql;
 use crate::name::ModelName;
@@ -47,6 +48,9 @@ pub struct ColumnNote {
     pub not_additive: Option<NotAdditive>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_null: bool,
+    /// The columns of the source that it is made of, as `users.name`; a table alone where its rows are counted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub made_of: BTreeSet<String>,
 }
 
 impl ColumnNote {
@@ -81,16 +85,23 @@ impl fmt::Display for ContractChange {
     }
 }
 
+/// What the design found out of a model's columns.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnsKnown {
+    pub additivity: BTreeMap<String, NotAdditive>,
+    pub lineage: Lineage,
+}
+
 impl TableContract {
     /// The contract of a model that gives these columns (`raw`) and publishes those.
-    pub fn of(
-        model: &Model,
-        raw: &Schema,
-        schema: SchemaRef,
-        additivity: &BTreeMap<String, NotAdditive>,
-    ) -> TableContract {
+    pub fn of(model: &Model, raw: &Schema, schema: SchemaRef, known: &ColumnsKnown) -> TableContract {
         let mut notes: BTreeMap<String, ColumnNote> = BTreeMap::new();
-        for (column, not_additive) in additivity {
+        for (column, made_of) in
+            known.lineage.iter().filter(|(name, _)| schema.column_with_name(name).is_some())
+        {
+            notes.entry(column.clone()).or_default().made_of.clone_from(made_of);
+        }
+        for (column, not_additive) in &known.additivity {
             notes.entry(column.clone()).or_default().not_additive = Some(not_additive.clone());
         }
         for declared in &model.declared.columns {
@@ -108,8 +119,8 @@ impl TableContract {
             sort: sort(model, raw),
             schema,
             sql: match &model.body {
-                Body::Sql(sql) => Some(sql.document.text.to_string()),
-                Body::Calendar(_) => None,
+                Body::Sql(sql) => Some(sql.shown()),
+                Body::Calendar(_) | Body::Times(_) => None,
             },
             description: model.declared.description.clone(),
             frozen: model.declared.frozen,

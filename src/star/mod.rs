@@ -19,6 +19,7 @@ pub mod diff;
 pub mod drift;
 mod encoding;
 pub mod inferred;
+mod lineage;
 pub mod memory;
 pub mod number;
 pub mod origin;
@@ -31,6 +32,7 @@ pub mod shelf;
 pub mod staged;
 mod string_agg;
 pub mod table;
+mod times;
 pub mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};

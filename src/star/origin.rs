@@ -59,6 +59,10 @@ pub struct TableRead {
     pub rows: u64,
     /// Bytes in Arrow's memory form.
     pub bytes: u64,
+    /// Bytes that the table takes where it lies: heap and TOAST in Postgres, without indexes; its file in a folder. None
+    /// of a view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
     /// Which rows were read, when not all, in Postgres's SQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,

@@ -127,6 +127,11 @@ fn a_rename_follows_in_every_copy_and_the_feed_follows_whom_one_follows() {
         diff_of(&renamed, "posts_with_author")["changed_columns"],
         serde_json::json!({ "author_name": posts })
     );
+    assert_eq!(
+        diff_of(&renamed, "posts_with_author")["made_of"],
+        serde_json::json!({ "author_name": ["users.name"] }),
+        "what changed them"
+    );
     assert_eq!((counts(&renamed, "dim_user"), counts(&renamed, "user_stats")), ((0, 0, 1), (0, 0, 1)));
     assert_eq!(counts(&renamed, "dim_user_profile"), (0, 0, 0), "what is apart is not touched");
     assert_eq!(counts(&night(&project, "pipelines/feed.toml"), "feed_items"), (0, 0, copies));

@@ -111,3 +111,50 @@ fn a_fact_that_reads_the_calendar_cannot_make_it_grow() {
         .exits(3)
         .warns("`f` reads `dim_date`, into which it would bring days");
 }
+
+fn shifts(times: &str) -> Project {
+    let toml = format!(
+        "name = \"p\"\ntimezone = \"Europe/Berlin\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n\
+         [dimension.dim_time]\n{times}\n\
+         [fact.f]\nkey = [\"id\"]\ngrain = \"orders\"\n\
+         lookups.at_time_key = {{ dimension = \"dim_time\", on = {{ time = \"at\" }} }}\n\
+         lookups.begun_key = {{ dimension = \"dim_time\", on = {{ time = \"begun\" }} }}\n"
+    );
+    let schema = "CREATE TABLE orders (id int PRIMARY KEY, at timestamptz, begun time, day date);";
+    let orders = "id,at,begun,day\n1,2024-12-31 23:30:59.999999+00,00:00:00,2024-01-01\n2,2024-07-01 12:00:00+00,23:59:59.999999,\n3,,,\n";
+    Project::of(&toml, &[("f", "SELECT id, at, begun, day FROM orders")], schema, &[("orders", orders)])
+}
+
+#[test]
+fn a_fact_finds_the_time_of_day_of_an_instant_in_the_pipelines_zone_and_of_a_time() {
+    for (times, keys, rows) in [
+        ("hour", "at_time_key,begun_key\n0,0\n14,23\n-1,-1\n", 24),
+        ("minute", "at_time_key,begun_key\n30,0\n1400,2359\n-1,-1\n", 1_440),
+        ("second", "at_time_key,begun_key\n3059,0\n140000,235959\n-1,-1\n", 86_400),
+    ] {
+        let project = shifts(&format!("times = \"{times}\""));
+        project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+        assert_eq!(asked(&project, "SELECT at_time_key, begun_key FROM f ORDER BY id"), keys);
+        let count = "SELECT count(*) AS n, count(DISTINCT time) AS times FROM dim_time WHERE time_key >= 0";
+        assert_eq!(asked(&project, count), format!("n,times\n{rows},{rows}\n"));
+        let joined = "SELECT f.id, t.hour, t.hour_12, t.am_pm FROM f JOIN dim_time AS t ON t.time_key = f.begun_key ORDER BY f.id";
+        assert_eq!(asked(&project, joined), "id,hour,hour_12,am_pm\n1,0,12,AM\n2,23,11,PM\n3,,,Unknown\n");
+    }
+}
+
+#[test]
+fn what_a_dimension_of_times_cannot_have_is_told_at_check() {
+    for (times, told) in [
+        ("times = \"day\"", "write times = \"minute\", \"hour\" or \"second\""),
+        ("times = \"minute\"\nkey = [\"x\"]", "the dimension of times's key is `time`"),
+        ("times = \"minute\"\nsurrogate = \"x\"", "the dimension of times's surrogate key is `time_key`"),
+        ("times = \"minute\"\nhistory = { track = [\"hour\"] }", "has no history"),
+    ] {
+        shifts(times).starmill(&["check", "pipelines/p.toml"]).exits(3).warns(told);
+    }
+    let project = shifts("times = \"minute\"");
+    project.edit("pipelines/p.toml", "on = { time = \"begun\" }", "on = { time = \"day\" }");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("which is time, by day, which is date");
+    project.edit("pipelines/p.toml", "on = { time = \"day\" }", "on = { time = \"at\" }, inferred = true");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("has every time of a day already");
+}

@@ -169,3 +169,49 @@ fn the_target_says_what_its_columns_are_unless_somebody_else_does() {
     project.starmill(&RUN).exits(0);
     assert_eq!(source.sql(comments).trim_end(), "\nmine");
 }
+
+#[test]
+fn a_changed_column_tells_of_which_columns_of_the_source_it_is_made() {
+    let settings = "[dimension.dim_user]\nkey = [\"id\"]\n[summary.s]\nkey = [\"id\"]\n[summary.t]\nkey = [\"id\"]\n\
+        [fact.f]\nkey = [\"id\"]\ngrain = \"posts\"\nlookups.user_key = { dimension = \"dim_user\", on = { id = \"author\" } }\n";
+    let schema = "CREATE TABLE users (id int PRIMARY KEY, name text, city text); CREATE TABLE posts (id int PRIMARY KEY, author int, likes int);";
+    let models = [
+        ("dim_user", "SELECT id, name, city FROM users"),
+        (
+            "s",
+            "WITH p AS (SELECT author, count(*) AS n, sum(likes) + count(*) AS score FROM posts GROUP BY author) \
+             SELECT u.id, u.name || ' of ' || upper(u.city) AS title, coalesce(p.n, 0) AS n, p.score, (SELECT max(likes) FROM posts) AS best \
+             FROM users AS u LEFT JOIN p ON p.author = u.id",
+        ),
+        ("t", "SELECT id, title || '!' AS title, CASE WHEN n > 1 THEN score END AS score FROM s"),
+        ("f", "SELECT id, author FROM posts"),
+    ];
+    let toml = format!("name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n{settings}");
+    let rows =
+        [("users", "id,name,city\n1,a,x\n2,b,y\n"), ("posts", "id,author,likes\n1,1,5\n2,1,6\n3,2,1\n")];
+    let project = Project::of(&toml, &models, schema, &rows);
+    let first = project.starmill(&[&RUN[..], &["--format", "json"]].concat()).exits(0).json();
+    let stored =
+        first["source"]["tables"].as_array().unwrap().iter().map(|read| read["stored"].as_u64().unwrap());
+    assert_eq!(stored.collect::<Vec<_>>(), [34, 25], "bytes of the files");
+    project.write("data/users.csv", "id,name,city\n1,a,z\n2,b,y\n");
+    project.write("data/posts.csv", "id,author,likes\n1,1,5\n2,1,9\n3,1,1\n");
+    let ran = project.starmill(&[&RUN[..], &["--format", "json"]].concat()).exits(0).json();
+    let made_of = |table: &str| diff_of(&ran, table)["made_of"].clone();
+    assert_eq!(
+        made_of("s"),
+        serde_json::json!({
+            "title": ["users.city", "users.name"], "n": ["posts"], "score": ["posts", "posts.likes"], "best": ["posts.likes"],
+        })
+    );
+    assert_eq!(
+        made_of("t"),
+        serde_json::json!({ "title": ["users.city", "users.name"], "score": ["posts", "posts.likes"] })
+    );
+    assert_eq!(made_of("f"), serde_json::json!({ "author": ["posts.author"], "user_key": ["posts.author"] }));
+    let id = ran["snapshot"].as_str().unwrap();
+    project
+        .starmill(&["snapshots", "show", "pipelines/p.toml", id])
+        .exits(0)
+        .says("title is made of users.city and users.name");
+}

@@ -56,6 +56,14 @@ fn a_junk_dimension_has_the_combinations_that_occur_and_keeps_their_keys() {
     );
     project.starmill(&RUN).exits(0);
     assert_eq!(asked(&project, "SELECT channel FROM fact_orders WHERE id = 7"), "channel\napp\n");
+    // So does one of which a total is asked for.
+    project.edit(
+        "pipelines/p.toml",
+        "indexes = [[\"channel\"]]",
+        "totals = { rank = \"SELECT sum(rank) FROM orders\" }",
+    );
+    let summed = project.starmill(&RUN).exits(0);
+    summed.says("total of rank");
 }
 
 #[test]
@@ -98,7 +106,7 @@ fn two_facts_share_a_junk_dimension_and_its_mistakes_are_told() {
         &["there is no fact `fact_return`", "did you mean `fact_returns`?"],
     );
     wrong("[\"via\", \"gift\"]", "[\"via\"]", &["name as many columns of each fact"]);
-    wrong("[\"via\", \"gift\"]", "[\"via\", \"gifts\"]", &["gifts"]);
+    wrong("[\"via\", \"gift\"]", "[\"via\", \"gifts\"]", &["gifts", "pipelines/p.toml:"]);
     wrong(
         "surrogate = \"flags_key\"",
         "surrogate = \"flags_key\"\nkey = [\"channel\"]",

@@ -7,6 +7,7 @@ use indicatif::{DecimalBytes, HumanCount};
 use super::correct::correction;
 use super::{block, grouped, table};
 use crate::load::{Delivery, TakenOver};
+use crate::name::list;
 use crate::pipeline::Service;
 use crate::run::report::{Mode, Outcome, RunReport};
 use crate::shown;
@@ -77,7 +78,16 @@ fn tables(report: &RunReport) -> String {
             },
         ]);
     }
-    if report.tables.is_empty() { String::new() } else { format!("{}\n", block(&rows)) }
+    if report.tables.is_empty() {
+        return String::new();
+    }
+    let stored: u64 = report.source.tables.iter().filter_map(|read| read.stored).sum();
+    let sized = (stored > 0).then(|| {
+        let star: u64 = report.tables.iter().map(|line| line.bytes).sum();
+        let (star, stored) = (DecimalBytes(star), DecimalBytes(stored));
+        format!("\n  The star takes {star}, the tables that it was made of {stored}.\n")
+    });
+    format!("{}{}\n", block(&rows), sized.unwrap_or_default())
 }
 
 fn controls(report: &RunReport) -> String {
@@ -226,6 +236,10 @@ fn details(diff: &TableDiff) -> String {
             text.push_str(&format!("\n        {column}: {old} → {new}"));
         }
         text.push('\n');
+    }
+    for (column, made_of) in &diff.made_of {
+        let made_of: Vec<&str> = made_of.iter().map(String::as_str).collect();
+        text.push_str(&format!("    {column} is made of {}\n", shown::line(&list(made_of))));
     }
     for (milestone, rows) in &diff.milestones {
         let told = [("reached", rows.reached), ("moved", rows.moved), ("taken back", rows.taken_back)];

@@ -67,6 +67,7 @@ impl Resolver<'_> {
             description: file.description.as_ref().map(|text| text.value.clone()),
             frozen,
             columns: columns.collect(),
+            totals: file.totals.iter().map(|(column, _)| column.clone()).collect(),
         }
     }
 

@@ -9,9 +9,9 @@ impl Resolver<'_> {
     pub(super) fn history(&self, history: &HistoryFile, file: &ModelFile) -> Option<History> {
         let refuse = |message: String, help: &str| self.notes.error(history.place.clone(), message, help);
         let name = &file.name.value;
-        if file.dates.is_some() {
+        if let Some(built_in) = file.built_in() {
             refuse(
-                format!("the calendar `{name}` has no history: its days never change"),
+                format!("the {} `{name}` has no history: its rows never change", built_in.word),
                 "remove `history`",
             );
             return None;

@@ -10,7 +10,9 @@ impl Resolver<'_> {
     pub(super) fn inferred(&self, lookup: &LookupFile, dimension: &ModelFile) {
         let Some(inferred) = lookup.inferred.as_ref().filter(|inferred| inferred.value) else { return };
         let name = &dimension.name.value;
-        let (message, help) = if dimension.dates.is_some() {
+        let (message, help) = if dimension.times.is_some() {
+            (format!("`{name}` has every time of a day already"), "remove `inferred`")
+        } else if dimension.dates.is_some() {
             (format!("the calendar `{name}` has its days already"), "give it the range that the facts need")
         } else if dimension.history.is_some() {
             (

@@ -23,6 +23,7 @@ impl Resolver<'_> {
             (file.key.is_some(), "key"),
             (file.history.is_some(), "history"),
             (file.dates.is_some(), "dates"),
+            (file.times.is_some(), "times"),
         ] {
             if given {
                 let message = format!(
@@ -62,7 +63,7 @@ impl Resolver<'_> {
     /// The SELECT of the combinations, of the facts whose SQL can be read: what is wrong with one is told of the fact.
     pub(super) fn junk_sql(&self, stem: &str, file: &ModelFile) -> Option<SelectSql> {
         let (_, names) = file.from.first()?;
-        let (mut parts, mut document) = (Vec::new(), None);
+        let (mut parts, mut is_read) = (Vec::new(), false);
         for (fact, columns) in &file.from {
             let relative = format!("sql/{stem}/{}.sql", fact.value);
             let text = std::fs::read_to_string(self.project.join(&relative)).ok()?;
@@ -78,11 +79,12 @@ impl Resolver<'_> {
                 "SELECT DISTINCT {combined} AS {COMBINATION}, {listed} FROM ({}) AS f",
                 sql.plain()
             ));
-            document = Some(sql.document);
+            is_read = true;
         }
-        let (document, text) = (document?, parts.join(" UNION "));
-        let words = 0..document.text.len();
-        match SelectSql::composed(&document, &text, words) {
+        if !is_read {
+            return None;
+        }
+        match SelectSql::composed(&self.notes.document, &parts.join(" UNION "), file.place.clone()) {
             Ok((sql, _)) => Some(sql),
             Err(found) => {
                 for diagnostic in found {
@@ -103,7 +105,7 @@ impl Resolver<'_> {
         for dimension in all.iter().filter(|model| model.role == RoleWord::Dimension) {
             for (_, columns) in dimension.from.iter().filter(|(name, _)| name.value == fact.name.value) {
                 let Some(name) = ModelName::parse(&dimension.name.value) else { continue };
-                let column = self.surrogate(dimension, &name, false);
+                let column = self.surrogate(dimension, &name);
                 let on = columns.iter().map(|column| (COMBINATION.to_owned(), column.clone())).collect();
                 lookups.push(Lookup {
                     column,

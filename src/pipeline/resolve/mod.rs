@@ -17,9 +17,10 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, list, nearest};
 use crate::pipeline::file::{self, Extent, PipelineFile, Text};
 use crate::pipeline::model::{Body, Lookup, Model, Role, UnknownMax};
-use crate::pipeline::model_file::{ModelFile, RoleWord};
+use crate::pipeline::model_file::{BuiltIn, ModelFile, RoleWord};
 use crate::pipeline::section::{Notes, Spanned};
 use crate::pipeline::sql::SelectSql;
+use crate::pipeline::times::Times;
 use crate::pipeline::{Deployment, Pipeline};
 
 /// Reads `pipelines/<name>.toml` and the SQL of its models.
@@ -167,21 +168,15 @@ impl Resolver<'_> {
         };
         self.check_junk(file, all);
         let is_junk = !file.from.is_empty();
-        let body = match &file.dates {
-            Some(dates) => self.calendar(dates).map(Body::Calendar),
-            None if is_junk => self.junk_sql(stem, file).map(Body::Sql),
-            None => self.model_sql(stem, &name, &file.place).map(Body::Sql),
+        let body = match (&file.dates, &file.times) {
+            (Some(dates), _) => self.calendar(dates).map(Body::Calendar),
+            (None, Some(times)) => self.times(times).map(Body::Times),
+            (None, None) if is_junk => self.junk_sql(stem, file).map(Body::Sql),
+            (None, None) => self.model_sql(stem, &name, &file.place).map(Body::Sql),
         };
-        let is_calendar = file.dates.is_some();
         let key = match (&file.key, file.role) {
-            (Some(key), _) if !key.is_empty() && !is_calendar => key.clone(),
-            (Some(_), _) if is_calendar => {
-                self.notes.error(file.place.clone(), "the calendar's key is `date`", "remove `key`");
-                Vec::new()
-            }
-            (_, RoleWord::Dimension) if is_calendar => {
-                vec![Spanned { value: "date".to_owned(), span: file.place.clone() }]
-            }
+            (_, RoleWord::Dimension) if file.built_in().is_some() => self.built_in_key(file),
+            (Some(key), _) if !key.is_empty() => key.clone(),
             (_, RoleWord::Dimension) if is_junk => {
                 vec![Spanned { value: junk::COMBINATION.to_owned(), span: file.place.clone() }]
             }
@@ -195,8 +190,10 @@ impl Resolver<'_> {
                 Vec::new()
             }
         };
-        if is_calendar && !(file.order_by.is_empty() && file.first_seen.is_empty()) {
-            let message = "the calendar is ordered by its date, and its values never change";
+        if let Some(BuiltIn { word, key, .. }) = file.built_in()
+            && !(file.order_by.is_empty() && file.first_seen.is_empty())
+        {
+            let message = format!("the {word} is ordered by its {key}, and its values never change");
             self.notes.error(file.place.clone(), message, "remove `order_by` and `first_seen`");
         }
         let role = match file.role {
@@ -208,7 +205,7 @@ impl Resolver<'_> {
                 allow_float: file.allow_float.clone(),
             },
             RoleWord::Dimension => Role::Dimension {
-                surrogate: self.surrogate(file, &name, is_calendar),
+                surrogate: self.surrogate(file, &name),
                 history: file.history.as_ref().and_then(|history| self.history(history, file)),
                 unknown: file.unknown.as_ref().map_or_else(|| UNKNOWN.to_owned(), |text| text.value.clone()),
             },
@@ -243,24 +240,41 @@ impl Resolver<'_> {
         self.notes.error(file.place.clone(), message, format!("add `{example}`"));
     }
 
-    /// The calendar's surrogate is always `date_key`, because its value has a meaning (yyyymmdd).
-    fn surrogate(&self, file: &ModelFile, name: &ModelName, is_calendar: bool) -> Text {
-        match (&file.surrogate, is_calendar) {
-            (Some(surrogate), true) if surrogate.value != "date_key" => {
-                self.notes.error(
-                    surrogate.span.clone(),
-                    "the calendar's surrogate key is `date_key`",
-                    "remove `surrogate`",
-                );
+    /// The surrogate of what is built in is always the same, because its value has a meaning (yyyymmdd, hhmm).
+    fn surrogate(&self, file: &ModelFile, name: &ModelName) -> Text {
+        match (&file.surrogate, file.built_in()) {
+            (Some(surrogate), Some(built_in)) if surrogate.value != built_in.surrogate => {
+                let message = format!("the {}'s surrogate key is `{}`", built_in.word, built_in.surrogate);
+                self.notes.error(surrogate.span.clone(), message, "remove `surrogate`");
                 surrogate.clone()
             }
             (Some(surrogate), _) => surrogate.clone(),
-            (None, true) => Spanned { value: "date_key".to_owned(), span: file.place.clone() },
-            (None, false) => {
+            (None, Some(built_in)) => {
+                Spanned { value: built_in.surrogate.to_owned(), span: file.place.clone() }
+            }
+            (None, None) => {
                 let stem = name.as_str().trim_start_matches("dim_");
                 Spanned { value: format!("{stem}_key"), span: file.place.clone() }
             }
         }
+    }
+
+    fn built_in_key(&self, file: &ModelFile) -> Vec<Text> {
+        let Some(BuiltIn { word, key, .. }) = file.built_in() else { return Vec::new() };
+        if file.key.is_some() {
+            let message = format!("the {word}'s key is `{key}`");
+            self.notes.error(file.place.clone(), message, "remove `key`");
+        }
+        vec![Spanned { value: key.to_owned(), span: file.place.clone() }]
+    }
+
+    fn times(&self, word: &Text) -> Option<Times> {
+        let times = Times::by_word(&word.value);
+        if times.is_none() {
+            let message = format!("`times` cannot be `{}`", word.value);
+            self.notes.error(word.span.clone(), message, "write times = \"minute\", \"hour\" or \"second\"");
+        }
+        times
     }
 
     fn model_sql(&self, stem: &str, name: &ModelName, place: &Range<usize>) -> Option<SelectSql> {
@@ -303,9 +317,9 @@ impl Resolver<'_> {
                 );
                 continue;
             };
-            let is_calendar = dimension.dates.is_some();
-            let key: Vec<String> = match (&dimension.key, &dimension.dates) {
-                (_, Some(_)) => vec!["date".to_owned()],
+            let built_in = dimension.built_in();
+            let key: Vec<String> = match (&dimension.key, &built_in) {
+                (_, Some(built_in)) => vec![built_in.key.to_owned()],
                 (Some(key), None) => key.iter().map(|column| column.value.clone()).collect(),
                 (None, None) if !dimension.from.is_empty() => {
                     let message = format!("`{wanted}` is made of combinations, and looked up by itself");
@@ -334,7 +348,7 @@ impl Resolver<'_> {
             let unknown_max = match &lookup.unknown_max {
                 Some(bound) => self.unknown_max(bound),
                 // A day that the calendar lacks is a mistake of the calendar.
-                None => is_calendar.then_some(UnknownMax::Rows(0)),
+                None => built_in.is_some().then_some(UnknownMax::Rows(0)),
             };
             let (column, as_of) = (lookup.column.clone(), lookup.as_of.clone());
             let inferred = lookup.inferred.as_ref().is_some_and(|inferred| inferred.value);

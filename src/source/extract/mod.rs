@@ -33,6 +33,8 @@ use sink::{Destination, Files, Nowhere, Sink, Staging};
 pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extracted> {
     let zone = order.pipeline.deployment.timezone.name();
     let staging = Staging(Arc::clone(order.stage));
+    let stored: BTreeMap<SourceTable, u64> =
+        snapshot.storage.iter().map(|(table, storage)| (table.clone(), storage.bytes())).collect();
     let read = read(snapshot, order.pipeline, order.design, order.progress.clone(), staging, zone).await?;
     let Taken { tables: mut parts, mut altered, unmet, numbers, position, held_seconds } = read;
     let at = position.at().unwrap_or_else(clock::now);
@@ -40,7 +42,8 @@ pub async fn extract(snapshot: SourceSnapshot, order: Order<'_>) -> Result<Extra
     for (table, read) in &order.design.reads {
         let parts = parts.remove(table).unwrap_or_default();
         let staged = StagedTable::new(Arc::clone(&read.schema), &read.columns, parts);
-        reads.push(table_read(table, read, &staged, altered.remove(table).unwrap_or_default()));
+        let altered = altered.remove(table).unwrap_or_default();
+        reads.push(table_read(table, read, &staged, altered, stored.get(table).copied()));
         tables.insert(table.clone(), staged);
     }
     let numbers: Vec<Number> = numbers.into_values().collect();

@@ -199,7 +199,8 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
             held.hold(rows, &order.session, &folder.file(table)).await?;
         }
         order.progress.tell(Event::Table { table: table.to_string(), rows: staged.rows() });
-        reads.push(table_read(table, read, &staged, altered));
+        let stored = std::fs::metadata(folder.file(table)).ok().map(|file| file.len());
+        reads.push(table_read(table, read, &staged, altered, stored));
         tables.insert(table.clone(), staged);
     }
     let totals = totals(&folder, &order).await?;
@@ -218,7 +219,13 @@ pub async fn extract(folder: Folder, order: Order<'_>) -> Result<Extracted> {
 }
 
 /// What was read of a table, for the report.
-pub fn table_read(table: &SourceTable, read: &Read, staged: &StagedTable, altered: Altered) -> TableRead {
+pub fn table_read(
+    table: &SourceTable,
+    read: &Read,
+    staged: &StagedTable,
+    altered: Altered,
+    stored: Option<u64>,
+) -> TableRead {
     let columns = read.columns.iter().map(|column| read.schema.field(*column).name().clone()).collect();
     let schema = read.relation.columns.iter().map(|column| ReadColumn {
         used_by: read.used_by.get(&column.name).cloned().unwrap_or_default(),
@@ -230,6 +237,7 @@ pub fn table_read(table: &SourceTable, read: &Read, staged: &StagedTable, altere
         columns,
         rows: staged.rows(),
         bytes: staged.bytes(),
+        stored: stored.filter(|bytes| *bytes > 0),
         filter: read.filter.clone(),
         altered,
         schema: schema.collect(),

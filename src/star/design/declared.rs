@@ -10,15 +10,21 @@ use crate::dialect::told::in_sql;
 use crate::name::{list, nearest};
 use crate::pipeline::model::Model;
 use crate::star::additivity::{NotAdditive, of_column};
+use crate::star::contract::ColumnsKnown;
+use crate::star::lineage;
 
 impl Designer<'_> {
+    /// What there is to know of the columns of a model. Kept for the models that read it.
+    pub(super) fn columns_known(&mut self, model: &Model, plan: Option<&LogicalPlan>) -> ColumnsKnown {
+        let mut lineage = plan.map(|plan| lineage::of_plan(plan, &self.lineage)).unwrap_or_default();
+        lineage::with_lookups(model, &mut lineage);
+        self.lineage.insert(model.name.clone(), lineage.clone());
+        ColumnsKnown { additivity: self.additivity(model, plan), lineage }
+    }
+
     /// The columns of a model that are not to be summed, and why: as its SELECT computes them, as the fact's kind has them, and
-    /// as the pipeline says, whose word counts. Kept for the models that read it.
-    pub(super) fn additivity(
-        &mut self,
-        model: &Model,
-        plan: Option<&LogicalPlan>,
-    ) -> BTreeMap<String, NotAdditive> {
+    /// as the pipeline says, whose word counts.
+    fn additivity(&mut self, model: &Model, plan: Option<&LogicalPlan>) -> BTreeMap<String, NotAdditive> {
         let mut found = BTreeMap::new();
         if let Some(plan) = plan {
             let fields = plan.schema().fields().iter().enumerate();

@@ -39,7 +39,9 @@ impl Designer<'_> {
                 let ours = raw.field_with_name(&column.value).map(|field| field.data_type());
                 let theirs = dimension.field_with_name(key).map(|field| field.data_type());
                 let (Ok(ours), Ok(theirs)) = (ours, theirs) else { continue };
-                if kind(ours) == kind(theirs) {
+                // The time of day of an instant is that of the pipeline's zone.
+                let is_time_of = matches!((ours, theirs), (DataType::Timestamp(..), DataType::Time64(_)));
+                if is_time_of || kind(ours) == kind(theirs) {
                     continue;
                 }
                 let told = |data_type: &DataType| in_sql(&data_type.to_string());

@@ -33,9 +33,10 @@ use crate::pipeline::catalog::{Catalog, SourceColumn};
 use crate::pipeline::model::{Body, IS_INFERRED, Model};
 use crate::pipeline::sql::SelectSql;
 use crate::pipeline::{Pipeline, Spanned};
-use crate::star::additivity::{Known, NotAdditive};
-use crate::star::contract::TableContract;
+use crate::star::additivity::Known;
+use crate::star::contract::{ColumnsKnown, TableContract};
 use crate::star::inferred::lookups_into;
+use crate::star::lineage::Lineage;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
 use crate::star::staged::schema_only;
 use crate::star::table::in_zone;
@@ -70,9 +71,9 @@ impl ModelDesign {
         statement: Option<Statement>,
         raw: SchemaRef,
         published: SchemaRef,
-        additivity: &BTreeMap<String, NotAdditive>,
+        known: &ColumnsKnown,
     ) -> ModelDesign {
-        let contract = Arc::new(TableContract::of(model, &raw, published, additivity));
+        let contract = Arc::new(TableContract::of(model, &raw, published, known));
         ModelDesign { statement, raw, contract }
     }
 }
@@ -104,6 +105,7 @@ struct Designer<'a> {
     schemas: BTreeMap<SourceTable, SchemaRef>,
     published: BTreeMap<ModelName, SchemaRef>,
     additivity: Known,
+    lineage: BTreeMap<ModelName, Lineage>,
 }
 
 /// Designs the star, or gives every mistake at once.
@@ -121,6 +123,7 @@ pub async fn design(
         schemas: BTreeMap::new(),
         published: BTreeMap::new(),
         additivity: Known::new(),
+        lineage: BTreeMap::new(),
     };
     designer.check_filters();
     let mut models = Vec::new();
@@ -154,15 +157,19 @@ impl Designer<'_> {
     async fn model(&mut self, model: &Model) -> Result<Option<ModelDesign>> {
         let sql = match &model.body {
             Body::Sql(sql) => sql,
-            Body::Calendar(calendar) => {
-                let schema = super::calendar::schema(calendar);
+            Body::Calendar(_) | Body::Times(_) => {
+                let schema = match (model.calendar(), model.times()) {
+                    (Some(calendar), _) => super::calendar::schema(calendar),
+                    (None, Some(times)) => super::times::schema(times),
+                    (None, None) => return Ok(None),
+                };
                 for column in model.indexes.iter().flatten() {
                     self.require(model, &schema, &[], column, "an index");
                 }
                 self.session.add(star_reference(&model.name), schema_only(Arc::clone(&schema)))?;
                 self.check_declared(model, &schema);
-                let additivity = self.additivity(model, None);
-                return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema, &additivity)));
+                let known = self.columns_known(model, None);
+                return Ok(Some(ModelDesign::of(model, None, Arc::clone(&schema), schema, &known)));
             }
         };
         // A model that reads one with mistakes would only repeat them.
@@ -196,13 +203,13 @@ impl Designer<'_> {
         }
         let Some(plan) = self.with_members(model, plan, sql).await? else { return Ok(None) };
         let raw: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
-        let additivity = self.additivity(model, Some(&plan));
+        let known = self.columns_known(model, Some(&plan));
         let published = self.published_schema(model, plan, &raw, sql).await?;
         let Some(published) = published else { return Ok(None) };
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
         self.session.add(star_reference(&model.name), schema_only(zoned))?;
         self.check_declared(model, &published);
-        Ok(Some(ModelDesign::of(model, Some(statement), raw, published, &additivity)))
+        Ok(Some(ModelDesign::of(model, Some(statement), raw, published, &known)))
     }
 
     /// Whether a model reads, or looks up, one that could not be read itself.

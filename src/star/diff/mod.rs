@@ -3,7 +3,7 @@
 pub mod cursor;
 pub mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
@@ -38,6 +38,9 @@ pub struct TableDiff {
     pub changed: u64,
     /// In how many rows each column changed.
     pub changed_columns: BTreeMap<String, u64>,
+    /// The columns of the source that the changed columns are made of, as `users.name`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub made_of: BTreeMap<String, BTreeSet<String>>,
     /// Columns that the other star's table has not, or has in another type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reshaped: Vec<String>,
@@ -139,6 +142,7 @@ impl TableDiff {
             removed: 0,
             changed: 0,
             changed_columns: BTreeMap::new(),
+            made_of: BTreeMap::new(),
             reshaped: Vec::new(),
             contract: Vec::new(),
             examples: Vec::new(),
@@ -188,6 +192,10 @@ pub async fn diff(
             Some(before) if same_files(before, table) => TableDiff::unchanged(table.name().as_str()),
             Some(before) => compare(timezone, runtime, before, table, &key_of(before, table)).await?,
         };
+        let made_of =
+            |column: &String| Some((column.clone(), table.contract.notes.get(column)?.made_of.clone()));
+        found.made_of = found.changed_columns.keys().filter_map(made_of).collect();
+        found.made_of.retain(|_, made_of| !made_of.is_empty());
         found.contract = before.map(|before| table.contract.changes(before.schema())).unwrap_or_default();
         if let Some(old) = old {
             found.totals =

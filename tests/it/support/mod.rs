@@ -411,13 +411,10 @@ pub fn without_costs(text: &str) -> String {
     for line in text.lines() {
         let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         for at in 1..words.len() {
-            if ["s", "B", "kB", "MB", "GB"].contains(&words[at].as_str())
-                && words[at - 1].parse::<f64>().is_ok()
-            {
+            let unit = words[at].trim_end_matches([',', '.']);
+            if ["s", "B", "kB", "MB", "GB"].contains(&unit) && words[at - 1].parse::<f64>().is_ok() {
+                words[at] = if unit == "s" { words[at].clone() } else { words[at].replace(unit, "<size>") };
                 words[at - 1] = "<n>".to_owned();
-                if words[at] != "s" {
-                    words[at] = "<size>".to_owned();
-                }
             }
         }
         let indent = line.len() - line.trim_start().len();
