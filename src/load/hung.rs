@@ -102,6 +102,13 @@ pub async fn spared(loader: &Loader<'_>, table: &str, gone: &str) -> Result<()> 
     ))
 }
 
+/// Triggers and rules of others that may write otherwise than they are told.
+pub async fn rewriting(loader: &Loader<'_>, table: &str) -> Result<Vec<String>> {
+    let query = "SELECT 'the trigger', t.tgname::text FROM pg_trigger AS t WHERE t.tgrelid = TABLE_OID AND NOT t.tgisinternal AND t.tgenabled <> 'D' \
+         UNION ALL SELECT 'the rule', r.rulename::text FROM pg_rewrite AS r WHERE r.ev_class = TABLE_OID AND r.ev_enabled <> 'D' ORDER BY 1, 2";
+    Ok(told(names(loader, table, query).await?, Some(&Made::default())))
+}
+
 /// Everything of others that goes with a table.
 pub async fn on_table(loader: &Loader<'_>, table: &str, made: &Made) -> Result<Vec<String>> {
     let query = "SELECT 'the column', a.attname::text FROM pg_attribute AS a WHERE a.attrelid = TABLE_OID AND a.attnum > 0 AND NOT a.attisdropped \

@@ -1,77 +1,163 @@
 //! One table of the star into one table of the target.
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::SinkExt;
 
+use super::prove::{Asked, otherwise, prove, written};
 use super::receipt::{Receipt, require_table, table_exists};
-use super::shape::{self, Column, Constraints, definitions, quoted};
+use super::shape::{self, Column, Constraints, Shaped, definitions, quoted};
 use super::{DeliveredTable, Loader, Trust, at, describe, guard, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
 use crate::pgcopy::encode;
-use crate::star::number::Number;
+use crate::star::PublishedStar;
+use crate::star::diff::{RowChanges, row_changes};
 use crate::star::shelf;
 use crate::star::table::StarTable;
 
 /// Bytes of one COPY message.
 const MESSAGE_BYTES: usize = 256 << 10;
 
-pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<DeliveredTable> {
+/// What a difference between two snapshots may take in memory; beyond it the whole table travels.
+const MOST_CHANGES: usize = 64 << 20;
+
+/// A table whose rows are there, but for those that are to go once the tables are written that point at it.
+pub struct Merged {
+    pub delivered: DeliveredTable,
+    late: Option<Parting>,
+}
+
+/// Rows that the star no longer has.
+struct Parting {
+    /// Says of a row `t` whether it is one.
+    gone: String,
+}
+
+pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<Merged> {
     let name = table.name().as_str();
-    let hashes: Vec<String> = table.files.iter().map(|file| file.sha256.clone()).collect();
     let exists = loader.exists(&table_exists(loader, name)).await?;
-    let mut delivered = DeliveredTable { table: name.to_owned(), inserted: 0, updated: 0, deleted: 0 };
-    if exists {
-        require_table(loader, name).await?;
-    }
-    let trusted = loader.shipment.trust == Trust::Receipt;
-    if exists
-        && let Some(made) = receipt.made.get(name)
-        && !receipt.adopts
-        && shape::is_another(loader, name, made).await?
-    {
-        let qualified = loader.qualified(name);
-        let message = format!(
-            "{qualified} is not the table that starmill delivered: somebody made another in its place"
-        );
-        let help = "move it out of the way (ALTER TABLE … RENAME TO …), and deliver again; `starmill deliver --adopt` takes it over, after it showed what would become of its rows";
-        return Err(Error::new(ErrorKind::Store, message).hint(help));
-    }
-    if exists && trusted && receipt.tables.get(name) == Some(&hashes) {
-        guard::table(loader, table).await?;
-        describe::table(loader, table, receipt.made.get(name)).await?;
-        return Ok(delivered);
-    }
-    let columns = columns(table.schema(), name)?;
+    let delivered = DeliveredTable { table: name.to_owned(), ..DeliveredTable::default() };
+    let mut merged = Merged { delivered, late: None };
+    let made = receipt.made.get(name);
     if !exists {
+        let columns = columns(table.schema(), name)?;
         shape::create(loader, table, &columns).await?;
-        delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
+        merged.delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
         shape::constrain(loader, table).await?;
         shape::index(loader, table).await?;
     } else {
-        if !receipt.owned.iter().any(|owned| owned == name) {
-            let message = format!("{}.{name} exists, and starmill did not make it", loader.target.schema);
-            return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
+        require_table(loader, name).await?;
+        require_the_same(loader, table, receipt).await?;
+        let unchanged = loader.shipment.trust == Trust::Receipt
+            && receipt.tables.get(name).is_some_and(|hashes| *hashes == table.hashes());
+        if unchanged {
+            // Somebody may have written there since.
+            let found = otherwise(loader, table, &loader.shipment.star.sums, Asked::Rows).await?;
+            merged.delivered.drift = found.map(|found| found.drift());
         }
-        let keys = shape::reshape(loader, table, &columns, receipt.made.get(name)).await?;
-        if keys == Constraints::Dropped {
-            // Its rows were told apart by another key; by this one they may be told apart no more.
-            hung::spared(loader, name, "true").await?;
-            let delete = format!("DELETE FROM {}", loader.own(name).await?);
-            delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
-        }
-        merge(loader, table, &columns, &mut delivered).await?;
-        if keys == Constraints::Dropped {
-            shape::constrain(loader, table).await?;
+        if !unchanged || merged.delivered.drift.is_some() {
+            fit(loader, table, receipt, &mut merged).await?;
         }
     }
     guard::table(loader, table).await?;
-    describe::table(loader, table, receipt.made.get(name)).await?;
+    describe::table(loader, table, made).await?;
     at(Point::LoadMerged)?;
-    prove(loader, table).await?;
-    Ok(delivered)
+    Ok(merged)
+}
+
+/// Refuses a table that stands in the place of the one that was delivered.
+async fn require_the_same(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<()> {
+    let name = table.name().as_str();
+    let Some(made) = receipt.made.get(name).filter(|_| !receipt.adopts) else { return Ok(()) };
+    if !shape::is_another(loader, name, made).await? {
+        return Ok(());
+    }
+    let qualified = loader.qualified(name);
+    let message =
+        format!("{qualified} is not the table that starmill delivered: somebody made another in its place");
+    let help = "move it out of the way (ALTER TABLE … RENAME TO …), and deliver again; `starmill deliver --adopt` takes it over, after it showed what would become of its rows";
+    Err(Error::new(ErrorKind::Store, message).hint(help))
+}
+
+/// Makes a table that is there have the star's columns, keys and rows.
+async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: &mut Merged) -> Result<()> {
+    let name = table.name().as_str();
+    if !receipt.owned.iter().any(|owned| owned == name) {
+        let message = format!("{}.{name} exists, and starmill did not make it", loader.target.schema);
+        return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
+    }
+    let columns = columns(table.schema(), name)?;
+    let shaped = shape::reshape(loader, table, &columns, receipt.made.get(name)).await?;
+    if shaped == (Shaped { keys: Constraints::Kept, columns_changed: false })
+        && let Some(changes) = changes(loader, table, receipt, merged).await?
+    {
+        return merge_changes(loader, table, &columns, &changes, merged).await;
+    }
+    if shaped.keys == Constraints::Dropped {
+        // Its rows were told apart by another key; by this one they may be told apart no more.
+        hung::spared(loader, name, "true").await?;
+        let delete = format!("DELETE FROM {}", loader.own(name).await?);
+        merged.delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
+    }
+    merge_all(loader, table, &columns, merged).await?;
+    if shaped.keys == Constraints::Dropped {
+        shape::constrain(loader, table).await?;
+    }
+    Ok(())
+}
+
+/// What changed since the snapshot that the target holds, when it holds what it was left with, and the store still has that.
+async fn changes(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    receipt: &Receipt,
+    merged: &mut Merged,
+) -> Result<Option<RowChanges>> {
+    let name = table.name();
+    let held: Option<&PublishedStar> = receipt.held.as_ref();
+    let before = held.and_then(|star| star.tables.iter().find(|before| before.name() == name));
+    let (Some(star), Some(before)) = (held, before) else { return Ok(None) };
+    let is_left = receipt.tables.get(name.as_str()).is_some_and(|hashes| *hashes == before.hashes());
+    if !is_left || loader.shipment.trust != Trust::Receipt || merged.delivered.drift.is_some() {
+        return Ok(None);
+    }
+    let identity = table.contract.identity();
+    // The server adds up while the files are walked.
+    let (found, changes) = tokio::join!(
+        otherwise(loader, before, &star.sums, Asked::Sums),
+        row_changes(before, table, &identity, MOST_CHANGES)
+    );
+    if let Some(found) = found? {
+        merged.delivered.drift = Some(found.drift());
+        return Ok(None);
+    }
+    changes
+}
+
+/// The rows that were to go last, and the proof of the whole table.
+pub async fn conclude(loader: &Loader<'_>, table: &StarTable, merged: &mut Merged) -> Result<()> {
+    if let Some(parting) = merged.late.take() {
+        part(loader, table, &parting, &mut merged.delivered).await?;
+    }
+    prove(loader, table).await
+}
+
+/// Deletes what the star no longer has.
+async fn part(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    parting: &Parting,
+    delivered: &mut DeliveredTable,
+) -> Result<()> {
+    let name = table.name().as_str();
+    hung::spared(loader, name, &parting.gone).await?;
+    let delete = format!("DELETE FROM {} AS t WHERE {}", loader.own(name).await?, parting.gone);
+    let doing = format!("delete from {}", loader.qualified(name));
+    delivered.deleted += loader.changed(&delete, &doing).await?;
+    Ok(())
 }
 
 pub fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
@@ -95,15 +181,26 @@ pub fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
 
 /// Copies every row of the table into `into`.
 async fn copy(loader: &Loader<'_>, table: &StarTable, into: &str) -> Result<u64> {
+    copy_batches(loader, shelf::batches(table, None, 1_024), into, "").await
+}
+
+/// Copies rows into the columns of `into` that are named, or into all.
+async fn copy_batches(
+    loader: &Loader<'_>,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+    into: &str,
+    names: &str,
+) -> Result<u64> {
     let doing = format!("copy into {into}");
-    let sink = loader.client.copy_in::<_, Bytes>(&format!("COPY {into} FROM STDIN (FORMAT binary)")).await;
+    let statement = format!("COPY {into} {names} FROM STDIN (FORMAT binary)");
+    let sink = loader.client.copy_in::<_, Bytes>(&statement).await;
     let sink = sink.map_err(|error| loader.failed(error, &doing))?;
     futures::pin_mut!(sink);
     let mut out = Vec::with_capacity(MESSAGE_BYTES * 2);
     encode::header(&mut out);
-    for batch in shelf::batches(table, None, 1_024) {
+    for batch in batches {
         encode::rows(&batch?, &mut out)
-            .map_err(|reason| Error::new(ErrorKind::Store, format!("{}: {reason}", table.name())))?;
+            .map_err(|reason| Error::new(ErrorKind::Store, format!("{into}: {reason}")))?;
         if out.len() >= MESSAGE_BYTES {
             let message = Bytes::from(std::mem::replace(&mut out, Vec::with_capacity(MESSAGE_BYTES * 2)));
             sink.send(message).await.map_err(|error| loader.failed(error, &doing))?;
@@ -114,70 +211,146 @@ async fn copy(loader: &Loader<'_>, table: &StarTable, into: &str) -> Result<u64>
     sink.finish().await.map_err(|error| loader.failed(error, &doing))
 }
 
-/// The temporary table that has the star's rows while they are compared with the target's.
-pub const BESIDE: &str = "pg_temp.starmill_new";
+/// A temporary table that has rows of the star while they are compared with the target's.
+pub struct Beside {
+    pub name: String,
+}
 
-/// Copies a table of the star into a temporary one, to be compared there.
-pub async fn copy_beside(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    columns: &[Column],
-    doing: &str,
-) -> Result<()> {
-    loader.execute(&format!("DROP TABLE IF EXISTS {BESIDE}"), doing).await?;
-    let create = format!("CREATE TEMP TABLE starmill_new ({}) ON COMMIT DROP", definitions(columns));
-    loader.execute(&create, doing).await?;
-    copy(loader, table, BESIDE).await?;
-    Ok(())
+impl Beside {
+    /// An empty one for rows of a table; `what` tells several of one table apart.
+    async fn create(loader: &Loader<'_>, table: &str, what: &str, columns: &[Column]) -> Result<Beside> {
+        let place = loader.shipment.star.tables.iter().position(|known| known.name().as_str() == table);
+        let short = format!("starmill_{what}_{}", place.unwrap_or_default());
+        let beside = Beside { name: format!("pg_temp.{short}") };
+        let doing = format!("make room beside {table}");
+        loader.execute(&format!("DROP TABLE IF EXISTS {}", beside.name), &doing).await?;
+        let create = format!("CREATE TEMP TABLE {short} ({}) ON COMMIT DROP", definitions(columns));
+        loader.execute(&create, &doing).await?;
+        Ok(beside)
+    }
+
+    /// One with every row of a table.
+    pub async fn of_table(loader: &Loader<'_>, table: &StarTable, columns: &[Column]) -> Result<Beside> {
+        let beside = Beside::create(loader, table.name().as_str(), "new", columns).await?;
+        copy(loader, table, &beside.name).await?;
+        Ok(beside)
+    }
+
+    /// One with some rows, whose columns may stand in another order.
+    async fn of_rows(
+        loader: &Loader<'_>,
+        table: &str,
+        what: &str,
+        columns: &[Column],
+        rows: &[RecordBatch],
+    ) -> Result<Beside> {
+        let beside = Beside::create(loader, table, what, columns).await?;
+        if let Some(first) = rows.first() {
+            let schema = first.schema();
+            let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+            let names = format!("({})", quoted(&names));
+            copy_batches(loader, rows.iter().cloned().map(Ok), &beside.name, &names).await?;
+        }
+        Ok(beside)
+    }
+
+    /// Makes its rows be found by what tells them apart.
+    async fn find_by(&self, loader: &Loader<'_>, identity: &[String]) -> Result<()> {
+        let statement = format!("CREATE UNIQUE INDEX ON {0} ({1}); ANALYZE {0}", self.name, quoted(identity));
+        loader.execute(&statement, "tell apart the rows of the star").await
+    }
+}
+
+/// Whether rows `t` and `n` are one.
+fn same(identity: &[String]) -> String {
+    let same: Vec<String> = identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
+    same.join(" AND ")
+}
+
+/// Whether rows `t` and `n` differ in some columns.
+fn differ(names: &[String]) -> String {
+    let differ: Vec<String> =
+        names.iter().map(|name| format!("t.{0} IS DISTINCT FROM n.{0}", quote(name))).collect();
+    if differ.is_empty() { "false".to_owned() } else { differ.join(" OR ") }
 }
 
 /// Loads the rows beside the table, then touches only those that differ.
-async fn merge(
+async fn merge_all(
     loader: &Loader<'_>,
     table: &StarTable,
     columns: &[Column],
-    delivered: &mut DeliveredTable,
+    merged: &mut Merged,
 ) -> Result<()> {
-    let into = loader.qualified(table.name().as_str());
-    let own = loader.own(table.name().as_str()).await?;
-    let beside = BESIDE;
-    let doing = format!("merge into {into}");
-    copy_beside(loader, table, columns, &doing).await?;
+    let beside = Beside::of_table(loader, table, columns).await?;
     let identity = table.contract.identity();
-    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     if identity.is_empty() {
-        return merge_whole_rows(loader, table.name().as_str(), &own, &names, delivered).await;
+        return merge_whole_rows(loader, table, &beside, columns, &mut merged.delivered).await;
     }
-    loader
-        .execute(
-            &format!("CREATE UNIQUE INDEX ON {beside} ({}); ANALYZE {beside}", quoted(&identity)),
-            &doing,
-        )
-        .await?;
-    let same: Vec<String> = identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
-    let same = same.join(" AND ");
-    let gone = format!("NOT EXISTS (SELECT 1 FROM {beside} AS n WHERE {same})");
-    hung::spared(loader, table.name().as_str(), &gone).await?;
-    let delete = format!("DELETE FROM {own} AS t WHERE {gone}");
-    delivered.deleted += loader.changed(&delete, &doing).await?;
-    let others: Vec<&String> = names.iter().filter(|name| !identity.contains(name)).collect();
+    beside.find_by(loader, &identity).await?;
+    let parting =
+        Parting { gone: format!("NOT EXISTS (SELECT FROM {} AS n WHERE {})", beside.name, same(&identity)) };
+    upsert(loader, table, columns, &beside, parting, merged).await
+}
+
+/// Touches what changed, and nothing else.
+async fn merge_changes(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    columns: &[Column],
+    changes: &RowChanges,
+    merged: &mut Merged,
+) -> Result<()> {
+    let (name, identity) = (table.name().as_str(), table.contract.identity());
+    let fresh = Beside::of_rows(loader, name, "new", columns, &changes.fresh).await?;
+    fresh.find_by(loader, &identity).await?;
+    let keys = columns.iter().filter(|column| identity.contains(&column.name)).cloned();
+    let gone = Beside::of_rows(loader, name, "gone", &keys.collect::<Vec<_>>(), &changes.gone).await?;
+    gone.find_by(loader, &identity).await?;
+    let same = same(&identity);
+    let parting = Parting {
+        gone: format!(
+            "EXISTS (SELECT FROM {} AS n WHERE {same}) AND NOT EXISTS (SELECT FROM {} AS n WHERE {same})",
+            gone.name, fresh.name
+        ),
+    };
+    upsert(loader, table, columns, &fresh, parting, merged).await
+}
+
+/// Deletes, changes and inserts rows, so that the table has those beside it. Rows that others point at go last.
+async fn upsert(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    columns: &[Column],
+    beside: &Beside,
+    parting: Parting,
+    merged: &mut Merged,
+) -> Result<()> {
+    let name = table.name().as_str();
+    let (into, own, beside) = (loader.qualified(name), loader.own(name).await?, &beside.name);
+    let doing = format!("merge into {into}");
+    let identity = table.contract.identity();
+    let same = same(&identity);
+    match hung::referring(loader, name).await?.is_empty() {
+        true => part(loader, table, &parting, &mut merged.delivered).await?,
+        false => merged.late = Some(parting),
+    }
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let others: Vec<String> = names.iter().filter(|name| !identity.contains(name)).cloned().collect();
+    let differ = differ(&others);
     if !others.is_empty() {
         let sets: Vec<String> = others.iter().map(|name| format!("{0} = n.{0}", quote(name))).collect();
-        let differ: Vec<String> =
-            others.iter().map(|name| format!("t.{0} IS DISTINCT FROM n.{0}", quote(name))).collect();
         let update = format!(
-            "UPDATE {own} AS t SET {} FROM {beside} AS n WHERE {same} AND ({})",
-            sets.join(", "),
-            differ.join(" OR ")
+            "UPDATE {own} AS t SET {} FROM {beside} AS n WHERE {same} AND ({differ})",
+            sets.join(", ")
         );
-        delivered.updated = loader.changed(&update, &doing).await?;
+        merged.delivered.updated = loader.changed(&update, &doing).await?;
     }
     let insert = format!(
-        "INSERT INTO {into} ({0}) SELECT {0} FROM {beside} AS n WHERE NOT EXISTS (SELECT 1 FROM {own} AS t WHERE {same})",
+        "INSERT INTO {into} ({0}) SELECT {0} FROM {beside} AS n WHERE NOT EXISTS (SELECT FROM {own} AS t WHERE {same})",
         quoted(&names)
     );
-    delivered.inserted = loader.changed(&insert, &doing).await?;
-    Ok(())
+    merged.delivered.inserted = loader.changed(&insert, &doing).await?;
+    written(loader, table, beside, &same, &differ).await
 }
 
 /// Rows without a key, equal ones told apart by a number.
@@ -190,65 +363,32 @@ pub fn numbered(table: &str, extra: &str, list: &str) -> String {
 /// Without a key a row is its own identity, and equal rows are counted.
 async fn merge_whole_rows(
     loader: &Loader<'_>,
-    name: &str,
-    own: &str,
-    names: &[String],
+    table: &StarTable,
+    beside: &Beside,
+    columns: &[Column],
     delivered: &mut DeliveredTable,
 ) -> Result<()> {
-    let into = loader.qualified(name);
+    let name = table.name().as_str();
+    let (into, own) = (loader.qualified(name), loader.own(name).await?);
     let doing = format!("merge into {into}");
-    let list = quoted(names);
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let list = quoted(&names);
     let numbered = |table: &str, extra: &str| numbered(table, extra, &list);
     let gone = format!(
         "t.ctid IN (SELECT o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
-        numbered(own, "ctid AS at,"),
-        numbered(BESIDE, "")
+        numbered(&own, "ctid AS at,"),
+        numbered(&beside.name, "")
     );
-    hung::spared(loader, name, &gone).await?;
-    let delete = format!("DELETE FROM {own} AS t WHERE {gone}");
-    delivered.deleted += loader.changed(&delete, &doing).await?;
+    part(loader, table, &Parting { gone }, delivered).await?;
     let insert = format!(
         "INSERT INTO {into} ({list}) SELECT {list} FROM ({}) AS n LEFT JOIN ({}) AS o USING (\"starmill: row\", \"starmill: copy\") WHERE o.\"starmill: row\" IS NULL",
-        numbered(BESIDE, &format!("{list},")),
-        numbered(own, "")
+        numbered(&beside.name, &format!("{list},")),
+        numbered(&own, "")
     );
     delivered.inserted = loader.changed(&insert, &doing).await?;
-    Ok(())
-}
-
-/// The target's own count and sums, before anyone sees them, against those that were audited.
-async fn prove(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
-    let name = loader.own(table.name().as_str()).await?;
-    let sums = loader.shipment.star.sums.get(table.name().as_str());
-    let sums: Vec<(&String, &Number)> = sums.iter().flat_map(|sums| sums.iter()).collect();
-    let mut selected = vec!["count(*)::text".to_owned(), "'bigint'".to_owned()];
-    for (column, _) in &sums {
-        // Postgres sums real in real, seven digits; the audit summed it in double.
-        let single =
-            table.schema().field_with_name(column).is_ok_and(|field| field.data_type() == &DataType::Float32);
-        let summed = if single { format!("{}::float8", quote(column)) } else { quote(column) };
-        selected.push(format!("sum({summed})::text, pg_typeof(sum({summed}))::text"));
-    }
-    let query = format!("SELECT {} FROM {name}", selected.join(", "));
-    let messages = loader.client.simple_query(&query).await;
-    let messages = messages.map_err(|error| loader.failed(error, &format!("add up {name}")))?;
-    let row = messages.iter().find_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let row = row.ok_or_else(|| Error::new(ErrorKind::Bug, format!("{name} gave no totals")))?;
-    let rows = ("rows".to_owned(), Number::of_count(table.rows()));
-    let expected = std::iter::once((&rows.0, &rows.1)).chain(sums);
-    for (place, (column, audited)) in expected.enumerate() {
-        let type_name = row.get(place * 2 + 1).unwrap_or_default();
-        let loaded = Number::parse(row.get(place * 2), type_name).unwrap_or(Number::Null);
-        if !audited.agrees_with(&loaded) {
-            return Err(Error::new(
-                ErrorKind::Store,
-                format!("{name}: {column} is {loaded} in the target, but {audited} was audited"),
-            )
-            .hint("a trigger or rule on the target's table changes what is written: remove it"));
-        }
-    }
-    Ok(())
+    let of = |alias: &str| {
+        let listed: Vec<String> = names.iter().map(|name| format!("{alias}.{}", quote(name))).collect();
+        format!("ROW({})::text", listed.join(", "))
+    };
+    written(loader, table, &beside.name, &format!("{} = {}", of("t"), of("n")), "false").await
 }

@@ -7,8 +7,10 @@ mod guard;
 mod hung;
 mod lake;
 mod merge;
+mod prove;
 mod receipt;
 mod shape;
+mod takeover;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use crate::star::PublishedStar;
 use lake::Lake;
 pub use lake::forget as forget_in_lake;
 use receipt::Receipt;
+pub use takeover::{TakenOver, takeover};
 pub use verify::{HeldTable, Verification};
 
 /// How long a delivery waits for a lock that readers or others hold, and a question for its answer.
@@ -59,12 +62,15 @@ pub struct Delivery {
     pub tables: Vec<DeliveredTable>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct DeliveredTable {
     pub table: String,
     pub inserted: u64,
     pub updated: u64,
     pub deleted: u64,
+    /// How it was not as it had been left, so that every row was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
 }
 
 /// A published star on its way.
@@ -80,6 +86,8 @@ pub struct Shipment<'a> {
     pub sources: Vec<String>,
     /// What the target's lake follows, if it has one.
     pub shore: Option<&'a dyn Shore>,
+    /// The store's snapshots: only what changed since the one that the target holds has to travel.
+    pub kept: &'a (dyn Fn(&SnapshotId) -> Option<PublishedStar> + Send + Sync),
 }
 
 /// Loads the published star. Readers of the target see the old star until the commit, the new one
@@ -162,66 +170,6 @@ pub async fn sources_in(
         Ok(rows.iter().map(|row| row.get(0)).collect())
     };
     server.watched(target.silent_max, told).await
-}
-
-/// What taking over would do to one table of the target.
-#[derive(Debug, Clone, Serialize)]
-pub struct TakenOver {
-    pub table: String,
-    /// Rows that it has now; those that the star does not have are deleted.
-    pub rows: u64,
-    pub star_rows: u64,
-    /// Columns that get another type.
-    pub retyped: Vec<String>,
-}
-
-/// What taking over would do to tables that are there already; nothing is changed.
-pub async fn takeover(
-    shipment: Shipment<'_>,
-    target: &TargetSettings,
-    timezone: Tz,
-) -> Result<Vec<TakenOver>> {
-    let server = server(target, timezone, &shipment)?;
-    let planned = async {
-        let client = server.connect().await?;
-        let loader = Loader { client: &client, server: &server, target, shipment };
-        server.begin(&client, Isolation::RepeatableRead).await?;
-        let plan = taken_over(&loader).await;
-        let _ = client.batch_execute("ROLLBACK").await;
-        plan
-    };
-    server.watched(target.silent_max, planned).await
-}
-
-async fn taken_over(loader: &Loader<'_>) -> Result<Vec<TakenOver>> {
-    let (client, target) = (loader.client, loader.target);
-    let mut plan = Vec::new();
-    let strangers = receipt::strangers(loader).await?;
-    if let Some((owner, table)) = receipt::other_owner(loader, &strangers).await? {
-        let message = format!("{}.{table} belongs to the pipeline {owner}", target.schema);
-        return Err(Error::new(ErrorKind::Store, message)
-            .hint("give this pipeline a `schema` of its own in [target]"));
-    }
-    for name in strangers {
-        if loader.is_source(&name) {
-            let message = format!("{}.{name} is the table that the pipeline reads", target.schema);
-            return Err(Error::new(ErrorKind::Store, message).hint(receipt::SOURCE_TABLE));
-        }
-        receipt::require_table(loader, &name).await?;
-        let star = loader.shipment.star;
-        let Some(table) = star.tables.iter().find(|table| table.name().as_str() == name) else { continue };
-        let row = client.query_one(&format!("SELECT count(*) FROM {}", loader.qualified(&name)), &[]).await;
-        let rows: i64 = row.map_err(|error| loader.failed(error, "count its rows"))?.get(0);
-        let columns = merge::columns(table.schema(), &name)?;
-        let retyped = shape::retyped(loader, &name, &columns).await?;
-        plan.push(TakenOver {
-            table: name,
-            rows: u64::try_from(rows).unwrap_or_default(),
-            star_rows: table.rows(),
-            retyped,
-        });
-    }
-    Ok(plan)
 }
 
 /// What a target's receipt names.
@@ -353,6 +301,10 @@ impl Loader<'_> {
             at(Point::LoadTable)?;
             delivered.push(merge::table(self, table, &receipt).await?);
         }
+        // What points at a table is written after it, and deleted before it.
+        for (table, merged) in star.tables.iter().zip(&mut delivered).rev() {
+            merge::conclude(self, table, merged).await?;
+        }
         self.drop_gone(&receipt).await?;
         at(Point::LoadMerged)?;
         if let (Some(schema), Some(shore)) = (&self.target.lake, self.shipment.shore) {
@@ -363,7 +315,7 @@ impl Loader<'_> {
         at(Point::LoadReceipt)?;
         self.execute("COMMIT", "commit").await?;
         at(Point::LoadCommitted)?;
-        Ok(delivered)
+        Ok(delivered.into_iter().map(|merged| merged.delivered).collect())
     }
 
     /// A table that the star no longer has goes from the target too; what depends on it stays its

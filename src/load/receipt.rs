@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{SnapshotId, quote_identifier, quote_literal};
 use crate::pipeline::TargetSettings;
 use crate::postgres::Server;
+use crate::star::PublishedStar;
 
 use crate::name::DELIVERY_TABLE as TABLE;
 
@@ -26,6 +27,8 @@ pub struct Receipt {
     pub made: BTreeMap<String, Made>,
     /// Whether tables of others are taken over.
     pub adopts: bool,
+    /// The star that it names, while the store has it.
+    pub held: Option<PublishedStar>,
 }
 
 impl Receipt {
@@ -53,7 +56,7 @@ impl Receipt {
         let row = row.map_err(|error| loader.failed(error, "show its receipt"))?;
         let Some(row) = row else {
             let owned = adopted(loader, adopt).await?;
-            return Ok(Receipt { tables: Hashes::new(), owned, made: BTreeMap::new(), adopts });
+            return Ok(Receipt { tables: Hashes::new(), owned, made: BTreeMap::new(), adopts, held: None });
         };
         let made = match row.get::<_, Option<String>>(3) {
             Some(text) => serde_json::from_str(&text)
@@ -68,8 +71,13 @@ impl Receipt {
             owned.extend(adopted(loader, adopt).await?);
         }
         match (held_by == loader.shipment.store, adopt) {
-            (true, _) => Ok(Receipt { tables, owned, made, adopts }),
-            (false, Adopt::TakeOver) => Ok(Receipt { tables: Hashes::new(), owned, made, adopts }),
+            (true, _) => {
+                let held = SnapshotId::parse(&snapshot).and_then(|snapshot| (loader.shipment.kept)(&snapshot));
+                Ok(Receipt { tables, owned, made, adopts, held })
+            }
+            (false, Adopt::TakeOver) => {
+                Ok(Receipt { tables: Hashes::new(), owned, made, adopts, held: None })
+            }
             (false, Adopt::Refuse) => Err(Error::new(
                 ErrorKind::Store,
                 format!(
@@ -86,8 +94,7 @@ impl Receipt {
     pub async fn write(&self, loader: &Loader<'_>) -> Result<()> {
         let shipment = &loader.shipment;
         let hashes = shipment.star.tables.iter().map(|table| {
-            let files = table.files.iter().map(|file| Value::from(file.sha256.clone()));
-            (table.name().to_string(), Value::from_iter(files))
+            (table.name().to_string(), Value::from_iter(table.hashes().into_iter().map(Value::from)))
         });
         let hashes = Value::from(serde_json::Map::from_iter(hashes));
         let mut made = BTreeMap::new();

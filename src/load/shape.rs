@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote, quote_literal};
 use crate::star::table::StarTable;
 
+#[derive(Debug, Clone)]
 pub struct Column {
     pub name: String,
     pub type_name: String,
@@ -78,6 +79,14 @@ pub async fn constrain(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
     Ok(())
 }
 
+/// What became of an existing table's shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shaped {
+    pub keys: Constraints,
+    /// Whether a column came or went, or got another type, so that every row is to be written.
+    pub columns_changed: bool,
+}
+
 /// Gives an existing table the columns that the star has now, and takes keys away that are not its
 /// keys any more. Columns and constraints that somebody else made stay; what depends on a column or
 /// key of ours is its owner's affair: there is no CASCADE.
@@ -86,8 +95,9 @@ pub async fn reshape(
     table: &StarTable,
     columns: &[Column],
     made: Option<&Made>,
-) -> Result<Constraints> {
+) -> Result<Shaped> {
     let name = loader.qualified(table.name().as_str());
+    let mut columns_changed = false;
     let there = columns_there(loader, table.name().as_str()).await?;
     let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
         let wanted = columns.iter().any(|wanted| wanted.name == column.name);
@@ -104,7 +114,7 @@ pub async fn reshape(
                 .hint("rename that column, or give the model's another name with AS"));
         }
     }
-    let constraints = drop_other_keys(loader, table, made, &theirs).await?;
+    let keys = drop_other_keys(loader, table, made, &theirs).await?;
     let identity = table.contract.identity();
     for column in ours {
         match columns.iter().find(|wanted| wanted.name == column.name) {
@@ -121,14 +131,19 @@ pub async fn reshape(
                 }
                 let statement = format!("ALTER TABLE {name} DROP COLUMN {}", quote(&column.name));
                 loader.execute(&statement, &format!("drop the column {} of {name}", column.name)).await?;
+                columns_changed = true;
             }
             Some(wanted) if wanted.type_name == column.type_name => {}
-            Some(wanted) => retype(loader, &name, wanted, identity.contains(&column.name)).await?,
+            Some(wanted) => {
+                retype(loader, &name, wanted, identity.contains(&column.name)).await?;
+                columns_changed = true;
+            }
         }
     }
     for column in columns.iter().filter(|column| there.iter().all(|known| known.name != column.name)) {
         let statement = format!("ALTER TABLE {name} ADD COLUMN {} {}", quote(&column.name), column.type_name);
         loader.execute(&statement, &format!("add the column {} to {name}", column.name)).await?;
+        columns_changed = true;
     }
     let demanding = theirs.iter().find(|column| column.demands_a_value);
     if let Some(column) = demanding {
@@ -142,7 +157,7 @@ pub async fn reshape(
         );
         return Err(Error::new(ErrorKind::Store, message).hint(help));
     }
-    Ok(constraints)
+    Ok(Shaped { keys, columns_changed })
 }
 
 /// Another type in place, so that indexes, checks, grants and comments stay. The merge fills the column

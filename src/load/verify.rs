@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Loader;
-use super::merge::{BESIDE, columns, copy_beside, numbered};
+use super::merge::{Beside, columns, numbered};
 use super::receipt::{received, table_exists};
 use super::shape::quoted;
 use crate::error::Result;
@@ -82,7 +82,7 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
     held.fits = true;
     let into = loader.own(table.name().as_str()).await?;
     let doing = format!("compare {into}");
-    copy_beside(loader, table, &columns, &doing).await?;
+    let beside = Beside::of_table(loader, table, &columns).await?.name;
     let identity = table.contract.identity();
     let (same, differ) = match identity.as_slice() {
         [] => (
@@ -109,8 +109,8 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
         ),
     };
     let (ours, theirs) = match identity.is_empty() {
-        true => (numbered(BESIDE, "", &list), numbered(&into, "", &list)),
-        false => (format!("SELECT {list} FROM {BESIDE}"), format!("SELECT {list} FROM {into}")),
+        true => (numbered(&beside, "", &list), numbered(&into, "", &list)),
+        false => (format!("SELECT {list} FROM {beside}"), format!("SELECT {list} FROM {into}")),
     };
     let count = format!(
         "SELECT (SELECT count(*) FROM n WHERE NOT EXISTS (SELECT 1 FROM t WHERE {same})), \

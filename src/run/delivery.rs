@@ -10,7 +10,7 @@ use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Shore;
 use crate::load::{self, Adopt, Delivery, LOCK_TIMEOUT, Shipment, TakenOver, Trust, Verification};
-use crate::name::SourceTable;
+use crate::name::{SnapshotId, SourceTable};
 use crate::pipeline::{self, Deployment, TargetSettings};
 use crate::progress::{Event, Progress};
 use crate::star::PublishedStar;
@@ -190,6 +190,7 @@ fn shipment<'a>(
         lock_timeout: PATIENCE,
         sources,
         shore: None,
+        kept: &|_| None,
     }
 }
 
@@ -216,7 +217,9 @@ async fn ship(
     let sources = sources(&store.manifest(&star.snapshot)?, target).await?;
     let followed = Followed { store, latest: &latest };
     let shore = Some(&followed as &dyn Shore);
-    let shipment = Shipment { trust, lock_timeout, shore, ..shipment(deployment, &latest, star, sources) };
+    let kept = |id: &SnapshotId| store.snapshot(id).ok().map(|published| published.star);
+    let shipment =
+        Shipment { trust, lock_timeout, shore, kept: &kept, ..shipment(deployment, &latest, star, sources) };
     let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();

@@ -84,6 +84,11 @@ impl StarTable {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// Hashes of its files: equal hashes, equal rows.
+    pub fn hashes(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.sha256.clone()).collect()
+    }
+
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.files.iter().map(|file| self.folder.join(&file.name))
     }

@@ -307,7 +307,18 @@ pub fn delivery(delivery: &Delivery) -> String {
             HumanCount(line.deleted).to_string(),
         ]);
     }
-    format!("  Delivered into schema {} of {}:\n\n{}", delivery.schema, delivery.target, block(&rows))
+    let mut text =
+        format!("  Delivered into schema {} of {}:\n\n{}", delivery.schema, delivery.target, block(&rows));
+    for line in &delivery.tables {
+        if let Some(drift) = &line.drift {
+            text.push_str(&format!(
+                "\n  {}: somebody wrote there since the last delivery ({}), so every row was compared.\n",
+                line.table,
+                shown::line(drift)
+            ));
+        }
+    }
+    text
 }
 
 /// What taking over would do to tables that are there already.

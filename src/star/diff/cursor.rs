@@ -53,7 +53,8 @@ pub struct Cursor {
     pub batch: RecordBatch,
     pub rows: Rows,
     pub at: usize,
-    key: usize,
+    /// How many of the batch's first columns are the key.
+    pub key: usize,
 }
 
 impl Cursor {
@@ -73,14 +74,28 @@ impl Cursor {
             true => Source::Files(files(table.clone(), columns.to_vec(), SchemaRef::clone(&schema))),
             false => Source::Sorted(sorted(engine, table, columns, key).await?),
         };
+        Cursor::over(source, schema, key.len()).await
+    }
+
+    /// Over files that are sorted by `key`, their values as they are.
+    pub async fn of_files(table: &StarTable, columns: &[String], key: usize) -> Result<Cursor> {
+        let wanted: std::result::Result<Vec<_>, _> =
+            columns.iter().map(|name| table.schema().index_of(name)).collect();
+        let schema = wanted.and_then(|wanted| table.schema().project(&wanted));
+        let schema = SchemaRef::new(schema.or_error(ErrorKind::Bug, || "columns to compare".to_owned())?);
+        let source = Source::Files(files(table.clone(), columns.to_vec(), SchemaRef::clone(&schema)));
+        Cursor::over(source, schema, key).await
+    }
+
+    async fn over(source: Source, schema: SchemaRef, key: usize) -> Result<Cursor> {
         let options = SortOptions { descending: false, nulls_first: false };
-        let fields = schema.fields()[..key.len()].iter();
+        let fields = schema.fields()[..key].iter();
         let fields =
             fields.map(|field| SortField::new_with_options(field.data_type().clone(), options)).collect();
         let converter = RowConverter::new(fields).or_error(ErrorKind::Bug, || "key rows".to_owned())?;
         let rows = converter.empty_rows(0, 0);
         let batch = RecordBatch::new_empty(schema);
-        let mut cursor = Cursor { source, converter, batch, rows, at: 0, key: key.len() };
+        let mut cursor = Cursor { source, converter, batch, rows, at: 0, key };
         cursor.refill().await?;
         Ok(cursor)
     }

@@ -1,6 +1,7 @@
 //! What changed between two stars, table by table, found by walking both in key order.
 
 pub mod cursor;
+mod rows;
 pub mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,8 @@ use super::{AuditedStar, PublishedStar};
 use crate::error::Result;
 use crate::name::SnapshotId;
 use cursor::Cursor;
-use walk::Walk;
+pub use rows::{RowChanges, row_changes};
+use walk::{Tally, walk};
 
 /// What a run changes in the published star.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -221,8 +223,7 @@ pub async fn diff(
 
 /// The same rows give the same bytes, so equal hashes spare the walk.
 fn same_files(old: &StarTable, new: &StarTable) -> bool {
-    let hashes = |table: &StarTable| table.files.iter().map(|file| file.sha256.clone()).collect::<Vec<_>>();
-    old.schema() == new.schema() && hashes(old) == hashes(new)
+    old.schema() == new.schema() && old.hashes() == new.hashes()
 }
 
 /// Both sides without the files that both have: the same bytes are the same rows.
@@ -291,11 +292,10 @@ async fn compare(
     let (old, new) = &without_shared(old, new);
     let old_rows = Cursor::open((timezone, runtime), old, &columns, key).await?;
     let new_rows = Cursor::open((timezone, runtime), new, &columns, key).await?;
-    let mut walk = Walk {
-        key: key.len(),
+    let mut tally = Tally {
         milestones: new.contract.milestones.clone(),
         found: TableDiff { reshaped, ..TableDiff::unchanged(new.name().as_str()) },
     };
-    walk.run(old_rows, new_rows).await?;
-    Ok(walk.found)
+    walk(old_rows, new_rows, &mut tally).await?;
+    Ok(tally.found)
 }

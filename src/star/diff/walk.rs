@@ -9,57 +9,97 @@ use super::cursor::Cursor;
 use super::{Change, EXAMPLES, Example, ExampleKind, TableDiff};
 use crate::error::{ErrorKind, Result, ResultExt};
 
-pub struct Walk {
-    pub key: usize,
+/// What is made of a walk: rows that only one side has, and runs of rows that both have.
+pub trait Sight {
+    /// `rows` rows of the old side from its place on, whose keys the new side has not.
+    fn removed(&mut self, old: &Cursor, rows: usize) -> Result<()>;
+    fn added(&mut self, new: &Cursor, rows: usize) -> Result<()>;
+    fn pairs(&mut self, old: &Cursor, new: &Cursor, run: usize) -> Result<()>;
+    /// Whether no more is wanted.
+    fn is_enough(&self) -> bool {
+        false
+    }
+}
+
+/// Walks over both sides, which are sorted by the same key.
+pub async fn walk(mut old: Cursor, mut new: Cursor, sight: &mut (dyn Sight + Send)) -> Result<()> {
+    while !sight.is_enough() {
+        match (old.left(), new.left()) {
+            (0, 0) => return Ok(()),
+            (left, 0) => {
+                sight.removed(&old, left)?;
+                old.at += left;
+            }
+            (0, left) => {
+                sight.added(&new, left)?;
+                new.at += left;
+            }
+            _ => step(&mut old, &mut new, sight)?,
+        }
+        old.refill().await?;
+        new.refill().await?;
+    }
+    Ok(())
+}
+
+/// Takes the longest run of rows that both sides have, else one row that only one side has.
+fn step(old: &mut Cursor, new: &mut Cursor, sight: &mut (dyn Sight + Send)) -> Result<()> {
+    let most = old.left().min(new.left());
+    let same = |at: usize| old.rows.row(old.at + at) == new.rows.row(new.at + at);
+    let run = (0..most).take_while(|at| same(*at)).count();
+    if run > 0 {
+        sight.pairs(old, new, run)?;
+        old.at += run;
+        new.at += run;
+    } else if old.rows.row(old.at) < new.rows.row(new.at) {
+        sight.removed(old, 1)?;
+        old.at += 1;
+    } else {
+        sight.added(new, 1)?;
+        new.at += 1;
+    }
+    Ok(())
+}
+
+/// Which rows of a run differ in which columns, and in any of them; nothing where none does.
+pub fn differences(
+    (old, new): (&Cursor, &Cursor),
+    run: usize,
+    see: &mut dyn FnMut(usize, &ArrayRef, &ArrayRef, &BooleanArray),
+) -> Result<Option<BooleanArray>> {
+    let mut any: Option<BooleanArray> = None;
+    for column in new.key..new.batch.num_columns() {
+        let before = old.batch.column(column).slice(old.at, run);
+        let after = new.batch.column(column).slice(new.at, run);
+        if before.to_data() == after.to_data() {
+            continue;
+        }
+        let differs = differing(&before, &after)?;
+        if differs.true_count() == 0 {
+            continue;
+        }
+        see(column, &before, &after, &differs);
+        any = Some(match any {
+            Some(any) => or(&any, &differs).or_error(ErrorKind::Bug, || "comparing rows".to_owned())?,
+            None => differs,
+        });
+    }
+    Ok(any)
+}
+
+/// Counts what differs, with examples.
+pub struct Tally {
     /// Columns of which it is told whether they were reached or moved.
     pub milestones: Vec<String>,
     pub found: TableDiff,
 }
 
-impl Walk {
-    pub async fn run(&mut self, mut old: Cursor, mut new: Cursor) -> Result<()> {
-        loop {
-            match (old.left(), new.left()) {
-                (0, 0) => return Ok(()),
-                (left, 0) => {
-                    self.only(&old, left, ExampleKind::Removed);
-                    old.at += left;
-                }
-                (0, left) => {
-                    self.only(&new, left, ExampleKind::Added);
-                    new.at += left;
-                }
-                _ => self.step(&mut old, &mut new)?,
-            }
-            old.refill().await?;
-            new.refill().await?;
-        }
-    }
-
-    /// Takes the longest run of rows that both sides have, else one row that only one side has.
-    fn step(&mut self, old: &mut Cursor, new: &mut Cursor) -> Result<()> {
-        let most = old.left().min(new.left());
-        let same = |at: usize| old.rows.row(old.at + at) == new.rows.row(new.at + at);
-        let run = (0..most).take_while(|at| same(*at)).count();
-        if run > 0 {
-            self.pairs(old, new, run)?;
-            old.at += run;
-            new.at += run;
-        } else if old.rows.row(old.at) < new.rows.row(new.at) {
-            self.only(old, 1, ExampleKind::Removed);
-            old.at += 1;
-        } else {
-            self.only(new, 1, ExampleKind::Added);
-            new.at += 1;
-        }
-        Ok(())
+impl Tally {
+    fn wants(&self, kind: ExampleKind) -> bool {
+        self.found.examples.iter().filter(|example| example.kind == kind).count() < EXAMPLES
     }
 
     fn only(&mut self, side: &Cursor, rows: usize, kind: ExampleKind) {
-        match kind {
-            ExampleKind::Removed => self.found.removed += rows as u64,
-            _ => self.found.added += rows as u64,
-        }
         for row in side.at..side.at + rows {
             if !self.wants(kind) {
                 break;
@@ -67,43 +107,38 @@ impl Walk {
             self.found.examples.push(Example { kind, key: side.key_text(row), changes: Vec::new() });
         }
     }
+}
 
-    fn wants(&self, kind: ExampleKind) -> bool {
-        self.found.examples.iter().filter(|example| example.kind == kind).count() < EXAMPLES
+impl Sight for Tally {
+    fn removed(&mut self, old: &Cursor, rows: usize) -> Result<()> {
+        self.found.removed += rows as u64;
+        self.only(old, rows, ExampleKind::Removed);
+        Ok(())
     }
 
-    /// Rows of the same keys: which columns differ, and where.
+    fn added(&mut self, new: &Cursor, rows: usize) -> Result<()> {
+        self.found.added += rows as u64;
+        self.only(new, rows, ExampleKind::Added);
+        Ok(())
+    }
+
     fn pairs(&mut self, old: &Cursor, new: &Cursor, run: usize) -> Result<()> {
         let schema = new.batch.schema();
-        let mut any: Option<BooleanArray> = None;
-        for column in self.key..new.batch.num_columns() {
-            let before = old.batch.column(column).slice(old.at, run);
-            let after = new.batch.column(column).slice(new.at, run);
-            if before.to_data() == after.to_data() {
-                continue;
+        let (found, milestones) = (&mut self.found, &self.milestones);
+        let any = differences((old, new), run, &mut |column, before, after, differs| {
+            let name = schema.field(column).name();
+            *found.changed_columns.entry(name.clone()).or_default() += differs.true_count() as u64;
+            if milestones.contains(name) {
+                found.milestones.entry(name.clone()).or_default().see(before, after, differs);
             }
-            let differs = differing(&before, &after)?;
-            let count = differs.true_count() as u64;
-            if count == 0 {
-                continue;
-            }
-            *self.found.changed_columns.entry(schema.field(column).name().clone()).or_default() += count;
-            if self.milestones.contains(schema.field(column).name()) {
-                let milestone = self.found.milestones.entry(schema.field(column).name().clone());
-                milestone.or_default().see(&before, &after, &differs);
-            }
-            any = Some(match any {
-                Some(any) => or(&any, &differs).or_error(ErrorKind::Bug, || "comparing rows".to_owned())?,
-                None => differs,
-            });
-        }
+        })?;
         let Some(any) = any else { return Ok(()) };
         self.found.changed += any.true_count() as u64;
         for at in (0..run).filter(|at| any.value(*at)) {
             if !self.wants(ExampleKind::Changed) {
                 break;
             }
-            let changes = (self.key..new.batch.num_columns()).filter_map(|column| {
+            let changes = (new.key..new.batch.num_columns()).filter_map(|column| {
                 let (before, after) = (old.batch.column(column), new.batch.column(column));
                 let change = Change {
                     column: schema.field(column).name().clone(),
