@@ -27,7 +27,7 @@ use super::met::{
 use super::refuse::is_one;
 use super::refuse::kinds::{enum_of, is_json};
 use super::rewrite::{call, is_arithmetic, is_comparison, is_decimal};
-use super::{apart, enums, exactness, numerics, printed};
+use super::{apart, enums, exactness, numerics, printed, truth};
 
 /// A local time.
 const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -44,6 +44,10 @@ pub fn meaning(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if let Some(by_place) = enums::by_place(&expr, schema) {
         return Ok(Transformed::yes(by_place));
     }
+    let expr = match truth::told(expr) {
+        Ok(told) => return Ok(Transformed::yes(told)),
+        Err(other) => other,
+    };
     match expr {
         // `'a%'::text`, as Postgres prints every text: what asks for a literal shall see it.
         Expr::Cast(Cast { expr, field })

@@ -43,6 +43,7 @@ pub mod spelled;
 pub mod table;
 pub mod told;
 mod totals;
+mod truth;
 pub mod unions;
 pub mod unmatched;
 mod using;

@@ -1,5 +1,6 @@
 //! One table of the star: what kind it is, what it is made of, what must hold of it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Spanned;
@@ -24,6 +25,8 @@ pub struct Model {
     pub first_seen: Vec<Spanned<String>>,
     /// The models that this one reads.
     pub reads: Vec<ModelName>,
+    /// Columns that others ask of it: other models, and controls.
+    pub asked_for: BTreeSet<String>,
     pub declared: Declared,
     /// Where it is declared.
     pub place: Range<usize>,
@@ -113,6 +116,8 @@ impl Tracked {
 #[derive(Debug)]
 pub enum Body {
     Sql(SelectSql),
+    /// The combinations that occur in facts.
+    Junk(Junk),
     /// The built-in calendar.
     Calendar(Calendar),
     /// The built-in dimension of the times of a day.
@@ -126,7 +131,7 @@ pub struct Lookup {
     /// The column that is added.
     pub column: Spanned<String>,
     pub dimension: ModelName,
-    /// The dimension's key column and the fact's column that it equals.
+    /// The dimension's key column and the fact's column that it equals; of a combination each of its columns.
     pub on: Vec<(String, Spanned<String>)>,
     /// The fact's column of whose time the dimension's version is meant; the current one, where none is named.
     pub as_of: Option<Spanned<String>>,
@@ -145,12 +150,16 @@ impl Lookup {
     }
 }
 
-/// Some expressions' values in one text that tells them apart, NULL from the empty text too: `"web","true",`.
-pub fn combination(columns: impl Iterator<Item = String>) -> String {
-    let one = |column: String| {
-        format!("coalesce('\"' || replace(CAST({column} AS text), '\"', '\"\"') || '\"', '')")
-    };
-    columns.map(one).collect::<Vec<_>>().join(" || ',' || ")
+/// The business key of a junk dimension: its columns' values in one text.
+pub const COMBINATION: &str = "combination";
+
+/// What a junk dimension is made of: the combinations of some columns that occur in facts.
+#[derive(Debug)]
+pub struct Junk {
+    /// What its columns are called.
+    pub names: Vec<String>,
+    /// Facts with as many columns of theirs, in the same order.
+    pub from: Vec<(ModelName, Vec<Spanned<String>>)>,
 }
 
 /// Tells the members of a dimension that facts brought, and that the source has not told of yet.
@@ -227,7 +236,7 @@ impl Model {
                 .chain(&self.declared.totals)
                 .map(|column| column.value.as_str())
                 .collect();
-        moved.retain(|column| !named.contains(column));
+        moved.retain(|column| !named.contains(column) && !self.asked_for.contains(*column));
         moved
     }
 
@@ -280,7 +289,7 @@ impl Model {
     pub fn calendar(&self) -> Option<&Calendar> {
         match &self.body {
             Body::Calendar(calendar) => Some(calendar),
-            Body::Sql(_) | Body::Times(_) => None,
+            Body::Sql(_) | Body::Junk(_) | Body::Times(_) => None,
         }
     }
 
@@ -288,7 +297,7 @@ impl Model {
     pub fn times(&self) -> Option<Times> {
         match self.body {
             Body::Times(times) => Some(times),
-            Body::Sql(_) | Body::Calendar(_) => None,
+            Body::Sql(_) | Body::Junk(_) | Body::Calendar(_) => None,
         }
     }
 
@@ -302,7 +311,8 @@ impl Model {
     /// Columns whose values are given once and kept in the registry: the surrogate key of a
     /// dimension, the first-seen columns of any model.
     pub fn registered(&self) -> bool {
-        !self.first_seen.is_empty() || (self.surrogate().is_some() && matches!(self.body, Body::Sql(_)))
+        !self.first_seen.is_empty()
+            || (self.surrogate().is_some() && matches!(self.body, Body::Sql(_) | Body::Junk(_)))
     }
 }
 

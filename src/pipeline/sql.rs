@@ -270,11 +270,6 @@ impl SelectSql {
         if span.is_empty() { self.offset..self.document.text.len() } else { span }
     }
 
-    /// What people are shown of it: as it was written, or as it was composed.
-    pub fn shown(&self) -> String {
-        if self.composed_of.is_some() { self.plain() } else { self.document.text.to_string() }
-    }
-
     fn text(&self) -> &str {
         &self.document.text[self.offset.min(self.document.text.len())..]
     }

@@ -291,7 +291,7 @@ impl Plan {
             columns: design.contract.schema.fields().len(),
             file: match &model.body {
                 Body::Sql(sql) => Some(sql.document.path.to_string()),
-                Body::Calendar(_) | Body::Times(_) => None,
+                Body::Junk(_) | Body::Calendar(_) | Body::Times(_) => None,
             },
         });
         PlanSummary {

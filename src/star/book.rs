@@ -55,8 +55,10 @@ impl<'a> Book<'a> {
             rest: names.filter(|name| !memory.key.contains(name)).map(String::as_str).collect(),
             kept: Vec::new(),
             versions,
-            effective: effective
-                .map(|column| (instant_of(M, column, raw, zone), instant_of(L, column, raw, zone))),
+            effective: effective.map(|column| {
+                let of = |table: &str| instant_of(&format!("{table}.{}", quote(column)), column, raw, zone);
+                (of(M), of(L))
+            }),
         })
     }
 
@@ -356,13 +358,12 @@ fn listed(of: &str, columns: impl Iterator<Item = String>) -> String {
 }
 
 /// A column of a table that is a time, as the instant that it is in the pipeline's zone.
-pub fn instant_of(table: &str, column: &str, raw: &Schema, zone: &str) -> String {
-    let value = format!("{table}.{}", quote(column));
+pub fn instant_of(value: &str, column: &str, raw: &Schema, zone: &str) -> String {
     match raw.field_with_name(column).map(|field| field.data_type()) {
         Ok(DataType::Timestamp(_, None) | DataType::Date32) => {
             format!("timezone('{zone}', CAST({value} AS TIMESTAMP(6)))")
         }
-        _ => value,
+        _ => value.to_owned(),
     }
 }
 

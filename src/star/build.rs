@@ -24,6 +24,7 @@ use super::columns::ColumnIds;
 use super::compose;
 use super::days;
 use super::design::{Design, ModelDesign};
+use super::junk;
 use super::parts::{Layout, PartsWriter};
 use super::register::Registrar;
 use super::schema::publish_batch;
@@ -195,7 +196,32 @@ impl Builder {
         let error = model_error(error, format!("the model {} failed", model.name));
         match &model.body {
             Body::Sql(sql) => error.at("file", &sql.document.path),
-            Body::Calendar(_) | Body::Times(_) => error,
+            Body::Junk(_) | Body::Calendar(_) | Body::Times(_) => error,
+        }
+    }
+
+    /// What a model's SELECT gives; a junk dimension's rows are those of its facts' SELECTs.
+    async fn own_plan(&self, session: &Session, model: &Model) -> Result<LogicalPlan, Failure> {
+        let names: Vec<&ModelName> = match &model.body {
+            Body::Junk(junk) => junk.from.iter().map(|(fact, _)| fact).collect(),
+            _ => vec![&model.name],
+        };
+        let mut plans = Vec::new();
+        for name in names {
+            let mut designs = self.pipeline.models.iter().zip(&self.design.models);
+            let statement = designs
+                .find(|(model, _)| model.name == *name)
+                .and_then(|(_, design)| design.statement.clone());
+            let statement = statement.ok_or_else(|| Error::new(ErrorKind::Bug, "a model without SQL"))?;
+            plans.push(session.plan_model(statement).await.map_err(Failure::Engine)?);
+        }
+        match (&model.body, plans.pop()) {
+            (Body::Junk(junk), last) => {
+                plans.extend(last);
+                junk::combinations(junk, plans).map_err(Failure::Engine)
+            }
+            (_, Some(plan)) => Ok(plan),
+            (_, None) => Err(Error::new(ErrorKind::Bug, "a model without SQL").into()),
         }
     }
 
@@ -232,9 +258,7 @@ impl Builder {
             return self.built_in(model, design, calendar::rows(calendar, span, model.unknown()));
         }
         let session = self.session(star, effort)?;
-        let statement = design.statement.clone();
-        let statement = statement.ok_or_else(|| Error::new(ErrorKind::Bug, "a model without SQL"))?;
-        let plan = session.plan_model(statement).await.map_err(Failure::Engine)?;
+        let plan = self.own_plan(&session, model).await?;
         let plan = self.with_members(&session, model, plan).await?;
         let mut registrar = model.registered().then(|| self.registrar(model, design));
         let (mut registration, mut kept) = (None, None);

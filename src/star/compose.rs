@@ -6,13 +6,14 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::TableReference;
 
 use super::book::{self, Book};
+use super::junk;
 use super::memory::Memory;
 use super::session::{STAR, star_reference};
 use super::times;
 use crate::dialect::refuse::kinds;
 use crate::name::{ModelName, quote_identifier as quote, quote_literal};
 use crate::pipeline::Pipeline;
-use crate::pipeline::model::{IS_INFERRED, Model, combination};
+use crate::pipeline::model::{COMBINATION, IS_INFERRED, Model};
 
 /// The rows that a model's own SELECT gives.
 pub fn model_reference(model: &ModelName) -> TableReference {
@@ -66,13 +67,17 @@ pub fn published_sql(
     if let Some(surrogate) = model.surrogate() {
         columns.push(format!("r.{}", quote(surrogate)));
     }
+    // As the row is published: what it was when it was first seen, where that is kept.
+    let shown = |name: &str| {
+        let name_quoted = quote(name);
+        match first_seen(name) {
+            true => format!("CASE WHEN {known} THEN r.{name_quoted} ELSE m.{name_quoted} END"),
+            false => format!("m.{name_quoted}"),
+        }
+    };
     let moved_out = model.moved_out();
     for field in raw.fields().iter().filter(|field| !moved_out.contains(&field.name().as_str())) {
-        let name = quote(field.name());
-        columns.push(match first_seen(field.name()) {
-            true => format!("CASE WHEN {known} THEN r.{name} ELSE m.{name} END AS {name}"),
-            false => format!("m.{name} AS {name}"),
-        });
+        columns.push(format!("{} AS {}", shown(field.name()), quote(field.name())));
     }
     let mut joins = String::new();
     if registered {
@@ -95,16 +100,15 @@ pub fn published_sql(
             quote(surrogate),
             quote(&lookup.column.value)
         ));
-        let combined = lookup.is_combination.then(|| {
-            let columns = lookup.columns().map(|column| format!("m.{}", quote(&column.value)));
-            format!("l{index}.{} = {}", quote(&lookup.on[0].0), combination(columns))
-        });
+        let combined = lookup
+            .is_combination
+            .then(|| format!("l{index}.{COMBINATION} = {}", junk::combination_of(&lookup.on)));
         let same: Vec<String> = lookup
             .on
             .iter()
             .filter(|_| combined.is_none())
             .map(|(key, column)| {
-                let ours = format!("m.{}", quote(&column.value));
+                let ours = shown(&column.value);
                 if let Some(times) = dimension.times() {
                     return format!("l{index}.{} = {}", quote(surrogate), times::key_of(times, &ours));
                 }
@@ -118,7 +122,10 @@ pub fn published_sql(
             .chain(combined.clone())
             .collect();
         let versions = dimension.history().map(|_| {
-            let time = lookup.as_of.as_ref().map(|column| book::instant_of("m", &column.value, raw, zone));
+            let time = lookup
+                .as_of
+                .as_ref()
+                .map(|column| book::instant_of(&shown(&column.value), &column.value, raw, zone));
             book::asked_of(&format!("l{index}"), time.as_deref())
         });
         let (dimension, versions) =

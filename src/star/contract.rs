@@ -119,8 +119,8 @@ impl TableContract {
             sort: sort(model, raw),
             schema,
             sql: match &model.body {
-                Body::Sql(sql) => Some(sql.shown()),
-                Body::Calendar(_) | Body::Times(_) => None,
+                Body::Sql(sql) => Some(sql.document.text.to_string()),
+                Body::Junk(_) | Body::Calendar(_) | Body::Times(_) => None,
             },
             description: model.declared.description.clone(),
             frozen: model.declared.frozen,

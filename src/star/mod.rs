@@ -19,6 +19,7 @@ pub mod diff;
 pub mod drift;
 mod encoding;
 pub mod inferred;
+mod junk;
 mod lineage;
 pub mod memory;
 pub mod number;

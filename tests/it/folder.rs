@@ -360,3 +360,20 @@ fn a_time_of_more_digits_than_its_type_has_is_refused_where_postgres_would_keep_
             .warns("more digits after the second");
     }
 }
+
+#[test]
+fn an_array_of_a_type_by_another_name_is_the_same_array() {
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, a int[], b int8[], c varchar(5)[], d bool[], e float8[], f int4[]);";
+    let toml =
+        "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.s]\nkey = [\"id\"]\n";
+    let select =
+        "SELECT id, a, a[1] + b[1] AS sum, c[1] AS c, d[1] AS d, e[1] AS e, cardinality(f) AS f FROM t";
+    let row = "id,a,b,c,d,e,f\n1,\"{1,2}\",\"{3}\",\"{x}\",\"{t}\",\"{1.5}\",\"{1,2,3}\"\n";
+    let project = Project::of(toml, &[("s", select)], schema, &[("t", row)]);
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    let asked = project
+        .starmill(&["query", "pipelines/p.toml", "SELECT * FROM s", "--format", "csv"])
+        .exits(0)
+        .stdout;
+    assert_eq!(asked, "id,a,sum,c,d,e,f\n1,\"[1, 2]\",4,x,true,1.5,3\n");
+}

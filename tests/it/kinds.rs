@@ -106,7 +106,22 @@ fn two_facts_share_a_junk_dimension_and_its_mistakes_are_told() {
         &["there is no fact `fact_return`", "did you mean `fact_returns`?"],
     );
     wrong("[\"via\", \"gift\"]", "[\"via\"]", &["name as many columns of each fact"]);
-    wrong("[\"via\", \"gift\"]", "[\"via\", \"gifts\"]", &["gifts", "pipelines/p.toml:"]);
+    wrong(
+        "[\"via\", \"gift\"]",
+        "[\"via\", \"gifts\"]",
+        &["`from` names `gifts`, which `fact_returns` has not", "pipelines/p.toml:"],
+    );
+    wrong("[\"via\", \"gift\"]", "[\"via\", \"via\"]", &["takes the column `via` of `fact_returns` twice"]);
+    wrong(
+        "[\"via\", \"gift\"]",
+        "[\"gift\", \"via\"]",
+        &["is text in `fact_orders`, and boolean in `fact_returns`"],
+    );
+    wrong(
+        "[fact.fact_returns]\nkey = [\"id\"]",
+        "[fact.fact_returns]\nkey = [\"id\"]\nfirst_seen = [\"via\"]",
+        &["`first_seen` keeps what it was"],
+    );
     wrong(
         "surrogate = \"flags_key\"",
         "surrogate = \"flags_key\"\nkey = [\"channel\"]",
@@ -144,7 +159,7 @@ fn a_periodic_fact_has_one_row_a_thing_and_period_and_knows_what_is_never_summed
         .starmill(&RUN)
         .exits(7)
         .says("rows missing for a month between others")
-        .says("account=1, first=2023-12-01, last=2024-02-01, periods=2");
+        .says("account=1, first period=2023-12-01, last period=2024-02-01, periods there=2");
     project.write("data/balances.csv", &rows.replace("2,2024-02-01", "2,2024-02-29"));
     project.starmill(&RUN).exits(7).says("periods that begin no month").says("account=2, month=2024-02-29");
     project.write("data/balances.csv", &rows.replace("1,2024-01-01,6.00,2\n", ""));
@@ -248,9 +263,9 @@ fn the_weights_of_a_bridge_are_one_in_each_group() {
     project.starmill(&RUN).exits(0).says("groups whose share is not 1 together");
     assert!(project.starmill(&["plan", "pipelines/p.toml"]).exits(0).stdout.contains("bridge"));
     project.write("data/owners.csv", &rows.replace("0.3334", "0.3333"));
-    project.starmill(&RUN).exits(7).says("account=1, weights=0.9999");
+    project.starmill(&RUN).exits(7).says("account=1, sum of weights=0.9999");
     project.write("data/owners.csv", &rows.replace("2,7,1", "2,7,"));
-    project.starmill(&RUN).exits(7).says("account=2, weights=NULL");
+    project.starmill(&RUN).exits(7).says("account=2, sum of weights=NULL");
     project.write(
         "sql/p/account_owners.sql",
         "SELECT account, customer, CAST(share AS double precision) AS share FROM owners",
@@ -258,4 +273,159 @@ fn the_weights_of_a_bridge_are_one_in_each_group() {
     project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("CAST(share AS numeric(20,10))");
     project.edit("pipelines/p.toml", "group = [\"account\"]\n", "");
     project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("needs its group and weight");
+}
+
+#[test]
+fn one_combination_has_one_key_whatever_the_types_of_its_columns_and_keeps_it_when_they_are_widened() {
+    let schema = "CREATE TABLE a (id int PRIMARY KEY, x numeric(4,1), d date, r double precision); \
+        CREATE TABLE b (id int PRIMARY KEY, x numeric(6,2), d timestamp, r int);";
+    let settings = "[dimension.dim_j]\nfrom = { f = [\"x\", \"d\", \"r\"], g = [\"x\", \"d\", \"r\"] }\n\
+        [fact.f]\nkey = [\"id\"]\ngrain = \"a\"\n[fact.g]\nkey = [\"id\"]\ngrain = \"b\"\n";
+    let project = over(
+        settings,
+        &[("f", "SELECT id, x, d, r FROM a"), ("g", "SELECT id, x, d, r FROM b")],
+        schema,
+        &[
+            ("a", "id,x,d,r\n1,1.5,2024-01-01,-0\n2,5.0,2024-01-02,0\n3,5.0,2024-01-02,-0\n"),
+            ("b", "id,x,d,r\n1,1.50,2024-01-01 00:00:00,0\n2,5.00,2024-01-02 10:00:00,0\n"),
+        ],
+    );
+    project.starmill(&RUN).exits(0);
+    let keys = "SELECT f.id, g.id AS other FROM f JOIN g USING (j_key) ORDER BY f.id";
+    assert_eq!(asked(&project, keys), "id,other\n1,1\n", "as Postgres's UNION has one row");
+    assert_eq!(asked(&project, "SELECT count(*) AS n FROM dim_j WHERE j_key > 0"), "n\n3\n", "-0 is 0");
+    let of = |project: &Project| asked(project, "SELECT id, j_key FROM f ORDER BY id");
+    let before = of(&project);
+    // The printing of a value is not the value.
+    project.edit("data/schema.sql", "x numeric(4,1)", "x numeric(8,4)");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(of(&project), before);
+    // The order in which columns are named is not, either; other columns are another combination.
+    project.edit(
+        "pipelines/p.toml",
+        "f = [\"x\", \"d\", \"r\"], g = [\"x\", \"d\", \"r\"]",
+        "f = [\"r\", \"x\", \"d\"], g = [\"r\", \"x\", \"d\"]",
+    );
+    project.starmill(&RUN).exits(0);
+    assert_eq!(of(&project), before);
+    project.edit(
+        "pipelines/p.toml",
+        "f = [\"r\", \"x\", \"d\"], g = [\"r\", \"x\", \"d\"]",
+        "f = [\"x\"], g = [\"x\"]",
+    );
+    project.starmill(&RUN).exits(0);
+    let highest: i64 = before.lines().last().unwrap().split(',').next_back().unwrap().parse().unwrap();
+    let lowest = asked(&project, "SELECT min(j_key) AS lowest FROM f");
+    assert!(
+        lowest.lines().nth(1).unwrap().parse::<i64>().unwrap() > highest,
+        "no key means another combination: {lowest}"
+    );
+}
+
+#[test]
+fn a_junk_dimension_is_made_of_its_facts_selects_whatever_they_say() {
+    let schema = "CREATE TABLE orders (id int PRIMARY KEY, ch text, m timestamptz, gift boolean, n int);";
+    let settings = "[dimension.dim_j]\nsurrogate = \"j_key\"\nfrom = { orders = [\"ch\", \"age\", \"q\", \"long\", \"n\"] }\n\
+        [fact.orders]\nkey = [\"id\"]\ngrain = \"orders\"\n\
+        [[fact.orders.control]]\nname = \"gifts\"\nsource = \"SELECT count(*) FROM orders WHERE gift\"\nstar = \"SELECT count(*) FROM orders WHERE q\"\n\
+        [summary.s]\nkey = [\"ch\"]\n";
+    let select = "SELECT id, ch, CASE WHEN m < run_at() THEN 'old' ELSE 'new' END AS age, gift IS NOT FALSE AS q, repeat(ch, 3000) AS long, @ n AS n FROM orders";
+    let project = over(
+        settings,
+        &[("orders", select), ("s", "SELECT ch, count(*) AS n FROM orders GROUP BY ch")],
+        schema,
+        &[(
+            "orders",
+            "id,ch,m,gift,n\n1,web,2024-01-01 00:00:00+00,true,-5\n2,app,2024-01-01 00:00:00+00,false,5\n3,app,2024-01-01 00:00:00+00,false,-5\n",
+        )],
+    );
+    let target = cluster().database();
+    let mut project = project;
+    project.edit("pipelines/p.toml", "[store]", "[target]\nurl = \"${TARGET}\"\n[store]");
+    project.set("TARGET", &target.url());
+    project.starmill(&RUN).exits(0);
+    let joined = "SELECT f.id, f.ch, f.q, d.age, d.q AS gift, length(d.long) AS l, d.n, length(d.combination) < 1001 AS short FROM orders AS f JOIN dim_j AS d USING (j_key) ORDER BY f.id";
+    assert_eq!(
+        asked(&project, joined),
+        "id,ch,q,age,gift,l,n,short\n1,web,true,old,true,9000,5,true\n2,app,false,old,false,9000,5,true\n3,app,false,old,false,9000,5,true\n",
+        "ch and q stay in the fact: a summary and a control ask for them"
+    );
+    assert!(!asked(&project, "SELECT * FROM orders").contains("age"));
+    // A mistake in the fact's SQL is shown where it is.
+    project.write("sql/p/orders.sql", &select.replace("ch, CASE", "chh, CASE"));
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("sql/p/orders.sql:1:12");
+}
+
+#[test]
+fn a_key_is_found_by_the_value_that_a_first_seen_column_shows() {
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, ch text, at timestamptz); CREATE TABLE c (ch text PRIMARY KEY, name text);";
+    let settings = "[dimension.dim_c]\nkey = [\"ch\"]\n[dimension.dim_h]\nkey = [\"ch\"]\nhistory = { track = [\"name\"] }\n\
+        [fact.f]\nkey = [\"id\"]\ngrain = \"t\"\nfirst_seen = [\"ch\"]\nlookups.c_key = { dimension = \"dim_c\", on = [\"ch\"] }\n\
+        lookups.h_key = { dimension = \"dim_h\", on = [\"ch\"], as_of = \"at\" }\n";
+    let project = over(
+        settings,
+        &[
+            ("f", "SELECT id, ch, at FROM t"),
+            ("dim_c", "SELECT ch, name FROM c"),
+            ("dim_h", "SELECT ch, name FROM c"),
+        ],
+        schema,
+        &[
+            ("t", "id,ch,at\n1,web,2024-01-01 00:00:00+00\n2,web,2024-01-01 00:00:00+00\n"),
+            ("c", "ch,name\nweb,Web\napp,App\n"),
+        ],
+    );
+    project.starmill(&RUN).exits(0);
+    project.write("data/t.csv", "id,ch,at\n1,,2024-01-01 00:00:00+00\n2,app,2024-01-01 00:00:00+00\n");
+    project.starmill(&RUN).exits(0);
+    let shown = "SELECT f.id, f.ch, c.ch AS one, h.ch AS other FROM f JOIN dim_c AS c USING (c_key) JOIN dim_h AS h USING (h_key) ORDER BY f.id";
+    assert_eq!(asked(&project, shown), "id,ch,one,other\n1,web,web,web\n2,web,web,web\n");
+    project
+        .starmill(&[
+            "correct",
+            "pipelines/p.toml",
+            "f",
+            "--key",
+            "1",
+            "--set",
+            "ch=app",
+            "--because",
+            "typed wrong",
+        ])
+        .exits(0);
+    project.starmill(&RUN).exits(0);
+    assert_eq!(asked(&project, shown), "id,ch,one,other\n1,app,app,app\n2,web,web,web\n");
+    project.edit(
+        "pipelines/p.toml",
+        "dimension = \"dim_c\", on = [\"ch\"] ",
+        "dimension = \"dim_c\", on = [\"ch\"], inferred = true ",
+    );
+    project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("`first_seen` keeps what `ch` was");
+}
+
+#[test]
+fn what_an_audit_calls_its_columns_stands_in_nobodys_way_and_a_day_is_one_in_every_zone() {
+    let schema = "CREATE TABLE t (first int, periods int, day date, weights numeric(10,2), w numeric(5,5));";
+    let settings = "[fact.f]\nkey = [\"first\", \"periods\", \"day\"]\nperiodic = \"day\"\n\
+        [bridge.b]\nkey = [\"first\", \"periods\"]\ngroup = [\"first\"]\nweight = \"weights\"\n";
+    let project = over(
+        settings,
+        &[("f", "SELECT first, periods, day FROM t"), ("b", "SELECT first, periods, weights, w FROM t")],
+        schema,
+        &[(
+            "t",
+            "first,periods,day,weights,w\n1,1,2011-12-29,1.00,0.5\n2,1,2011-12-29,1.00,0\n3,1,2011-12-30,1.00,0\n4,1,2011-12-31,1.00,0\n",
+        )],
+    );
+    project.edit("pipelines/p.toml", "name = \"p\"", "name = \"p\"\ntimezone = \"Pacific/Apia\"");
+    project.starmill(&RUN).exits(0);
+    let wrong = |from: &str, to: &str, told: &str| {
+        let text = project.read("pipelines/p.toml");
+        project.edit("pipelines/p.toml", from, to);
+        project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns(told);
+        project.write("pipelines/p.toml", &text);
+    };
+    wrong("group = [\"first\"]", "group = [\"first\", \"first\"]", "`group` names `first` twice");
+    wrong("weight = \"weights\"", "weight = \"w\"", "has no digit before the point");
+    wrong("periodic = \"day\"", "periodic = \"day\"\nmeasures = [\"first\"]", "has measures, and no grain");
 }

@@ -3,6 +3,7 @@
 pub mod arithmetic;
 pub mod array_text;
 pub mod arrays;
+pub mod combination;
 pub mod convert;
 pub mod cut;
 pub mod digits;
@@ -99,6 +100,7 @@ fn families() -> Vec<plain::Plain> {
         patterns::all(),
         text::all(),
         vec![
+            combination::COMBINATION,
             format::FORMAT,
             periods::PERIODS,
             super::single::ONE,

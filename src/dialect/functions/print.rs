@@ -76,7 +76,7 @@ fn letters(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(values.iter().map(letter).collect::<StringArray>()))
 }
 
-fn printed(array: &ArrayRef) -> Result<ArrayRef> {
+pub fn printed(array: &ArrayRef) -> Result<ArrayRef> {
     let mut found = StringBuilder::with_capacity(array.len(), array.len() * 16);
     let mut row = String::new();
     let mut all = |array: &ArrayRef, print: &dyn Fn(usize, &mut String) -> Result<()>| -> Result<()> {

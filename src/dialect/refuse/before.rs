@@ -11,6 +11,7 @@ use super::arguments::{aggregated, is_condition, of_no_text};
 use super::expressions::json;
 use super::windows::windowed;
 use super::{Found, Refusal, kinds, shown};
+use crate::dialect::functions::combination;
 use crate::dialect::rewrite::{is_comparison, is_decimal};
 use crate::dialect::told::in_sql;
 use crate::dialect::{numerics, table};
@@ -228,6 +229,8 @@ pub fn unknown(expr: &Expr, allow: &[String]) -> Option<Refusal> {
     }
     if table::line(name).is_some()
         || table::SYNTAX.contains(&name)
+        // Postgres has nothing like it, and nobody can write it.
+        || name == combination::NAME
         || allow.iter().any(|allowed| allowed == name)
     {
         return None;

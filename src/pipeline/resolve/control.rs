@@ -44,7 +44,15 @@ impl Resolver<'_> {
 
     /// A fact has as many rows as its grain, and every measure the same sum.
     fn grain_controls(&self, file: &ModelFile, model: &Model, controls: &mut Vec<Control>) {
-        let Some(grain) = &file.grain else { return };
+        let Some(grain) = &file.grain else {
+            // A periodic fact's rows are those of no table, so there is nothing that its sums were those of.
+            if let Some((column, _)) = file.measures.first() {
+                let message = format!("`{}` has measures, and no grain whose sums they are", file.name.value);
+                let help = "add its `grain`, a table; or say what each total is: totals = { balance = \"SELECT sum(balance) FROM …\" }";
+                self.notes.error(column.span.clone(), message, help);
+            }
+            return;
+        };
         let filter = grain.filter.as_ref().map(|filter| filter.value.clone());
         let from = match &filter {
             Some(filter) => format!("FROM {} WHERE {filter}", grain.table.value),

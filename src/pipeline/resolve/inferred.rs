@@ -3,6 +3,7 @@
 use super::{Resolver, reads};
 use crate::name::ModelName;
 use crate::pipeline::calendar::Calendar;
+use crate::pipeline::file::Text;
 use crate::pipeline::model::{Body, Lookup, Model};
 use crate::pipeline::model_file::{LookupFile, ModelFile};
 
@@ -25,6 +26,23 @@ impl Resolver<'_> {
         self.notes.error(inferred.span.clone(), message, help);
     }
 
+    /// The members that a fact brings are those of its rows as they are now.
+    pub(super) fn inferred_of_now(&self, lookup: &LookupFile, fact: &ModelFile) {
+        if lookup.inferred.as_ref().is_none_or(|inferred| !inferred.value) {
+            return;
+        }
+        let kept = |column: &&Text| fact.first_seen.iter().any(|kept| kept.value == column.value);
+        if let Some(column) = lookup.on.iter().map(|(_, column)| column).find(kept) {
+            let message =
+                format!("`first_seen` keeps what `{}` was, and `inferred` brings what it is", column.value);
+            self.notes.error(
+                column.span.clone(),
+                message,
+                "remove `inferred`, or look up a column that is not first-seen",
+            );
+        }
+    }
+
     /// A dimension into which facts bring members, or days, is built of the facts' own SELECTs, too: after all that these read.
     pub(super) fn with_inferred(&self, mut models: Vec<Model>) -> Vec<Model> {
         let names: Vec<String> = models.iter().map(|model| model.name.to_string()).collect();
@@ -35,12 +53,17 @@ impl Resolver<'_> {
                 let dimension = models.iter().find(|model| model.name == lookup.dimension);
                 dimension.and_then(Model::calendar).is_some_and(Calendar::grows)
             };
-            for lookup in fact.lookups().iter().filter(|lookup| lookup.inferred || grows(lookup)) {
+            for lookup in fact
+                .lookups()
+                .iter()
+                .filter(|lookup| lookup.inferred || lookup.is_combination || grows(lookup))
+            {
                 let read = reads(sql, &fact.name, names.iter().map(String::as_str));
                 if read.contains(&lookup.dimension) {
-                    let (brought, help) = match lookup.inferred {
-                        true => ("members", "read the source's table instead, or remove `inferred`"),
-                        false => (
+                    let (brought, help) = match (lookup.inferred, lookup.is_combination) {
+                        (true, _) => ("members", "read the source's table instead, or remove `inferred`"),
+                        (_, true) => ("combinations", "leave it out of the SELECT"),
+                        _ => (
                             "days",
                             "give the calendar its dates instead of \"facts\", or leave it out of the SELECT",
                         ),

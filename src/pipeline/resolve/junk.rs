@@ -1,16 +1,12 @@
-//! Junk dimensions: the combinations of a few columns that occur in facts, each with one key. The SELECT of one is composed of
-//! its facts' own.
+//! Junk dimensions: the combinations of a few columns that occur in facts, each with one key.
 
-use super::Resolver;
-use crate::diagnostic::Document;
-use crate::name::{ModelName, list, nearest, quote_identifier as quote};
+use super::{Resolver, reads};
+use crate::name::{ModelName, list, nearest};
+use crate::pipeline::control::{Control, StarSide};
 use crate::pipeline::file::Text;
-use crate::pipeline::model::{Lookup, UnknownMax, combination};
+use crate::pipeline::model::{Body, COMBINATION, Junk, Lookup, Model, UnknownMax};
 use crate::pipeline::model_file::{ModelFile, RoleWord};
 use crate::pipeline::sql::SelectSql;
-
-/// The business key of a junk dimension: its columns' values in one text.
-pub const COMBINATION: &str = "combination";
 
 impl Resolver<'_> {
     /// Whether a dimension's columns fit together, and come from facts.
@@ -57,46 +53,45 @@ impl Resolver<'_> {
                 );
             }
             width = Some(columns.len());
+            self.check_junk_columns(file, fact, columns, all);
         }
     }
 
-    /// The SELECT of the combinations, of the facts whose SQL can be read: what is wrong with one is told of the fact.
-    pub(super) fn junk_sql(&self, stem: &str, file: &ModelFile) -> Option<SelectSql> {
-        let (_, names) = file.from.first()?;
-        let (mut parts, mut is_read) = (Vec::new(), false);
-        for (fact, columns) in &file.from {
-            let relative = format!("sql/{stem}/{}.sql", fact.value);
-            let text = std::fs::read_to_string(self.project.join(&relative)).ok()?;
-            let (sql, _) = SelectSql::parse(Document::new(relative, text)).ok()?;
-            let of = |column: &Text| format!("f.{}", quote(&column.value));
-            let listed = columns
-                .iter()
-                .zip(names)
-                .map(|(column, name)| format!("{} AS {}", of(column), quote(&name.value)));
-            let listed = listed.collect::<Vec<_>>().join(", ");
-            let combined = combination(columns.iter().map(of));
-            parts.push(format!(
-                "SELECT DISTINCT {combined} AS {COMBINATION}, {listed} FROM ({}) AS f",
-                sql.plain()
-            ));
-            is_read = true;
-        }
-        if !is_read {
-            return None;
-        }
-        match SelectSql::composed(&self.notes.document, &parts.join(" UNION "), file.place.clone()) {
-            Ok((sql, _)) => Some(sql),
-            Err(found) => {
-                for diagnostic in found {
-                    self.notes.error(
-                        file.place.clone(),
-                        diagnostic.message,
-                        "name columns that the facts' SELECTs give",
-                    );
-                }
-                None
+    /// Whether the columns that a junk dimension takes of a fact are such as it can have.
+    fn check_junk_columns(&self, file: &ModelFile, fact: &Text, columns: &[Text], all: &[ModelFile]) {
+        let name = &file.name.value;
+        let of = all.iter().find(|model| model.name.value == fact.value);
+        let mut seen: Vec<&str> = Vec::new();
+        for column in columns {
+            let wrong = |message: String, help: &str| self.notes.error(column.span.clone(), message, help);
+            if seen.contains(&column.value.as_str()) {
+                let message =
+                    format!("`{name}` takes the column `{}` of `{}` twice", column.value, fact.value);
+                wrong(message, "name each column once");
+            }
+            seen.push(&column.value);
+            if column.value == COMBINATION {
+                let message = format!("`{name}` has a column `{COMBINATION}` already, its business key");
+                wrong(message, "give the fact's column another name in its SELECT");
+            }
+            let is_first_seen = |of: &ModelFile| of.first_seen.iter().any(|kept| kept.value == column.value);
+            if of.is_some_and(is_first_seen) {
+                let message = format!(
+                    "`{name}` has what `{}` is now, and `first_seen` keeps what it was",
+                    column.value
+                );
+                wrong(message, "keep the first value in a column of its own: `channel AS channel_at_order`");
             }
         }
+    }
+
+    /// What a junk dimension is made of.
+    pub(super) fn junk(&self, file: &ModelFile) -> Option<Junk> {
+        let (_, names) = file.from.first()?;
+        let names = names.iter().map(|name| name.value.clone()).collect();
+        let of =
+            |(fact, columns): &(Text, Vec<Text>)| Some((ModelName::parse(&fact.value)?, columns.clone()));
+        Some(Junk { names, from: file.from.iter().map(of).collect::<Option<_>>()? })
     }
 
     /// The keys that a fact gets into the junk dimensions that are made of it.
@@ -106,11 +101,11 @@ impl Resolver<'_> {
             for (_, columns) in dimension.from.iter().filter(|(name, _)| name.value == fact.name.value) {
                 let Some(name) = ModelName::parse(&dimension.name.value) else { continue };
                 let column = self.surrogate(dimension, &name);
-                let on = columns.iter().map(|column| (COMBINATION.to_owned(), column.clone())).collect();
+                let first = dimension.from.first().map(|(_, names)| names.as_slice()).unwrap_or_default();
                 lookups.push(Lookup {
                     column,
                     dimension: name,
-                    on,
+                    on: first.iter().map(|name| name.value.clone()).zip(columns.iter().cloned()).collect(),
                     as_of: None,
                     // It is made of the fact's own rows.
                     unknown_max: Some(UnknownMax::Rows(0)),
@@ -121,4 +116,31 @@ impl Resolver<'_> {
         }
         lookups
     }
+}
+
+/// Notes of each model which words others use that read it: columns that they may ask for.
+pub(super) fn asked_for(mut models: Vec<Model>, controls: &[Control]) -> Vec<Model> {
+    let words = |sql: &SelectSql| -> Vec<String> {
+        let plain = sql.plain();
+        let words = plain.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let mut asked: Vec<(ModelName, Vec<String>)> = Vec::new();
+    for model in &models {
+        let Body::Sql(sql) = &model.body else { continue };
+        let read = reads(sql, &model.name, models.iter().map(|other| other.name.as_str()));
+        asked.extend(read.into_iter().map(|name| (name, words(sql))));
+    }
+    for control in controls {
+        if let StarSide::Query { sql } = &control.star {
+            asked.extend(models.iter().map(|model| (model.name.clone(), words(sql))));
+        }
+    }
+    for (name, words) in asked {
+        models
+            .iter_mut()
+            .filter(|model| model.name == name)
+            .for_each(|model| model.asked_for.extend(words.clone()));
+    }
+    models
 }

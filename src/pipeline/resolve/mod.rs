@@ -1,5 +1,6 @@
 //! From what the file says to what it means, every mistake reported at once.
 
+mod built_in;
 mod calendar;
 mod control;
 mod declared;
@@ -16,11 +17,10 @@ use crate::diagnostic::{Diagnostic, Document};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, list, nearest};
 use crate::pipeline::file::{self, Extent, PipelineFile, Text};
-use crate::pipeline::model::{Body, Lookup, Model, Role, UnknownMax};
-use crate::pipeline::model_file::{BuiltIn, ModelFile, RoleWord};
+use crate::pipeline::model::{Body, COMBINATION, Lookup, Model, Role, UnknownMax};
+use crate::pipeline::model_file::{ModelFile, RoleWord};
 use crate::pipeline::section::{Notes, Spanned};
 use crate::pipeline::sql::SelectSql;
-use crate::pipeline::times::Times;
 use crate::pipeline::{Deployment, Pipeline};
 
 /// Reads `pipelines/<name>.toml` and the SQL of its models.
@@ -131,7 +131,7 @@ impl Resolver<'_> {
         let source = self.source(&file);
         let models = self.models(&file.models, &stem);
         let controls = self.controls(&file.models, &models);
-        let models = self.with_inferred(models);
+        let models = junk::asked_for(self.with_inferred(models), &controls);
         let (models, controls) = (self.in_build_order(models)?, controls);
         let (warnings, unread) = (Vec::new(), Vec::new());
         Some(Pipeline { deployment: deployment?, source: source?, models, controls, warnings, unread })
@@ -171,14 +171,14 @@ impl Resolver<'_> {
         let body = match (&file.dates, &file.times) {
             (Some(dates), _) => self.calendar(dates).map(Body::Calendar),
             (None, Some(times)) => self.times(times).map(Body::Times),
-            (None, None) if is_junk => self.junk_sql(stem, file).map(Body::Sql),
+            (None, None) if is_junk => self.junk(file).map(Body::Junk),
             (None, None) => self.model_sql(stem, &name, &file.place).map(Body::Sql),
         };
         let key = match (&file.key, file.role) {
             (_, RoleWord::Dimension) if file.built_in().is_some() => self.built_in_key(file),
             (Some(key), _) if !key.is_empty() => key.clone(),
             (_, RoleWord::Dimension) if is_junk => {
-                vec![Spanned { value: junk::COMBINATION.to_owned(), span: file.place.clone() }]
+                vec![Spanned { value: COMBINATION.to_owned(), span: file.place.clone() }]
             }
             (_, RoleWord::Summary) => Vec::new(),
             (_, RoleWord::Dimension) => {
@@ -190,12 +190,7 @@ impl Resolver<'_> {
                 Vec::new()
             }
         };
-        if let Some(BuiltIn { word, key, .. }) = file.built_in()
-            && !(file.order_by.is_empty() && file.first_seen.is_empty())
-        {
-            let message = format!("the {word} is ordered by its {key}, and its values never change");
-            self.notes.error(file.place.clone(), message, "remove `order_by` and `first_seen`");
-        }
+        self.check_built_in(file);
         let role = match file.role {
             RoleWord::Summary => Role::Summary,
             RoleWord::Fact | RoleWord::Bridge => Role::Fact {
@@ -230,6 +225,7 @@ impl Resolver<'_> {
             indexes: file.indexes.clone(),
             first_seen: file.first_seen.clone(),
             reads: reads.into_iter().collect(),
+            asked_for: BTreeSet::new(),
             declared: self.declared(file),
             place: file.place.clone(),
         })
@@ -238,43 +234,6 @@ impl Resolver<'_> {
     fn needs(&self, file: &ModelFile, what: &str, example: &str) {
         let message = format!("`{}` needs a {what}", file.name.value);
         self.notes.error(file.place.clone(), message, format!("add `{example}`"));
-    }
-
-    /// The surrogate of what is built in is always the same, because its value has a meaning (yyyymmdd, hhmm).
-    fn surrogate(&self, file: &ModelFile, name: &ModelName) -> Text {
-        match (&file.surrogate, file.built_in()) {
-            (Some(surrogate), Some(built_in)) if surrogate.value != built_in.surrogate => {
-                let message = format!("the {}'s surrogate key is `{}`", built_in.word, built_in.surrogate);
-                self.notes.error(surrogate.span.clone(), message, "remove `surrogate`");
-                surrogate.clone()
-            }
-            (Some(surrogate), _) => surrogate.clone(),
-            (None, Some(built_in)) => {
-                Spanned { value: built_in.surrogate.to_owned(), span: file.place.clone() }
-            }
-            (None, None) => {
-                let stem = name.as_str().trim_start_matches("dim_");
-                Spanned { value: format!("{stem}_key"), span: file.place.clone() }
-            }
-        }
-    }
-
-    fn built_in_key(&self, file: &ModelFile) -> Vec<Text> {
-        let Some(BuiltIn { word, key, .. }) = file.built_in() else { return Vec::new() };
-        if file.key.is_some() {
-            let message = format!("the {word}'s key is `{key}`");
-            self.notes.error(file.place.clone(), message, "remove `key`");
-        }
-        vec![Spanned { value: key.to_owned(), span: file.place.clone() }]
-    }
-
-    fn times(&self, word: &Text) -> Option<Times> {
-        let times = Times::by_word(&word.value);
-        if times.is_none() {
-            let message = format!("`times` cannot be `{}`", word.value);
-            self.notes.error(word.span.clone(), message, "write times = \"minute\", \"hour\" or \"second\"");
-        }
-        times
     }
 
     fn model_sql(&self, stem: &str, name: &ModelName, place: &Range<usize>) -> Option<SelectSql> {
@@ -343,6 +302,7 @@ impl Resolver<'_> {
             }
             self.as_of(lookup, dimension);
             self.inferred(lookup, dimension);
+            self.inferred_of_now(lookup, file);
             let Some(dimension) = ModelName::parse(wanted) else { continue };
             let on = lookup.on.iter().map(|(key, column)| (key.value.clone(), column.clone())).collect();
             let unknown_max = match &lookup.unknown_max {

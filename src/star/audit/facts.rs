@@ -27,7 +27,7 @@ impl Auditor<'_> {
         let keys: Vec<String> = model.key_columns().iter().map(|key| quote(key)).collect();
         let keys = keys.join(", ");
         let within = format!(
-            "SELECT {keys} FROM {table} WHERE CAST(date_trunc('{every}', {column}) AS DATE) <> {column}"
+            "SELECT {keys} FROM {table} WHERE CAST(date_trunc('{every}', CAST({column} AS TIMESTAMP)) AS DATE) <> {column}"
         );
         let mut lines =
             vec![self.offending(model, &format!("periods that begin no {every}"), &within, &keys).await?];
@@ -43,9 +43,9 @@ impl Auditor<'_> {
         };
         let span = span(periodic.every, &format!("min({column})"), &format!("max({column})"));
         let gaps = format!(
-            "SELECT {listed}min({column}) AS first, max({column}) AS last, count(*) AS periods FROM {table}{group} HAVING count(*) > 0 AND count(*) <> {span} + 1"
+            "SELECT {listed}min({column}) AS \"first period\", max({column}) AS \"last period\", count(*) AS \"periods there\" FROM {table}{group} HAVING count(*) > 0 AND count(*) <> {span} + 1"
         );
-        let order = if things.is_empty() { "first".to_owned() } else { things };
+        let order = if things.is_empty() { "\"first period\"".to_owned() } else { things };
         lines.push(
             self.offending(model, &format!("rows missing for a {every} between others"), &gaps, &order)
                 .await?,
@@ -58,7 +58,7 @@ impl Auditor<'_> {
         let group: Vec<String> = bridge.group.iter().map(|column| quote(&column.value)).collect();
         let (group, weight) = (group.join(", "), quote(&bridge.weight.value));
         let wrong = format!(
-            "SELECT {group}, sum({weight}) AS weights FROM {table} GROUP BY {group} HAVING count({weight}) <> count(*) OR sum({weight}) <> 1"
+            "SELECT {group}, sum({weight}) AS \"sum of weights\" FROM {table} GROUP BY {group} HAVING count({weight}) <> count(*) OR sum({weight}) <> 1"
         );
         let name = format!("groups whose {} is not 1 together", bridge.weight.value);
         Ok(vec![self.offending(model, &name, &wrong, &group).await?])

@@ -81,7 +81,11 @@ impl Designer<'_> {
     }
 
     fn check_bridge(&mut self, model: &Model, bridge: &Bridge, raw: &Schema) {
-        for column in &bridge.group {
+        for (at, column) in bridge.group.iter().enumerate() {
+            if bridge.group[..at].iter().any(|other| other.value == column.value) {
+                let message = format!("`group` names `{}` twice", column.value);
+                self.error(column.span.clone(), message, "name it once".to_owned());
+            }
             self.require(model, raw, &[], column, "group");
         }
         self.require(model, raw, &[], &bridge.weight, "weight");
@@ -89,7 +93,16 @@ impl Designer<'_> {
         let Ok(field) = raw.field_with_name(&weight.value) else { return };
         let is_exact =
             matches!(field.data_type(), DataType::Decimal128(..)) || field.data_type().is_integer();
-        if !is_exact {
+        if let DataType::Decimal128(precision, scale) = field.data_type()
+            && i16::from(*precision) <= i16::from(*scale)
+        {
+            let message = format!(
+                "the weight `{}.{}` has no digit before the point, and 1 is not of its type",
+                model.name, weight.value
+            );
+            let help = format!("cast it in its SELECT: CAST({} AS numeric(20,10))", weight.value);
+            self.error(weight.span.clone(), message, help);
+        } else if !is_exact {
             let message = format!(
                 "the weight `{}.{}` is not numeric, so its sum is no number that could be proven",
                 model.name, weight.value

@@ -27,6 +27,12 @@ fn kind(data_type: &DataType) -> Kind {
     }
 }
 
+/// Whether values of two types can be one: those with a zone and those without never are.
+pub fn is_same_kind(one: &DataType, other: &DataType) -> bool {
+    let is_instant = |of: &DataType| matches!(of, DataType::Timestamp(_, Some(_)));
+    kind(one) == kind(other) && is_instant(one) == is_instant(other)
+}
+
 impl Designer<'_> {
     pub(super) fn check_lookups(&mut self, model: &Model, raw: &Schema) {
         for lookup in model.lookups().iter().filter(|lookup| !lookup.is_combination) {

@@ -7,8 +7,10 @@ pub mod facts;
 mod filter;
 mod history;
 mod inferred;
+mod junk;
 mod lookups;
 pub mod masks;
+mod names;
 mod patience;
 mod published;
 mod read;
@@ -27,20 +29,18 @@ use crate::dialect::Purpose;
 use crate::dialect::dependent::{self, Keyed};
 use crate::dialect::refuse::{self, Setting};
 use crate::error::Result;
-use crate::name::{ModelName, SourceTable, list, nearest};
+use crate::name::{ModelName, SourceTable, nearest};
 use crate::pgcopy::mapping::Mapping;
+use crate::pipeline::Pipeline;
 use crate::pipeline::catalog::{Catalog, SourceColumn};
-use crate::pipeline::model::{Body, IS_INFERRED, Model};
+use crate::pipeline::model::{Body, Model};
 use crate::pipeline::sql::SelectSql;
-use crate::pipeline::{Pipeline, Spanned};
 use crate::star::additivity::Known;
 use crate::star::contract::{ColumnsKnown, TableContract};
-use crate::star::inferred::lookups_into;
 use crate::star::lineage::Lineage;
 use crate::star::session::{SOURCE, STAR, Session, plan_diagnostics, source_reference, star_reference};
 use crate::star::staged::schema_only;
 use crate::star::table::in_zone;
-use crate::star::versions;
 
 /// Everything that is known of a star before it is built.
 #[derive(Debug)]
@@ -157,6 +157,7 @@ impl Designer<'_> {
     async fn model(&mut self, model: &Model) -> Result<Option<ModelDesign>> {
         let sql = match &model.body {
             Body::Sql(sql) => sql,
+            Body::Junk(junk) => return self.junk(model, junk).await,
             Body::Calendar(_) | Body::Times(_) => {
                 let schema = match (model.calendar(), model.times()) {
                     (Some(calendar), _) => super::calendar::schema(calendar),
@@ -188,6 +189,17 @@ impl Designer<'_> {
                 return Ok(None);
             }
         };
+        self.planned(model, Some(statement), plan, sql).await
+    }
+
+    /// The design of a model whose rows a plan gives. What is wrong with it is shown in `sql`.
+    async fn planned(
+        &mut self,
+        model: &Model,
+        statement: Option<Statement>,
+        plan: LogicalPlan,
+        sql: &SelectSql,
+    ) -> Result<Option<ModelDesign>> {
         let before = self.found.len();
         let Some(analyzed) = self.refuse(&plan, sql) else { return Ok(None) };
         // What is refused for its answer may be what cannot be planned, or takes all memory, and is told in better words.
@@ -209,7 +221,7 @@ impl Designer<'_> {
         let zoned = in_zone(&published, self.pipeline.deployment.timezone.name());
         self.session.add(star_reference(&model.name), schema_only(zoned))?;
         self.check_declared(model, &published);
-        Ok(Some(ModelDesign::of(model, Some(statement), raw, published, &known)))
+        Ok(Some(ModelDesign::of(model, statement, raw, published, &known)))
     }
 
     /// Whether a model reads, or looks up, one that could not be read itself.
@@ -342,74 +354,6 @@ impl Designer<'_> {
         self.schemas.insert(table.clone(), schema);
         self.used.entry(table.clone()).or_default();
         Ok(())
-    }
-
-    /// Every column that the pipeline names of a model is one that its SELECT gives.
-    fn check_names(&mut self, model: &Model, raw: &Schema, sql: &SelectSql) {
-        let mut seen = BTreeSet::new();
-        for field in raw.fields() {
-            if !seen.insert(field.name()) {
-                let message = format!("two columns are named `{}`", field.name());
-                self.found.push(
-                    Diagnostic::error(message)
-                        .at(&sql.document, sql.whole())
-                        .help("give one of them another name with AS"),
-                );
-            }
-        }
-        let lookup_columns: Vec<&str> =
-            model.lookups().iter().map(|lookup| lookup.column.value.as_str()).collect();
-        let surrogate = model.surrogate();
-        let own: Vec<(&Spanned<String>, &str)> = (model.key.iter().map(|column| (column, "the key")))
-            .chain(model.first_seen.iter().map(|column| (column, "first_seen")))
-            .chain(
-                model
-                    .lookups()
-                    .iter()
-                    .flat_map(|lookup| lookup.on.iter().map(|(_, column)| (column, "a lookup"))),
-            )
-            .collect();
-        let added: Vec<(&Spanned<String>, &str)> = (model.order_by.iter().map(|column| (column, "order_by")))
-            .chain(model.indexes.iter().flatten().map(|column| (column, "an index")))
-            .collect();
-        for (column, what) in own {
-            self.require(model, raw, &[], column, what);
-        }
-        self.check_lookups(model, raw);
-        self.check_history(model, raw);
-        self.check_fact(model, raw);
-        let ours: Vec<String> = match surrogate {
-            Some(surrogate) if model.history().is_some() => versions::added(surrogate).to_vec(),
-            Some(_) if !lookups_into(self.pipeline, model).is_empty() => vec![IS_INFERRED.to_owned()],
-            _ => Vec::new(),
-        };
-        let mut extra = lookup_columns.clone();
-        extra.extend(surrogate);
-        extra.extend(ours.iter().map(String::as_str));
-        for (column, what) in added {
-            self.require(model, raw, &extra, column, what);
-        }
-        for added in lookup_columns.into_iter().chain(surrogate).chain(ours.iter().map(String::as_str)) {
-            if raw.column_with_name(added).is_some() {
-                let message = format!("`{}` has a column `{added}` already; starmill adds it", model.name);
-                self.error(
-                    model.place.clone(),
-                    message,
-                    "leave it out of the SELECT, or give it another name with AS".to_owned(),
-                );
-            }
-        }
-    }
-
-    fn require(&mut self, model: &Model, raw: &Schema, extra: &[&str], column: &Spanned<String>, what: &str) {
-        let names = || raw.fields().iter().map(|field| field.name().as_str()).chain(extra.iter().copied());
-        if names().any(|name| name == column.value) {
-            return;
-        }
-        let message = format!("{what} names `{}`, which `{}` has not", column.value, model.name);
-        let near = nearest(&column.value, names());
-        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        self.error(column.span.clone(), message, format!("{near}its columns: {}", list(names())));
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Check, qualified};
 use crate::dialect::functions::array_text::elements;
 use crate::dialect::spelled;
 use crate::name::{SourceTable, list, nearest};
+use crate::pgcopy::types::TYPES;
 use crate::pipeline::sql::folded;
 
 /// What a type asks of a value's text.
@@ -120,6 +121,7 @@ impl Types {
         let type_name = data_type.to_string().to_lowercase();
         if let DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)) = data_type {
             let of = self.known(of, search);
+            let type_name = format!("{}[]", canonical(&of.type_name));
             let rule = if of.checks.is_empty() { of.rule } else { Some(Rule::Conditions) };
             let rule = rule.map(|rule| Rule::Elements(Box::new(rule)));
             return Known { type_name, rule, ..Known::default() };
@@ -137,6 +139,16 @@ impl Types {
             _ => None,
         };
         Known { type_name, rule, ..Known::default() }
+    }
+}
+
+/// A type by the name that a server's catalog has for it: `int` is integer.
+fn canonical(type_name: &str) -> String {
+    let (base, rest) = type_name.split_at(type_name.find('(').unwrap_or(type_name.len()));
+    let entry = TYPES.iter().find(|entry| entry.names.contains(&base.trim_end()));
+    match entry.and_then(|entry| entry.names.first()) {
+        Some(name) => format!("{name}{rest}"),
+        None => type_name.to_owned(),
     }
 }
 
