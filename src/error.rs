@@ -132,6 +132,7 @@ struct Inner {
     hint: Option<String>,
     diagnostics: Vec<Diagnostic>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    is_busy: bool,
 }
 
 impl Error {
@@ -143,7 +144,18 @@ impl Error {
             hint: None,
             diagnostics: Vec::new(),
             source: None,
+            is_busy: false,
         }))
+    }
+
+    /// Others hold what is needed, and may let it go in a moment.
+    pub fn busy(mut self, is_busy: bool) -> Error {
+        self.0.is_busy = is_busy;
+        self
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.0.is_busy
     }
 
     /// Where it happened: `("table", "public.orders")`. The innermost place is added first.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::LOCK_TIMEOUT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Catalog, Rows, Shore, Tongue};
 use crate::name::{quote_identifier, quote_literal};
@@ -153,8 +152,9 @@ pub async fn forget(target: &TargetSettings, deployment: &Deployment, shore: &dy
         pipeline: &deployment.name,
         timezone: deployment.timezone.name(),
         search_path: std::slice::from_ref(schema),
-        lock_timeout: Some(LOCK_TIMEOUT),
-        statement_timeout: None,
+        lock_timeout: Some(target.lock_timeout),
+        statement_timeout: target.statement_timeout,
+        role: target.role.as_deref(),
     };
     let server = Server::new(&target.url, Side::Target, &pins)?;
     let forgotten = async {

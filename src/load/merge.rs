@@ -28,6 +28,8 @@ const MOST_CHANGES: usize = 64 << 20;
 pub struct Merged {
     pub delivered: DeliveredTable,
     late: Option<Parting>,
+    /// Whether there was anything to write.
+    touched: bool,
 }
 
 /// Rows that the star no longer has.
@@ -40,7 +42,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
     let name = table.name().as_str();
     let exists = loader.exists(&table_exists(loader, name)).await?;
     let delivered = DeliveredTable { table: name.to_owned(), ..DeliveredTable::default() };
-    let mut merged = Merged { delivered, late: None };
+    let mut merged = Merged { delivered, late: None, touched: true };
     let made = receipt.made.get(name);
     if !exists {
         let columns = columns(table.schema(), name)?;
@@ -58,7 +60,8 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
             let found = otherwise(loader, table, &loader.shipment.star.sums, Asked::Rows).await?;
             merged.delivered.drift = found.map(|found| found.drift());
         }
-        if !unchanged || merged.delivered.drift.is_some() {
+        merged.touched = !unchanged || merged.delivered.drift.is_some();
+        if merged.touched {
             fit(loader, table, receipt, &mut merged).await?;
         }
     }
@@ -139,11 +142,26 @@ async fn changes(
 
 /// The rows that were to go last, and the proof of the whole table.
 pub async fn conclude(loader: &Loader<'_>, table: &StarTable, merged: &mut Merged) -> Result<()> {
+    if !merged.touched {
+        return Ok(());
+    }
     if let Some(parting) = merged.late.take() {
         part(loader, table, &parting, &mut merged.delivered).await?;
     }
-    prove(loader, table).await
+    prove(loader, table).await?;
+    let DeliveredTable { inserted, updated, deleted, .. } = merged.delivered;
+    if (inserted + updated + deleted).saturating_mul(MUCH) > table.rows() {
+        // Until somebody looked at them, the server plans as if its tables were as before.
+        let statement = format!("ANALYZE {}", loader.qualified(table.name().as_str()));
+        loader.execute(&statement, "look at its new rows").await?;
+    }
+    Ok(())
 }
+
+/// From the tenth part of its rows on a table is another to the server's planner; below the twentieth its rows are better
+/// found one by one.
+const MUCH: u64 = 10;
+const FEW: u64 = 20;
 
 /// Deletes what the star no longer has.
 async fn part(
@@ -307,13 +325,24 @@ async fn merge_changes(
     let gone = Beside::of_rows(loader, name, "gone", &keys.collect::<Vec<_>>(), &changes.gone).await?;
     gone.find_by(loader, &identity).await?;
     let same = same(&identity);
+    let rows = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
+    let few = (rows(&changes.fresh) + rows(&changes.gone)).saturating_mul(FEW) < table.rows();
+    if few {
+        let by_index = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+        loader.execute(by_index, "find rows one by one").await?;
+    }
     let parting = Parting {
         gone: format!(
             "EXISTS (SELECT FROM {} AS n WHERE {same}) AND NOT EXISTS (SELECT FROM {} AS n WHERE {same})",
             gone.name, fresh.name
         ),
     };
-    upsert(loader, table, columns, &fresh, parting, merged).await
+    upsert(loader, table, columns, &fresh, parting, merged).await?;
+    if few {
+        let as_before = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT";
+        loader.execute(as_before, "plan as before").await?;
+    }
+    Ok(())
 }
 
 /// Deletes, changes and inserts rows, so that the table has those beside it. Rows that others point at go last.

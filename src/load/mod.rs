@@ -20,6 +20,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
+use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{self, Point};
 use crate::lake::Shore;
@@ -35,8 +36,8 @@ use receipt::Receipt;
 pub use takeover::{TakenOver, takeover};
 pub use verify::{HeldTable, Verification};
 
-/// How long a delivery waits for a lock that readers or others hold, and a question for its answer.
-pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long something small that is asked may take.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Whether a target that holds another store's star is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +81,8 @@ pub struct Shipment<'a> {
     /// The id of the store that it comes from.
     pub store: &'a str,
     pub trust: Trust,
-    /// How long a statement may wait for a lock.
-    pub lock_timeout: Duration,
+    /// How long it is tried again while others hold what it needs.
+    pub lock_wait: Duration,
     /// The source's own tables, when they lie in the target's schema.
     pub sources: Vec<String>,
     /// What the target's lake follows, if it has one.
@@ -99,19 +100,37 @@ pub async fn load(
     adopt: Adopt,
 ) -> Result<Delivery> {
     let server = server(target, timezone, &shipment)?;
+    let wait = shipment.lock_wait;
     let loaded = async {
         let client = server.connect().await?;
         let loader = Loader { client: &client, server: &server, target, shipment };
-        let loaded = loader.transaction(adopt).await;
-        if loaded.is_err() {
-            // The server rolls back when the session ends; saying so frees its locks at once.
-            let _ = client.batch_execute("ROLLBACK").await;
-        }
-        loaded
+        patiently(&loader, adopt, wait).await
     };
     let tables = server.watched(target.silent_max, loaded).await?;
     Ok(Delivery { target: target.url.to_string(), schema: target.schema.clone(), tables })
 }
+
+/// Delivers, and lets go of everything where others hold what it needs: whoever queues behind it comes through meanwhile.
+async fn patiently(loader: &Loader<'_>, adopt: Adopt, wait: Duration) -> Result<Vec<DeliveredTable>> {
+    let watch = Stopwatch::start();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let loaded = loader.transaction(adopt).await;
+        let Err(error) = &loaded else { return loaded };
+        // The server rolls back when the session ends; saying so frees its locks at once.
+        let _ = loader.client.batch_execute("ROLLBACK").await;
+        if !error.is_busy() || watch.elapsed() + pause > wait {
+            return loaded;
+        }
+        tracing::warn!(%error, again_in = ?pause, "others hold what the delivery needs");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The first pause between two attempts, each of which is twice as long, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Which database a target is.
 pub struct Identity {
@@ -138,8 +157,9 @@ fn asked(target: &TargetSettings, pipeline: &str, timezone: &str, search_path: &
         pipeline,
         timezone,
         search_path,
-        lock_timeout: Some(LOCK_TIMEOUT),
-        statement_timeout: Some(LOCK_TIMEOUT),
+        lock_timeout: Some(SOON),
+        statement_timeout: Some(SOON),
+        role: target.role.as_deref(),
     };
     Server::new(&target.url, Side::Target, &pins)
 }
@@ -206,8 +226,9 @@ pub async fn given(
         pipeline: &deployment.name,
         timezone: "UTC",
         search_path: &path,
-        lock_timeout: Some(LOCK_TIMEOUT),
-        statement_timeout: None,
+        lock_timeout: Some(target.lock_timeout),
+        statement_timeout: target.statement_timeout,
+        role: target.role.as_deref(),
     };
     let server = Server::new(&target.url, Side::Target, &pins)?;
     let failed = |error| server.error(error, format!("the target refused to show the keys of {table}"));
@@ -259,8 +280,9 @@ fn server(target: &TargetSettings, timezone: Tz, shipment: &Shipment) -> Result<
         pipeline: shipment.pipeline,
         timezone: timezone.name(),
         search_path: &path,
-        lock_timeout: Some(shipment.lock_timeout),
-        statement_timeout: None,
+        lock_timeout: Some(target.lock_timeout),
+        statement_timeout: target.statement_timeout,
+        role: target.role.as_deref(),
     };
     Server::new(&target.url, Side::Target, &pins)
 }

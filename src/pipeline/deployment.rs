@@ -54,6 +54,10 @@ fn is_elsewhere(url: &str) -> bool {
     url.contains("://") && Service::of(url).is_none()
 }
 
+/// How long a statement of a delivery waits for a lock that others hold, and how long it is tried again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+const LOCK_WAIT: Duration = Duration::from_secs(10 * 60);
+
 impl Resolver<'_> {
     pub(super) fn deployment(&self, file: &PipelineFile, path: &Path) -> Option<Deployment> {
         let stem = stem(path);
@@ -193,7 +197,20 @@ impl Resolver<'_> {
         let lake = target.lake.as_ref().map(|lake| lake.value.clone()).filter(|lake| !lake.is_empty());
         let silent = target.silent_max.as_ref();
         let silent_max = silent.map_or(Some(SILENT_MAX), |text| self.duration(text))?;
-        Some(TargetSettings { url: PostgresUrl::new(url.value.clone()), schema, lake, silent_max })
+        let bound = |text: &Option<Text>| match text {
+            Some(text) => self.duration(text).map(Some),
+            None => Some(None),
+        };
+        Some(TargetSettings {
+            url: PostgresUrl::new(url.value.clone()),
+            schema,
+            lake,
+            silent_max,
+            lock_timeout: bound(&target.lock_timeout)?.unwrap_or(LOCK_TIMEOUT),
+            lock_wait: self.length(&target.lock_wait, LOCK_WAIT)?,
+            statement_timeout: bound(&target.statement_timeout)?,
+            role: target.role.as_ref().map(|role| role.value.clone()).filter(|role| !role.is_empty()),
+        })
     }
 
     fn schedule(&self, schedule: &ScheduleFile, pipeline_zone: Option<Tz>) -> Option<Schedule> {

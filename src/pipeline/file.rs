@@ -83,6 +83,10 @@ pub struct TargetFile {
     /// The schema that tells other engines of the snapshots.
     pub lake: Option<Text>,
     pub silent_max: Option<Text>,
+    pub lock_timeout: Option<Text>,
+    pub lock_wait: Option<Text>,
+    pub statement_timeout: Option<Text>,
+    pub role: Option<Text>,
 }
 
 #[derive(Debug)]
@@ -216,6 +220,10 @@ fn target(section: Section) -> TargetFile {
         schema: section.string("schema"),
         lake: section.string("lake"),
         silent_max: section.string("silent_max"),
+        lock_timeout: section.string("lock_timeout"),
+        lock_wait: section.string("lock_wait"),
+        statement_timeout: section.string("statement_timeout"),
+        role: section.string("role"),
     };
     section.finish();
     file

@@ -143,6 +143,14 @@ pub struct TargetSettings {
     pub lake: Option<String>,
     /// How long its server may not answer at all.
     pub silent_max: Duration,
+    /// How long a statement waits for a lock. Then it lets go, so that others come through, and the delivery is tried again for
+    /// `lock_wait`.
+    pub lock_timeout: Duration,
+    pub lock_wait: Duration,
+    /// How long a statement may take; none is what the server allows the role.
+    pub statement_timeout: Option<Duration>,
+    /// As whom it writes; none as whom it connects.
+    pub role: Option<String>,
 }
 
 /// Where a source is.

@@ -91,6 +91,8 @@ pub struct Pins<'a> {
     pub lock_timeout: Option<Duration>,
     /// How long a statement may take; none is what the server allows the role.
     pub statement_timeout: Option<Duration>,
+    /// As whom it acts; none as whom it connects.
+    pub role: Option<&'a str>,
 }
 
 /// How a transaction sees the others.
@@ -183,16 +185,18 @@ impl Server {
         let statement_timeout = pins
             .statement_timeout
             .map(|most| format!("; SET LOCAL statement_timeout = {}", most.as_millis()));
+        let role = pins.role.map(|role| format!("; SET LOCAL ROLE {}", quote_identifier(role)));
         let pins = format!(
             "SET LOCAL TimeZone = {}; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
              SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'; SET LOCAL standard_conforming_strings = on; \
              SET LOCAL xmloption = content; SET LOCAL xmlbinary = base64; SET LOCAL quote_all_identifiers = off; SET LOCAL transform_null_equals = off; \
              SET LOCAL search_path = {}; SET LOCAL row_security = off; SET LOCAL idle_in_transaction_session_timeout = 0; \
-             SET LOCAL lock_timeout = {}{}",
+             SET LOCAL lock_timeout = {}{}{}",
             quote_literal(pins.timezone),
             if path.is_empty() { "pg_catalog".to_owned() } else { path.join(", ") },
             pins.lock_timeout.map_or(0, |timeout| timeout.as_millis()),
             statement_timeout.unwrap_or_default(),
+            role.unwrap_or_default(),
         );
         let (wanted, demand) = (parameters.wanted, parameters.demand);
         Ok(Server {

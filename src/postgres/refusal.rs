@@ -38,13 +38,20 @@ impl Server {
                         "another session holds a conflicting lock: run again later, or raise `lock_timeout` in [source]"
                     }
                     Side::Target => {
-                        "another session holds a conflicting lock there; end it, or try again later"
+                        "another session holds a conflicting lock there: end it, or wait longer, `lock_wait` in [target]"
                     }
                 }),
             ),
             &SqlState::QUERY_CANCELED if db.message().contains("statement timeout") => (
                 self.side.unreachable(),
-                Some("raise `statement_timeout` in [source], or where the server sets it for the role"),
+                Some(match self.side {
+                    Side::Source => {
+                        "raise `statement_timeout` in [source], or where the server sets it for the role"
+                    }
+                    Side::Target => {
+                        "raise `statement_timeout` in [target], or where the server sets it for the role"
+                    }
+                }),
             ),
             &SqlState::QUERY_CANCELED => {
                 (self.side.unreachable(), Some("somebody cancelled it on the server; run again"))
@@ -80,7 +87,7 @@ impl Server {
                 code.code()
             );
         }
-        let ours = Error::new(kind, doing).caused_by(cause);
+        let ours = Error::new(kind, doing).caused_by(cause).busy(is_busy(code));
         // What the server advises would destroy what others made.
         let advice = db.hint().filter(|hint| !hint.contains("CASCADE")).map(str::to_owned);
         match hint.map(str::to_owned).or(advice) {
@@ -101,6 +108,12 @@ fn may_pass(code: &SqlState) -> bool {
     const CLASSES: [&str; 6] = ["08", "40", "53", "57", "58", "XX"];
     const TIMEOUTS: [&str; 3] = ["25P03", "25P04", "55P03"];
     CLASSES.iter().any(|class| code.code().starts_with(class)) || TIMEOUTS.contains(&code.code())
+}
+
+/// Whether others had what a statement needed, a lock or the last word, and may be done in a moment.
+fn is_busy(code: &SqlState) -> bool {
+    [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::T_R_DEADLOCK_DETECTED, &SqlState::T_R_SERIALIZATION_FAILURE]
+        .contains(&code)
 }
 
 /// tokio-postgres says "error connecting to server" and hides why one level below.

@@ -9,7 +9,7 @@ use super::report::{Mode, Outcome, RunReport};
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Shore;
-use crate::load::{self, Adopt, Delivery, LOCK_TIMEOUT, Shipment, TakenOver, Trust, Verification};
+use crate::load::{self, Adopt, Delivery, Shipment, TakenOver, Trust, Verification};
 use crate::name::{SnapshotId, SourceTable};
 use crate::pipeline::{self, Deployment, TargetSettings};
 use crate::progress::{Event, Progress};
@@ -19,7 +19,7 @@ use crate::store::manifest::{Latest, Manifest};
 use crate::store::notes::DeliveryNote;
 use crate::store::{Beginning, Followed, Store, StoreWriter, gone, older};
 
-/// How long what is pending may wait for a lock in the target: its night has not begun yet.
+/// How long what is pending may wait for locks in the target: its night has not begun yet.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Delivers what this run published.
@@ -33,7 +33,7 @@ pub async fn deliver(
     let Some(target) = &deployment.target else { return Ok(()) };
     progress.tell(Event::Step("load"));
     let watch = Stopwatch::start();
-    let loaded = ship(deployment, target, store, star, Adopt::Refuse, Trust::Receipt, LOCK_TIMEOUT).await;
+    let loaded = ship(deployment, target, store, star, Adopt::Refuse, Trust::Receipt, target.lock_wait).await;
     report.step("load", &watch);
     report.delivery = Some(loaded.map_err(still_pending)?);
     Ok(())
@@ -88,7 +88,17 @@ pub async fn pending(
     progress.tell(Event::Step("load"));
     let watch = Stopwatch::start();
     let published = store.snapshot(&latest.snapshot)?;
-    match ship(deployment, target, store, &published.star, Adopt::Refuse, Trust::Receipt, PATIENCE).await {
+    match ship(
+        deployment,
+        target,
+        store,
+        &published.star,
+        Adopt::Refuse,
+        Trust::Receipt,
+        target.lock_wait.min(PATIENCE),
+    )
+    .await
+    {
         Ok(delivery) => report.pending_delivery = Some(delivery),
         Err(error) => {
             let snapshot = &latest.snapshot;
@@ -154,7 +164,7 @@ pub async fn deliver_published(
 ) -> Result<Delivery> {
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
-    ship(deployment, target, store, &published.star, adopt, Trust::Nothing, PATIENCE).await
+    ship(deployment, target, store, &published.star, adopt, Trust::Nothing, target.lock_wait).await
 }
 
 /// Whether the target still holds the published snapshot, row by row. Nothing is changed there.
@@ -187,7 +197,7 @@ fn shipment<'a>(
         pipeline: &deployment.name,
         store: &latest.store,
         trust: Trust::Nothing,
-        lock_timeout: PATIENCE,
+        lock_wait: Duration::ZERO,
         sources,
         shore: None,
         kept: &|_| None,
@@ -202,7 +212,7 @@ async fn ship(
     star: &PublishedStar,
     adopt: Adopt,
     trust: Trust,
-    lock_timeout: Duration,
+    lock_wait: Duration,
 ) -> Result<Delivery> {
     let latest = store.commit_point()?;
     let mut note = DeliveryNote {
@@ -219,7 +229,7 @@ async fn ship(
     let shore = Some(&followed as &dyn Shore);
     let kept = |id: &SnapshotId| store.snapshot(id).ok().map(|published| published.star);
     let shipment =
-        Shipment { trust, lock_timeout, shore, kept: &kept, ..shipment(deployment, &latest, star, sources) };
+        Shipment { trust, lock_wait, shore, kept: &kept, ..shipment(deployment, &latest, star, sources) };
     let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();

@@ -52,6 +52,7 @@ impl PostgresSource {
             search_path: &source.schemas,
             lock_timeout: Some(source.lock_timeout),
             statement_timeout: source.statement_timeout,
+            role: None,
         };
         let server = Server::new(url, Side::Source, &pins)?.discreet(!source.types.masks.columns.is_empty());
         let client = server.connect().await?;

@@ -7,14 +7,18 @@ const TOML: &str = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out
     [dimension.dim_a]\nkey = [\"id\"]\nsurrogate = \"a_key\"\n[summary.s]\nkey = [\"id\"]\n";
 
 fn project(database: &Database) -> Project {
-    let project = Project::of(
+    let project = unrun(database);
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    project
+}
+
+fn unrun(database: &Database) -> Project {
+    Project::of(
         &TOML.replace("URL", &database.url()),
         &[("dim_a", "SELECT id, name FROM a"), ("s", "SELECT id, CAST(n AS int) AS n, name FROM a")],
         "CREATE TABLE a (id int PRIMARY KEY, name text, n int);",
         &[("a", "id,name,n\n10,Ann,1\n20,Ben,2\n")],
-    );
-    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
-    project
+    )
 }
 
 const RUN: [&str; 2] = ["run", "pipelines/p.toml"];
@@ -225,7 +229,22 @@ fn a_delivery_waits_for_a_lock_for_a_while_only() {
         database.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'mart.s'::regclass") == "1"
     });
     project.write("data/a.csv", "id,name,n\n10,Ann,9\n20,Ben,2\n");
-    project.starmill(&RUN).exits(11).warns("conflicting lock");
+    project.edit("pipelines/p.toml", "[target]", "[target]\nlock_timeout = \"500ms\"\nlock_wait = \"0s\"");
+    project.starmill(&RUN).exits(11).warns("conflicting lock").warns("`lock_wait` in [target]");
+    // With some patience it is tried again, and others come through in between.
+    project.edit("pipelines/p.toml", "lock_wait = \"0s\"", "lock_wait = \"1m\"");
+    let mut delivery = project
+        .command(&["deliver", "pipelines/p.toml"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(delivery.try_wait().unwrap().is_none(), "it waits");
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
+    let ended = delivery.wait_with_output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && told.contains("others hold what the delivery needs"), "{told}");
+    assert_eq!(database.sql("SELECT n FROM mart.s WHERE id = 10"), "9");
     holder.kill().unwrap();
     holder.wait().unwrap();
     database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()");
@@ -325,4 +344,30 @@ fn what_the_target_cannot_have_is_told_by_check() {
         .warns("`dim_a_pkey` is the name that an index of `dim_a` gets in the target")
         .warns("`wide` has 1601 columns, and a table of the target 1600 at most")
         .warns("a column has an empty name");
+}
+
+#[test]
+fn a_delivery_acts_as_the_role_that_is_named_and_its_statements_end_in_time() {
+    let database = cluster().database();
+    database.sql("CREATE ROLE loader_r; CREATE SCHEMA mart AUTHORIZATION loader_r");
+    let project = unrun(&database);
+    project.edit("pipelines/p.toml", "[target]", "[target]\nrole = \"loader_r\"");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(
+        database.sql("SELECT tableowner FROM pg_tables WHERE schemaname = 'mart' AND tablename = 's'"),
+        "loader_r"
+    );
+    project.edit("pipelines/p.toml", "role = \"loader_r\"", "role = \"nobody_r\"");
+    project.write("data/a.csv", "id,name,n\n10,Ann,9\n20,Ben,2\n");
+    project.starmill(&RUN).exits(11).warns("nobody_r");
+    project.edit(
+        "pipelines/p.toml",
+        "role = \"nobody_r\"",
+        "role = \"loader_r\"\nstatement_timeout = \"300ms\"",
+    );
+    database.sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NEW; END'; \
+         CREATE TRIGGER slow BEFORE UPDATE ON mart.s FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    project.starmill(&["deliver", "pipelines/p.toml"]).exits(8).warns("`statement_timeout` in [target]");
 }
