@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Differences,
     /// The snapshot is published, its delivery into the target is not done.
     DeliveryPending,
+    /// Somebody keeps the pipeline from publishing until they say otherwise.
+    Held,
     /// SIGINT.
     Interrupted,
     /// SIGTERM.
@@ -53,12 +55,13 @@ impl ErrorKind {
             ErrorKind::Locked => 9,
             ErrorKind::Differences => 10,
             ErrorKind::DeliveryPending => 11,
+            ErrorKind::Held => 12,
             ErrorKind::Interrupted => 130,
             ErrorKind::Terminated => 143,
         }
     }
 
-    const ALL: [ErrorKind; 13] = [
+    const ALL: [ErrorKind; 14] = [
         ErrorKind::Bug,
         ErrorKind::Usage,
         ErrorKind::Pipeline,
@@ -70,6 +73,7 @@ impl ErrorKind {
         ErrorKind::Locked,
         ErrorKind::Differences,
         ErrorKind::DeliveryPending,
+        ErrorKind::Held,
         ErrorKind::Interrupted,
         ErrorKind::Terminated,
     ];
@@ -96,6 +100,7 @@ impl ErrorKind {
             | ErrorKind::Fit
             | ErrorKind::Model
             | ErrorKind::Audit
+            | ErrorKind::Held
             | ErrorKind::Differences => false,
         }
     }
@@ -114,6 +119,7 @@ impl ErrorKind {
             ErrorKind::Locked => "locked",
             ErrorKind::Differences => "differences",
             ErrorKind::DeliveryPending => "delivery_pending",
+            ErrorKind::Held => "held",
             ErrorKind::Interrupted => "interrupted",
             ErrorKind::Terminated => "terminated",
         }

@@ -36,7 +36,7 @@ Exit codes:
   5 the source's schema, privileges or a value don't fit
   6 a model failed · 7 the audit refused · 8 the store, scratch or target refused
   9 another run holds the lock · 10 --exit-code found differences
-  11 published, delivery pending · 130, 143 interrupted
+  11 published, delivery pending · 12 held, nothing published · 130, 143 interrupted
 
 Passwords: PGPASSWORD or ~/.pgpass; they need not stand in a URL, and are never shown.
 Logs: STARMILL_LOG=info (or debug) writes them to stderr.
@@ -264,6 +264,14 @@ pub enum SnapshotsCommand {
         /// Don't ask
         #[arg(long, short)]
         yes: bool,
+        /// Keep it published until `snapshots release`: runs rehearse, tell people why, and end with 12
+        #[arg(long, value_name = "WHY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        hold: Option<String>,
+    },
+    /// Let runs publish again after a rollback with --hold
+    Release {
+        #[command(flatten)]
+        pipeline: PipelineArg,
     },
     /// Forget old snapshots, as `keep` in [store] says or as asked here; the published one stays
     Prune {

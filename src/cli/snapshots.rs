@@ -18,7 +18,7 @@ pub async fn dispatch(command: SnapshotsCommand) -> u8 {
         SnapshotsCommand::Show { pipeline, snapshot } => {
             finish(pipeline.format, snapshots::show(&pipeline.path, &snapshot), render::snapshot)
         }
-        SnapshotsCommand::Rollback { pipeline, snapshot, yes } => {
+        SnapshotsCommand::Rollback { pipeline, snapshot, yes, hold } => {
             let plan = match stoppable(rollback::plan(&pipeline.path, snapshot.as_deref())).await {
                 Ok(plan) => plan,
                 Err(error) => return fail(pipeline.format, &error),
@@ -33,8 +33,11 @@ pub async fn dispatch(command: SnapshotsCommand) -> u8 {
             }
             // Once begun it is finished: the commit is one rename, and a delivery that is cut off is
             // rolled back by its server.
-            let done = stoppable(rollback::roll_back(&pipeline.path, plan)).await;
+            let done = stoppable(rollback::roll_back(&pipeline.path, plan, hold)).await;
             finish(pipeline.format, done, render::rollback)
+        }
+        SnapshotsCommand::Release { pipeline } => {
+            finish(pipeline.format, rollback::release(&pipeline.path), render::release)
         }
         SnapshotsCommand::Prune { pipeline, snapshots, keep, older_than, grace, dry_run } => {
             let request = PruneRequest { keep, older_than, snapshots, grace };

@@ -13,6 +13,7 @@ use crate::run::delivery::{deliver_published, still_pending};
 use crate::run::record::Record;
 use crate::run::report::Mode;
 use crate::star::diff::TableDiff;
+use crate::store::manifest::Hold;
 use crate::store::{Store, StoreWriter};
 
 /// What a rollback would do.
@@ -37,6 +38,9 @@ pub struct RollbackPlan {
 pub struct Rollback {
     #[serde(flatten)]
     pub plan: RollbackPlan,
+    /// What keeps the next runs from publishing over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     pub delivery: Option<Delivery>,
 }
 
@@ -78,7 +82,7 @@ fn remasked(store: &Store, from: &SnapshotId, to: &SnapshotId) -> Vec<String> {
 
 /// Does what was shown, or nothing when another snapshot was published meanwhile. The result is an
 /// error when the target could not be told; the commit point has moved all the same.
-pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
+pub async fn roll_back(path: &Path, plan: RollbackPlan, hold: Option<String>) -> Result<Rollback> {
     let deployment = pipeline::deployment(path)?;
     let writer = StoreWriter::for_command(&deployment)?;
     let latest = writer.store().commit_point()?;
@@ -93,8 +97,9 @@ pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
         return Err(Error::new(ErrorKind::Store, message).hint("nothing was done; choose another snapshot"));
     }
     let mut record = Record::begin(&deployment, writer.store(), Mode::Rollback);
-    writer.roll_back(&plan.to)?;
-    record.rolled_back(&plan.from, &plan.to);
+    let hold = hold.map(Hold::new);
+    writer.roll_back(&plan.to, hold.clone())?;
+    record.rolled_back(&plan.from, &plan.to, hold.as_ref());
     tracing::info!(from = %plan.from, to = %plan.to, "rolled back");
     let delivery = match &deployment.target {
         Some(target) => {
@@ -105,5 +110,26 @@ pub async fn roll_back(path: &Path, plan: RollbackPlan) -> Result<Rollback> {
         }
         None => None,
     };
-    Ok(Rollback { plan, delivery })
+    Ok(Rollback { plan, hold, delivery })
+}
+
+/// What a release did.
+#[derive(Debug, Serialize)]
+pub struct Release {
+    pub pipeline: String,
+    /// The published snapshot, over which the next run publishes.
+    pub snapshot: SnapshotId,
+    /// What kept it from that.
+    pub hold: Hold,
+}
+
+/// Takes off a hold.
+pub fn release(path: &Path) -> Result<Release> {
+    let deployment = pipeline::deployment(path)?;
+    let writer = StoreWriter::for_command(&deployment)?;
+    let record = Record::begin(&deployment, writer.store(), Mode::Release);
+    let hold = writer.take_off_hold()?;
+    let snapshot = writer.store().commit_point()?.snapshot;
+    record.released(&snapshot, &hold);
+    Ok(Release { pipeline: deployment.name, snapshot, hold })
 }

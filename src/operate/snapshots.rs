@@ -10,7 +10,7 @@ use crate::name::SnapshotId;
 use crate::pipeline;
 use crate::star::diff::TableDiff;
 use crate::star::origin::Position;
-use crate::store::manifest::Manifest;
+use crate::store::manifest::{Hold, Manifest};
 use crate::store::{Store, Verified};
 
 /// The store's snapshots, oldest first.
@@ -19,6 +19,9 @@ pub struct Snapshots {
     pub pipeline: String,
     pub store: String,
     pub snapshots: Vec<SnapshotLine>,
+    /// Who keeps the pipeline from publishing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,13 +63,14 @@ impl Changes {
 pub fn list(path: &Path) -> Result<Snapshots> {
     let deployment = pipeline::deployment(path)?;
     let store = Store::there(&deployment)?;
-    let mut snapshots = Vec::new();
+    let (mut snapshots, mut hold) = (Vec::new(), None);
     if let Some(latest) = store.latest_or_lost()? {
+        hold.clone_from(&latest.hold);
         for id in &latest.snapshots {
             snapshots.push(line(&store, id, *id == latest.snapshot));
         }
     }
-    Ok(Snapshots { pipeline: deployment.name, store: store.shown(), snapshots })
+    Ok(Snapshots { pipeline: deployment.name, store: store.shown(), snapshots, hold })
 }
 
 /// Everything that is known of one snapshot.

@@ -48,7 +48,7 @@ pub fn kind_of(deployment: &Deployment, report: &RunReport) -> Option<AlertKind>
     }
     match report.outcome {
         Outcome::Refused => Some(AlertKind::Refusal),
-        Outcome::Failed | Outcome::DeliveryPending => Some(AlertKind::Failure),
+        Outcome::Failed | Outcome::DeliveryPending | Outcome::Held => Some(AlertKind::Failure),
         Outcome::Published => {
             let open = Store::of(&deployment.store).note::<IncidentNote>();
             let wants = |kind: AlertKind| deployment.notify.on.contains(&kind);
@@ -56,7 +56,11 @@ pub fn kind_of(deployment: &Deployment, report: &RunReport) -> Option<AlertKind>
             let told = open.is_some_and(|open| wants(open.kind));
             Some(if told && wants(AlertKind::Recovery) { AlertKind::Recovery } else { AlertKind::Success })
         }
-        Outcome::Rehearsed | Outcome::AlreadyDone | Outcome::Delivered | Outcome::RolledBack => None,
+        Outcome::Rehearsed
+        | Outcome::AlreadyDone
+        | Outcome::Delivered
+        | Outcome::RolledBack
+        | Outcome::Released => None,
     }
 }
 
@@ -189,5 +193,7 @@ fn verb(outcome: Outcome) -> &'static str {
         Outcome::AlreadyDone => "had nothing to do",
         Outcome::Delivered => "delivered the published snapshot",
         Outcome::RolledBack => "published an older snapshot again",
+        Outcome::Held => "was held and published nothing",
+        Outcome::Released => "lets the next run publish again",
     }
 }

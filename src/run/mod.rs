@@ -136,6 +136,7 @@ fn conclude(report: &mut RunReport, result: &Result<()>, differences: Difference
             report.error = Some(ErrorReport::of(error));
             report.outcome = match error.kind() {
                 ErrorKind::Audit => Outcome::Refused,
+                ErrorKind::Held => Outcome::Held,
                 // Whatever ended the run after its commit, the star is published.
                 _ if report.snapshot.is_some() => Outcome::DeliveryPending,
                 _ => Outcome::Failed,
@@ -230,7 +231,11 @@ async fn night(
                 pipeline.deployment.run.scratch.clone().unwrap_or_else(|| writer.store().local_folder());
             let scratch = Scratch::create(&parent, &report.run)?;
             let stand = Stand::of(writer, scratch);
+            let hold = writer.store().latest()?.and_then(|latest| latest.hold);
             let rehearsal = rehearse::rehearse(pipeline, request, stand, progress, report).await?;
+            if let Some(hold) = hold {
+                return Err(hold.refusal());
+            }
             let (pipeline, star) = publish(rehearsal, writer, progress, report).await?;
             delivery::deliver(&pipeline.deployment, writer.store(), &star, progress, report).await
         }

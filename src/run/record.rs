@@ -6,6 +6,7 @@ use crate::load::Delivery;
 use crate::name::{RunId, SnapshotId};
 use crate::pipeline::Deployment;
 use crate::store::Store;
+use crate::store::manifest::Hold;
 
 use super::report::{ErrorReport, Mode, Outcome, RunReport};
 
@@ -24,11 +25,23 @@ impl<'a> Record<'a> {
     }
 
     /// The snapshot that readers see now, whatever becomes of its delivery.
-    pub fn rolled_back(&mut self, from: &SnapshotId, to: &SnapshotId) {
+    pub fn rolled_back(&mut self, from: &SnapshotId, to: &SnapshotId, hold: Option<&Hold>) {
+        let held = hold.map(|hold| format!("held until it is released: {}", hold.because));
+        self.report.warnings.extend(held);
         self.report.since = Some(from.clone());
         self.report.snapshot = Some(to.clone());
         self.report.outcome = Outcome::RolledBack;
         self.report.exit_code = 0;
+        self.keep();
+    }
+
+    /// Somebody lets it be published again.
+    pub fn released(mut self, snapshot: &SnapshotId, hold: &Hold) {
+        self.report.snapshot = Some(snapshot.clone());
+        self.report.outcome = Outcome::Released;
+        self.report.exit_code = 0;
+        let since = hold.since.format("%Y-%m-%d %H:%M:%SZ");
+        self.report.warnings.push(format!("it was held since {since} by {}: {}", hold.by, hold.because));
         self.keep();
     }
 

@@ -59,6 +59,8 @@ pub enum Mode {
     Delivery,
     /// An older snapshot was published again by command.
     Rollback,
+    /// A hold was taken off by command.
+    Release,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,10 @@ pub enum Outcome {
     Delivered,
     /// An older snapshot is the published one again.
     RolledBack,
+    /// Everything was built and audited, and nothing published, because somebody holds the pipeline.
+    Held,
+    /// Nobody holds the pipeline any more.
+    Released,
 }
 
 impl Outcome {
@@ -92,6 +98,8 @@ impl Outcome {
             Outcome::AlreadyDone => "already_done",
             Outcome::Delivered => "delivered",
             Outcome::RolledBack => "rolled_back",
+            Outcome::Held => "held",
+            Outcome::Released => "released",
         }
     }
 }

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Cost;
-use crate::name::{ModelName, RunId, SnapshotId};
+use crate::error::{Error, ErrorKind};
+use crate::name::{ModelName, RunId, SnapshotId, who};
 use crate::star::audit::{ControlLine, Coverage, Sums};
 use crate::star::columns::ColumnIds;
 use crate::star::contract::{ColumnNote, TableContract};
@@ -57,6 +58,34 @@ pub struct Latest {
     /// Data files, by table and name, that were written anew then, and by which they were replaced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, DataFile>,
+    /// Who keeps the pipeline from publishing, until they say otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// Somebody rolled back, and wants it to stay so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub since: DateTime<Utc>,
+    /// As `user@host`.
+    pub by: String,
+    pub because: String,
+}
+
+impl Hold {
+    pub fn new(because: String) -> Hold {
+        Hold { since: crate::clock::now(), by: who(), because }
+    }
+
+    /// What a run is told that would publish.
+    pub fn refusal(&self) -> Error {
+        let Hold { since, by, because } = self;
+        let since = since.format("%Y-%m-%d %H:%M:%SZ");
+        let message =
+            format!("nothing is published since {since}, when {by} rolled back and held it: {because}");
+        Error::new(ErrorKind::Held, message)
+            .hint("`starmill snapshots release PIPELINE` lets the next run publish again")
+    }
 }
 
 impl Latest {

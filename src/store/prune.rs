@@ -133,6 +133,7 @@ mod tests {
             writer: None,
             rewritten: None,
             replaced: BTreeMap::new(),
+            hold: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::lock::StoreWriter;
-use super::manifest::{FORMAT, KeysEntry, Latest, Manifest, PipelineRecord, StepRecord, TableRecord};
+use super::manifest::{FORMAT, Hold, KeysEntry, Latest, Manifest, PipelineRecord, StepRecord, TableRecord};
 use super::objects::Objects;
 use super::tables::Placed;
 use super::{
@@ -53,6 +53,9 @@ impl StoreWriter {
         let id = SnapshotId::of(self.run());
         at(Point::PublishStart, &self.store().local_folder())?;
         let latest = self.store().latest()?;
+        if let Some(hold) = latest.as_ref().and_then(|latest| latest.hold.as_ref()) {
+            return Err(hold.refusal());
+        }
         let new = self.new_snapshot_folder();
         if let Objects::Folder(_) = &self.store().objects {
             create_folder(&new)?;
@@ -130,12 +133,25 @@ impl StoreWriter {
 
     /// Makes another kept snapshot the published one. Nothing else moves: the registry keeps what it
     /// has given, and the snapshots after it stay.
-    pub fn roll_back(&self, to: &SnapshotId) -> Result<()> {
+    pub fn roll_back(&self, to: &SnapshotId, hold: Option<Hold>) -> Result<()> {
         let latest = self.store().latest()?;
         let latest = latest.filter(|latest| latest.snapshots.contains(to)).ok_or_else(|| {
             Error::new(ErrorKind::Store, format!("the store does not keep the snapshot {to}"))
         })?;
-        self.commit(&latest.moved_to(to.clone(), crate::clock::now()))
+        let mut latest = latest.moved_to(to.clone(), crate::clock::now());
+        latest.hold = hold.or(latest.hold);
+        self.commit(&latest)
+    }
+
+    /// Lets the next run publish again; gives what kept it from it.
+    pub fn take_off_hold(&self) -> Result<Hold> {
+        let mut latest = self.store().commit_point()?;
+        let hold = latest.hold.take().ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "nobody keeps this pipeline from publishing")
+                .hint("`starmill snapshots list` shows the published snapshot, and a hold where there is one")
+        })?;
+        self.commit(&latest)?;
+        Ok(hold)
     }
 
     /// The commit: readers see the new snapshot from the moment of the rename. What comes after it
@@ -255,6 +271,7 @@ fn first_commit(id: &SnapshotId, now: DateTime<Utc>) -> Latest {
         writer: None,
         rewritten: None,
         replaced: BTreeMap::new(),
+        hold: None,
     }
 }
 

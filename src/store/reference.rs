@@ -112,6 +112,7 @@ mod tests {
             writer: None,
             rewritten: None,
             replaced: BTreeMap::new(),
+            hold: None,
         }
     }
 

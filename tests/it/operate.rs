@@ -468,3 +468,52 @@ fn by_itself_a_rollback_goes_to_what_the_published_one_was_compared_with() {
         .exits(0)
         .says(&format!("Published: {}", ids[1]));
 }
+
+#[test]
+fn a_rollback_may_be_held_until_somebody_releases_it() {
+    let project = Project::shop();
+    project.night();
+    project.edit("data/shop/order_items.csv", "\n1,1,", "\n1,2000,");
+    project.night();
+    let ids: Vec<String> = snapshots(&project);
+    project
+        .starmill(&["snapshots", "release", SHOP])
+        .exits(2)
+        .warns("nobody keeps this pipeline from publishing");
+    let held = project.starmill(&["snapshots", "rollback", SHOP, "--yes", "--hold", "wrong prices"]).exits(0);
+    held.says("until `starmill snapshots release`").says(": wrong prices");
+    let told = project.path("told.txt");
+    project.edit(
+        SHOP,
+        "[store]",
+        &format!("[notify]\ncommand = [\"sh\", \"-c\", \"cat >> {}\"]\n[store]", told.display()),
+    );
+    let run = project.starmill(&["run", SHOP]).exits(12);
+    run.warns(": wrong prices")
+        .warns("starmill snapshots release")
+        .says("HELD, nothing published")
+        .says("Changes since");
+    assert!(std::fs::read_to_string(&told).unwrap().contains("wrong prices"), "people are told");
+    assert_eq!(project.latest().unwrap(), ids[0]);
+    // So it is through another rollback, a prune and a dry run.
+    project.starmill(&["snapshots", "rollback", SHOP, &ids[1], "--yes"]).exits(0);
+    project.starmill(&["snapshots", "prune", SHOP, "--keep", "5"]).exits(0);
+    project.starmill(&["run", SHOP, "--dry-run"]).exits(0);
+    project.starmill(&["run", SHOP]).exits(12);
+    project.starmill(&["snapshots", "list", SHOP]).exits(0).says("Held since").says(": wrong prices");
+    project.starmill(&["snapshots", "release", SHOP]).exits(0).says("the next run publishes over it");
+    project.starmill(&["run", SHOP]).exits(0);
+    assert_eq!(snapshots(&project).len(), 3);
+    let runs = project.starmill(&["runs", SHOP]).exits(0);
+    runs.says("released").says("held").says("rolled back");
+}
+
+fn snapshots(project: &Project) -> Vec<String> {
+    let list = project.starmill(&["snapshots", "list", SHOP, "--format", "json"]).exits(0).json();
+    list["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["snapshot"].as_str().unwrap().to_owned())
+        .collect()
+}

@@ -22,7 +22,7 @@ pub use correct::corrections;
 pub use forget::{forget_plan, forgotten};
 pub use history::remembered;
 pub use operate::{
-    comparison, history, prune_plan, pruned, rollback, rollback_plan, snapshot, snapshots, upcoming,
+    comparison, history, prune_plan, pruned, release, rollback, rollback_plan, snapshot, snapshots, upcoming,
     verification, verified,
 };
 pub use plan::{checked, extraction, plan};

@@ -9,13 +9,15 @@ use crate::load::{HeldTable, Verification};
 use crate::name::list;
 use crate::operate::compare::Comparison;
 use crate::operate::prune::Pruning;
-use crate::operate::rollback::{Rollback, RollbackPlan};
+use crate::operate::rollback::{Release, Rollback, RollbackPlan};
 use crate::operate::runs::History;
 use crate::operate::snapshots::{Changes, Shown, SnapshotLine, Snapshots};
 use crate::run::report::Outcome;
 use crate::serve::Upcoming;
+use crate::shown;
 use crate::star::origin::Position;
 use crate::store::Verified;
+use crate::store::manifest::Hold;
 
 fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -62,8 +64,25 @@ fn lines(snapshots: &[SnapshotLine]) -> String {
 pub fn snapshots(list: &Snapshots) -> String {
     match list.snapshots.as_slice() {
         [] => format!("{}: nothing is published yet in {}\n", list.pipeline, list.store),
-        some => format!("{} · {}\n\n{}\n  * is published\n", list.pipeline, list.store, lines(some)),
+        some => {
+            let text = format!("{} · {}\n\n{}\n  * is published\n", list.pipeline, list.store, lines(some));
+            text + &list.hold.as_ref().map(held).unwrap_or_default()
+        }
     }
+}
+
+fn held(hold: &Hold) -> String {
+    let (by, because) = (shown::line(&hold.by), shown::line(&hold.because));
+    format!("\n  Held since {} by {by}: {because}\n", time(hold.since))
+}
+
+pub fn release(done: &Release) -> String {
+    format!(
+        "{} · {}\n{}\n  Released: the next run publishes over it.\n",
+        done.pipeline,
+        done.snapshot,
+        held(&done.hold)
+    )
 }
 
 pub fn snapshot(shown: &Shown) -> String {
@@ -142,7 +161,13 @@ pub fn rollback(done: &Rollback) -> String {
     if let Some(delivery) = &done.delivery {
         text.push_str(&format!("\n{}", super::delivery(delivery)));
     }
-    text + "\n  The next run publishes a new snapshot over it; surrogate keys go on where they were.\n"
+    text + &match &done.hold {
+        Some(hold) => {
+            format!("{}  Runs rehearse, and end with 12, until `starmill snapshots release`.\n", held(hold))
+        }
+        None => "\n  The next run publishes a new snapshot over it; surrogate keys go on where they were.\n"
+            .to_owned(),
+    }
 }
 
 pub fn prune_plan(pruning: &Pruning) -> String {
@@ -223,14 +248,18 @@ pub fn history(history: &History) -> String {
             format!("{:.2} s", line.seconds),
             if nothing { String::new() } else { HumanCount(line.rows).to_string() },
             match line.outcome {
-                Outcome::Failed | Outcome::Refused | Outcome::Delivered | Outcome::RolledBack => {
-                    String::new()
-                }
+                Outcome::Failed
+                | Outcome::Refused
+                | Outcome::Delivered
+                | Outcome::RolledBack
+                | Outcome::Released => String::new(),
                 _ => changes(Some(line.changes)),
             },
             match (&line.reason, line.outcome) {
                 (Some(reason), _) => reason.clone(),
-                (None, Outcome::Delivered | Outcome::RolledBack) => format!("by {}", line.by),
+                (None, Outcome::Delivered | Outcome::RolledBack | Outcome::Released) => {
+                    format!("by {}", line.by)
+                }
                 (None, _) => String::new(),
             },
         ]);

@@ -55,6 +55,8 @@ fn headline(report: &RunReport) -> String {
         (Outcome::Refused, _) => "REFUSED by the audit, nothing published",
         (Outcome::Delivered, _) => "delivered by command",
         (Outcome::RolledBack, _) => "rolled back by command",
+        (Outcome::Held, _) => "HELD, nothing published",
+        (Outcome::Released, _) => "released by command",
         (Outcome::Failed, Mode::Delivery) => "FAILED, nothing delivered",
         (Outcome::Failed, _) => "FAILED, nothing published",
         (Outcome::AlreadyDone, _) => "nothing to do: another run has had this night",
