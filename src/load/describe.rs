@@ -26,8 +26,38 @@ pub fn comments(table: &StarTable) -> BTreeMap<String, String> {
     table.schema().fields().iter().filter_map(|field| comment(field.name())).collect()
 }
 
+/// What a table is, as its comment says it.
+pub fn of_table(loader: &Loader<'_>, table: &StarTable) -> String {
+    let contract = &table.contract;
+    let description = contract.description.as_ref().map(|text| format!("{text}; ")).unwrap_or_default();
+    format!(
+        "{description}{} of the pipeline {}, delivered by starmill",
+        contract.role, loader.shipment.pipeline
+    )
+}
+
+/// Makes a table's own comment what it is to be, where it is still the one that we made.
+async fn itself(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<()> {
+    let wanted = of_table(loader, table);
+    let Some(before) = made.and_then(|made| made.description.as_ref()).filter(|before| **before != wanted)
+    else {
+        return Ok(());
+    };
+    let name = table.name().as_str();
+    let query = "SELECT obj_description($1, 'pg_class')";
+    let row = loader.client.query_one(query, &[&oid(loader, name).await?]).await;
+    let there: Option<String> = row.map_err(|error| loader.failed(error, "show its comments"))?.get(0);
+    if there.as_ref() != Some(before) || !owns(loader, name).await? {
+        return Ok(());
+    }
+    let qualified = loader.qualified(name);
+    let statement = format!("COMMENT ON TABLE {qualified} IS {}", quote_literal(&wanted));
+    loader.execute(&statement, &format!("describe {qualified}")).await
+}
+
 /// Makes the comments of a table's columns what they are to be, where nobody else has said anything.
 pub async fn table(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<()> {
+    itself(loader, table, made).await?;
     let wanted = comments(table);
     let before = made.map(|made| made.comments.clone()).unwrap_or_default();
     if wanted.is_empty() && before.is_empty() {

@@ -57,11 +57,11 @@ pub async fn on_column(
     }
     let query = "WITH a AS (SELECT attrelid, attnum FROM pg_attribute WHERE attrelid = TABLE_OID AND attname = 'COLUMN') \
          SELECT DISTINCT CASE d.classid WHEN 'pg_constraint'::regclass THEN 'the constraint' \
-                WHEN 'pg_class'::regclass THEN 'the index' ELSE 'the statistics' END, \
+                WHEN 'pg_class'::regclass THEN CASE i.relkind WHEN 'S' THEN 'the sequence' ELSE 'the index' END ELSE 'the statistics' END, \
                 coalesce(k.conname, i.relname, s.stxname)::text \
          FROM a JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum \
          LEFT JOIN pg_constraint AS k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype <> 'n' \
-         LEFT JOIN pg_class AS i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND i.relkind IN ('i', 'I') \
+         LEFT JOIN pg_class AS i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND i.relkind IN ('i', 'I', 'S') \
          LEFT JOIN pg_statistic_ext AS s ON d.classid = 'pg_statistic_ext'::regclass AND s.oid = d.objid \
          WHERE coalesce(k.oid, i.oid, s.oid) IS NOT NULL ORDER BY 1, 2";
     let query = query.replace("'COLUMN'", &crate::name::quote_literal(column));
@@ -116,6 +116,8 @@ pub async fn on_table(loader: &Loader<'_>, table: &str, made: &Made) -> Result<V
          UNION ALL SELECT 'the index', i.relname::text FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid WHERE x.indrelid = TABLE_OID \
          UNION ALL SELECT 'the trigger', t.tgname::text FROM pg_trigger AS t WHERE t.tgrelid = TABLE_OID AND NOT t.tgisinternal \
          UNION ALL SELECT 'the rule', r.rulename::text FROM pg_rewrite AS r WHERE r.ev_class = TABLE_OID \
+         UNION ALL SELECT 'the sequence', q.relname::text FROM pg_depend AS d JOIN pg_class AS q ON d.classid = 'pg_class'::regclass AND q.oid = d.objid AND q.relkind = 'S' \
+                   WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = TABLE_OID AND d.refobjsubid > 0 \
          UNION ALL SELECT 'the policy', p.polname::text FROM pg_policy AS p WHERE p.polrelid = TABLE_OID";
     let found = names(loader, table, query).await?;
     let others =
@@ -123,14 +125,16 @@ pub async fn on_table(loader: &Loader<'_>, table: &str, made: &Made) -> Result<V
     Ok(told(others.collect(), Some(made)))
 }
 
-/// Indexes that are as the pipeline asks for them: by columns alone, of all rows, and unique none.
-pub async fn plain_indexes(loader: &Loader<'_>, table: &str, wanted: &[Vec<String>]) -> Result<Vec<String>> {
-    let query = "SELECT i.relname::text, (SELECT string_agg(a.attname, ',' ORDER BY k.place) \
+/// Indexes such as a pipeline asks for, with their columns: by columns alone, of all rows, and unique none.
+pub async fn plain_indexes(loader: &Loader<'_>, table: &str) -> Result<Vec<(String, Vec<String>)>> {
+    let query = format!(
+        "SELECT i.relname::text, array(SELECT a.attname::text \
                 FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(number, place) \
-                JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number)::text \
+                JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place) \
          FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid \
-         WHERE x.indrelid = TABLE_OID AND x.indpred IS NULL AND x.indexprs IS NULL AND NOT x.indisunique";
-    let found = names(loader, table, query).await?;
-    let is_wanted = |columns: &str| wanted.iter().any(|index| index.join(",") == columns);
-    Ok(found.into_iter().filter(|(_, columns)| is_wanted(columns)).map(|(name, _)| name).collect())
+         WHERE x.indrelid = {TABLE} AND x.indpred IS NULL AND x.indexprs IS NULL AND NOT x.indisunique ORDER BY 1"
+    );
+    let rows = loader.client.query(&query, &[&loader.target.schema, &table]).await;
+    let rows = rows.map_err(|error| loader.failed(error, "show its indexes"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

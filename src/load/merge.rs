@@ -1,5 +1,8 @@
 //! One table of the star into one table of the target.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -30,6 +33,10 @@ pub struct Merged {
     late: Option<Parting>,
     /// Whether there was anything to write.
     touched: bool,
+    /// Whether only what changed was sent.
+    by_changes: bool,
+    /// The indexes that are ours.
+    pub indexes: BTreeSet<String>,
 }
 
 /// Rows that the star no longer has.
@@ -42,19 +49,20 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
     let name = table.name().as_str();
     let exists = loader.exists(&table_exists(loader, name)).await?;
     let delivered = DeliveredTable { table: name.to_owned(), ..DeliveredTable::default() };
-    let mut merged = Merged { delivered, late: None, touched: true };
+    let mut merged =
+        Merged { delivered, late: None, touched: true, by_changes: false, indexes: BTreeSet::new() };
     let made = receipt.made.get(name);
     if !exists {
         let columns = columns(table.schema(), name)?;
         shape::create(loader, table, &columns).await?;
         merged.delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
         shape::constrain(loader, table).await?;
-        shape::index(loader, table).await?;
     } else {
         require_table(loader, name).await?;
         require_the_same(loader, table, receipt).await?;
         let unchanged = loader.shipment.trust == Trust::Receipt
-            && receipt.tables.get(name).is_some_and(|hashes| *hashes == table.hashes());
+            && receipt.tables.get(name).is_some_and(|hashes| *hashes == table.hashes())
+            && shape::has_columns(loader, table).await?;
         if unchanged {
             // Somebody may have written there since.
             let found = otherwise(loader, table, &loader.shipment.star.sums, Asked::Rows).await?;
@@ -65,6 +73,8 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
             fit(loader, table, receipt, &mut merged).await?;
         }
     }
+    // After the rows, which is faster.
+    merged.indexes = shape::index(loader, table, made.filter(|_| exists)).await?;
     guard::table(loader, table).await?;
     describe::table(loader, table, made).await?;
     at(Point::LoadMerged)?;
@@ -97,6 +107,7 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
     if shaped == (Shaped { keys: Constraints::Kept, columns_changed: false })
         && let Some(changes) = changes(loader, table, receipt, merged).await?
     {
+        merged.by_changes = true;
         return merge_changes(loader, table, &columns, &changes, merged).await;
     }
     if shaped.keys == Constraints::Dropped {
@@ -148,7 +159,11 @@ pub async fn conclude(loader: &Loader<'_>, table: &StarTable, merged: &mut Merge
     if let Some(parting) = merged.late.take() {
         part(loader, table, &parting, &mut merged.delivered).await?;
     }
-    prove(loader, table).await?;
+    if let Err(error) = prove(loader, table).await {
+        // Somebody wrote there what neither its count nor its sums told.
+        loader.unproven.store(merged.by_changes, Ordering::Relaxed);
+        return Err(error);
+    }
     let DeliveredTable { inserted, updated, deleted, .. } = merged.delivered;
     if (inserted + updated + deleted).saturating_mul(MUCH) > table.rows() {
         // Until somebody looked at them, the server plans as if its tables were as before.
@@ -285,10 +300,14 @@ fn same(identity: &[String]) -> String {
     same.join(" AND ")
 }
 
-/// Whether rows `t` and `n` differ in some columns.
-fn differ(names: &[String]) -> String {
-    let differ: Vec<String> =
-        names.iter().map(|name| format!("t.{0} IS DISTINCT FROM n.{0}", quote(name))).collect();
+/// Whether rows `t` and `n` differ in some columns. Texts are compared by their bytes: to a collation that somebody gave a column
+/// `a` may be `A`.
+pub fn differ<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
+    let differ = columns.map(|column| {
+        let bytes = if column.type_name == "text" { " COLLATE \"C\"" } else { "" };
+        format!("t.{0}{bytes} IS DISTINCT FROM n.{0}{bytes}", quote(&column.name))
+    });
+    let differ: Vec<String> = differ.collect();
     if differ.is_empty() { "false".to_owned() } else { differ.join(" OR ") }
 }
 
@@ -365,7 +384,7 @@ async fn upsert(
     }
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let others: Vec<String> = names.iter().filter(|name| !identity.contains(name)).cloned().collect();
-    let differ = differ(&others);
+    let differ = differ(columns.iter().filter(|column| others.contains(&column.name)));
     if !others.is_empty() {
         let sets: Vec<String> = others.iter().map(|name| format!("{0} = n.{0}", quote(name))).collect();
         let update = format!(
@@ -404,8 +423,8 @@ async fn merge_whole_rows(
     let list = quoted(&names);
     let numbered = |table: &str, extra: &str| numbered(table, extra, &list);
     let gone = format!(
-        "t.ctid IN (SELECT o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
-        numbered(&own, "ctid AS at,"),
+        "(t.tableoid, t.ctid) IN (SELECT o.part, o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
+        numbered(&own, "tableoid AS part, ctid AS at,"),
         numbered(&beside.name, "")
     );
     part(loader, table, &Parting { gone }, delivered).await?;

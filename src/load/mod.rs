@@ -14,6 +14,7 @@ mod takeover;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -103,15 +104,16 @@ pub async fn load(
     let wait = shipment.lock_wait;
     let loaded = async {
         let client = server.connect().await?;
-        let loader = Loader { client: &client, server: &server, target, shipment };
-        patiently(&loader, adopt, wait).await
+        let loader =
+            Loader { client: &client, server: &server, target, shipment, unproven: AtomicBool::new(false) };
+        patiently(loader, adopt, wait).await
     };
     let tables = server.watched(target.silent_max, loaded).await?;
     Ok(Delivery { target: target.url.to_string(), schema: target.schema.clone(), tables })
 }
 
 /// Delivers, and lets go of everything where others hold what it needs: whoever queues behind it comes through meanwhile.
-async fn patiently(loader: &Loader<'_>, adopt: Adopt, wait: Duration) -> Result<Vec<DeliveredTable>> {
+async fn patiently(mut loader: Loader<'_>, adopt: Adopt, wait: Duration) -> Result<Vec<DeliveredTable>> {
     let watch = Stopwatch::start();
     let mut pause = FIRST_PAUSE;
     loop {
@@ -119,6 +121,11 @@ async fn patiently(loader: &Loader<'_>, adopt: Adopt, wait: Duration) -> Result<
         let Err(error) = &loaded else { return loaded };
         // The server rolls back when the session ends; saying so frees its locks at once.
         let _ = loader.client.batch_execute("ROLLBACK").await;
+        if loader.unproven.swap(false, Ordering::Relaxed) {
+            tracing::warn!(%error, "the target was not as it had been left; every row is compared");
+            loader.shipment.trust = Trust::Nothing;
+            continue;
+        }
         if !error.is_busy() || watch.elapsed() + pause > wait {
             return loaded;
         }
@@ -268,7 +275,8 @@ pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: T
     let server = server(target, timezone, &shipment)?;
     let held = async {
         let client = server.connect().await?;
-        let loader = Loader { client: &client, server: &server, target, shipment };
+        let loader =
+            Loader { client: &client, server: &server, target, shipment, unproven: AtomicBool::new(false) };
         verify::star(&loader).await
     };
     server.watched(target.silent_max, held).await
@@ -292,6 +300,8 @@ struct Loader<'a> {
     server: &'a Server,
     target: &'a TargetSettings,
     shipment: Shipment<'a>,
+    /// Whether sending what changed did not make a table what it should be: then all of it is sent.
+    unproven: AtomicBool,
 }
 
 impl Loader<'_> {
@@ -333,7 +343,8 @@ impl Loader<'_> {
             let adopts = adopt == Adopt::TakeOver;
             Lake { client: self.client, server: self.server, schema, adopts }.bring_up(shore).await?;
         }
-        receipt.write(self).await?;
+        let indexes = delivered.iter().map(|merged| merged.indexes.clone()).collect();
+        receipt.write(self, indexes).await?;
         at(Point::LoadReceipt)?;
         self.execute("COMMIT", "commit").await?;
         at(Point::LoadCommitted)?;

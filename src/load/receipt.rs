@@ -1,6 +1,6 @@
 //! The target's own record of what it was delivered, written in the same transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -91,16 +91,17 @@ impl Receipt {
         }
     }
 
-    pub async fn write(&self, loader: &Loader<'_>) -> Result<()> {
+    /// Keeps it; `indexes` are those of each table that are ours.
+    pub async fn write(&self, loader: &Loader<'_>, indexes: Vec<BTreeSet<String>>) -> Result<()> {
         let shipment = &loader.shipment;
         let hashes = shipment.star.tables.iter().map(|table| {
             (table.name().to_string(), Value::from_iter(table.hashes().into_iter().map(Value::from)))
         });
         let hashes = Value::from(serde_json::Map::from_iter(hashes));
         let mut made = BTreeMap::new();
-        for table in &shipment.star.tables {
+        for (table, indexes) in shipment.star.tables.iter().zip(indexes) {
             let before = self.made.get(table.name().as_str());
-            made.insert(table.name().to_string(), shape::made(loader, table, before).await?);
+            made.insert(table.name().to_string(), shape::made(loader, table, before, indexes).await?);
         }
         let made = serde_json::to_string(&made).or_error(ErrorKind::Bug, || "the receipt".to_owned())?;
         let statement = format!(

@@ -39,44 +39,66 @@ pub async fn create(loader: &Loader<'_>, table: &StarTable, columns: &[Column]) 
     loader
         .execute(&format!("CREATE TABLE {name} ({})", definitions(columns)), &format!("create {name}"))
         .await?;
-    let description = table.contract.description.as_ref().map(|text| format!("{text}; ")).unwrap_or_default();
-    let comment = format!(
-        "{description}{} of the pipeline {}, delivered by starmill",
-        table.contract.role, loader.shipment.pipeline
-    );
-    let comment = format!("COMMENT ON TABLE {name} IS {}", quote_literal(&comment));
+    let comment = format!("COMMENT ON TABLE {name} IS {}", quote_literal(&describe::of_table(loader, table)));
     loader.execute(&comment, &format!("describe {name}")).await
 }
 
-/// The indexes that the pipeline asks for, made after the rows are in.
-pub async fn index(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
-    let name = loader.qualified(table.name().as_str());
-    for columns in &table.contract.indexes {
-        let index = format!("CREATE INDEX ON {name} ({})", quoted(columns));
-        loader.execute(&index, &format!("index {name}")).await?;
+/// Makes the indexes that the pipeline asks for and nobody has made, and drops ours that it asks for no more. Gives the names of
+/// those that are ours.
+pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<BTreeSet<String>> {
+    let (name, relation) = (loader.qualified(table.name().as_str()), table.name().as_str());
+    let doing = format!("index {name}");
+    let there = hung::plain_indexes(loader, relation).await?;
+    let is_ours = |index: &str| made.is_some_and(|made| made.indexes.contains(index));
+    let asked = |columns: &Vec<String>| table.contract.indexes.contains(columns);
+    for (index, _) in there.iter().filter(|(index, columns)| is_ours(index) && !asked(columns)) {
+        let drop = format!("DROP INDEX {}", loader.qualified(index));
+        loader.execute(&drop, &doing).await?;
     }
-    Ok(())
+    for columns in &table.contract.indexes {
+        if there.iter().all(|(_, known)| known != columns) {
+            loader.execute(&format!("CREATE INDEX ON {name} ({})", quoted(columns)), &doing).await?;
+        }
+    }
+    let before: BTreeSet<&String> = there.iter().map(|(index, _)| index).collect();
+    let now = hung::plain_indexes(loader, relation).await?;
+    let ours = now
+        .into_iter()
+        .filter(|(index, columns)| (is_ours(index) || !before.contains(index)) && asked(columns));
+    Ok(ours.map(|(index, _)| index).collect())
 }
 
 /// The keys, made after the rows are in, which is faster. The business key is checked at the end of
 /// a transaction: rows may swap theirs.
 pub async fn constrain(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
     let name = loader.qualified(table.name().as_str());
-    let doing = format!("give {name} its keys");
-    let identity = table.contract.identity();
-    if !identity.is_empty() {
-        loader
-            .execute(&format!("ALTER TABLE {name} ADD PRIMARY KEY ({})", quoted(&identity)), &doing)
-            .await?;
-    }
-    if table.contract.memory.surrogate.is_some() {
-        let unique = format!(
-            "ALTER TABLE {name} ADD UNIQUE ({}) DEFERRABLE INITIALLY DEFERRED",
-            quoted(&table.contract.key())
-        );
-        loader.execute(&unique, &doing).await?;
+    for key in wanted_keys(table) {
+        constrain_by(loader, &name, &key).await?;
     }
     Ok(())
+}
+
+/// The keys that a table of the star is to have: kind, whether it is checked at the end of a transaction, columns.
+type WantedKey = (&'static str, bool, Vec<String>);
+
+fn wanted_keys(table: &StarTable) -> Vec<WantedKey> {
+    let mut wanted: Vec<WantedKey> = Vec::new();
+    if !table.contract.identity().is_empty() {
+        wanted.push(("p", false, table.contract.identity()));
+    }
+    if table.contract.memory.surrogate.is_some() {
+        wanted.push(("u", true, table.contract.key()));
+    }
+    wanted
+}
+
+async fn constrain_by(loader: &Loader<'_>, name: &str, (kind, _, columns): &WantedKey) -> Result<()> {
+    let columns = quoted(columns);
+    let constraint = match *kind {
+        "p" => format!("PRIMARY KEY ({columns})"),
+        _ => format!("UNIQUE ({columns}) DEFERRABLE INITIALLY DEFERRED"),
+    };
+    loader.execute(&format!("ALTER TABLE {name} ADD {constraint}"), &format!("give {name} its keys")).await
 }
 
 /// What became of an existing table's shape.
@@ -204,6 +226,12 @@ async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThe
     Ok(rows.iter().map(column).collect())
 }
 
+/// Whether a table of the target has all of the star's columns.
+pub async fn has_columns(loader: &Loader<'_>, table: &StarTable) -> Result<bool> {
+    let there = columns_there(loader, table.name().as_str()).await?;
+    Ok(table.schema().fields().iter().all(|field| there.iter().any(|column| column.name == *field.name())))
+}
+
 /// The columns of a table that the star has in another type.
 pub async fn retyped(loader: &Loader<'_>, table: &str, columns: &[Column]) -> Result<Vec<String>> {
     let there = columns_there(loader, table).await?;
@@ -247,25 +275,31 @@ async fn drop_other_keys(
 ) -> Result<Constraints> {
     let there = keys_there(loader, table.name().as_str()).await?;
     // Before receipts told, only starmill made a key that is checked at the end of a transaction.
+    let identity = table.contract.identity();
+    // A table has one primary key: one on our columns is ours whatever somebody called it.
     let is_ours = |key: &&KeyThere| match made {
-        Some(made) => made.constraints.contains(&key.name),
+        Some(made) => made.constraints.contains(&key.name) || (key.kind == "p" && key.columns == identity),
         None => key.kind == "p" || key.deferrable,
     };
-    let mut wanted: Vec<(&str, bool, Vec<String>)> = Vec::new();
-    if !table.contract.identity().is_empty() {
-        wanted.push(("p", false, table.contract.identity()));
-    }
-    if table.contract.memory.surrogate.is_some() {
-        wanted.push(("u", true, table.contract.key()));
-    }
+    let wanted = wanted_keys(table);
     let ours: Vec<&KeyThere> = there.iter().filter(is_ours).collect();
-    let is = |key: &KeyThere, (kind, deferrable, columns): &(&str, bool, Vec<String>)| {
-        key.kind == *kind && key.deferrable == *deferrable && key.columns == *columns
+    let is = |key: &KeyThere, (kind, deferrable, columns): &WantedKey| {
+        key.kind == *kind && (key.deferrable == *deferrable || *kind == "p") && key.columns == *columns
     };
-    if ours.len() == wanted.len() && wanted.iter().all(|key| ours.iter().any(|known| is(known, key))) {
-        return Ok(Constraints::Kept);
-    }
+    let has_all = wanted.iter().all(|key| ours.iter().any(|known| is(known, key)));
     let name = loader.qualified(table.name().as_str());
+    if ours.iter().all(|known| wanted.iter().any(|key| is(known, key))) {
+        if !has_all && made.is_some_and(|made| !made.constraints.is_empty()) {
+            // Somebody dropped one: the rows are told apart as before, and it is made again.
+            for key in wanted.iter().filter(|key| !ours.iter().any(|known| is(known, key))) {
+                constrain_by(loader, &name, key).await?;
+            }
+            return Ok(Constraints::Kept);
+        }
+        if has_all {
+            return Ok(Constraints::Kept);
+        }
+    }
     if !theirs.is_empty() {
         let names = list(theirs.iter().map(|column| &column.name));
         let message = format!(
@@ -309,6 +343,9 @@ pub struct Made {
     /// What was said of its columns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub comments: BTreeMap<String, String>,
+    /// What was said of the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 /// Whether the table of its name is not the one that was delivered: somebody dropped that, and made another. It has
@@ -318,22 +355,33 @@ pub async fn is_another(loader: &Loader<'_>, table: &str, made: &Made) -> Result
     if hung::oid(loader, table).await? == Some(oid) {
         return Ok(false);
     }
+    if made.constraints.is_empty() {
+        let there = columns_there(loader, table).await?;
+        return Ok(made.columns.iter().any(|made| there.iter().all(|column| column.name != *made)));
+    }
     let there = keys_there(loader, table).await?;
     Ok(there.iter().all(|key| !made.constraints.contains(&key.name)))
 }
 
 /// What is ours of a table once its delivery is done: the star's columns, and the keys on them.
-pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>) -> Result<Made> {
+pub async fn made(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    before: Option<&Made>,
+    indexes: BTreeSet<String>,
+) -> Result<Made> {
     let columns = table.schema().fields().iter().map(|field| field.name().clone()).collect();
     let keys = keys_there(loader, table.name().as_str()).await?;
     let ours = |key: &&KeyThere| {
         let known = before.is_some_and(|made| made.constraints.contains(&key.name));
         let primary = key.kind == "p" && key.columns == table.contract.identity();
-        known || primary || (key.deferrable && key.columns == table.contract.key())
+        let business = table.contract.memory.surrogate.is_some()
+            && key.deferrable
+            && key.columns == table.contract.key();
+        known || primary || business
     };
     let constraints = keys.iter().filter(ours).map(|key| key.name.clone()).collect();
-    let mut indexes = before.map(|made| made.indexes.clone()).unwrap_or_default();
-    indexes.extend(hung::plain_indexes(loader, table.name().as_str(), &table.contract.indexes).await?);
     let oid = hung::oid(loader, table.name().as_str()).await?;
-    Ok(Made { columns, constraints, indexes, oid, comments: describe::comments(table) })
+    let description = Some(describe::of_table(loader, table));
+    Ok(Made { columns, constraints, indexes, oid, comments: describe::comments(table), description })
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Loader;
-use super::merge::{Beside, columns, numbered};
+use super::merge::{Beside, columns, differ, numbered};
 use super::receipt::{received, table_exists};
-use super::shape::quoted;
+use super::shape::{has_columns, quoted};
 use crate::error::Result;
 use crate::name::quote_identifier as quote;
 use crate::postgres::Isolation;
@@ -75,7 +75,7 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
     let mut held = HeldTable { table: table.name().to_string(), ..HeldTable::default() };
     let exists = loader.exists(&table_exists(loader, table.name().as_str())).await?;
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    if !exists || !has_columns(loader, table, &names).await? {
+    if !exists || !has_columns(loader, table).await? {
         held.missing = table.rows();
         return Ok(held);
     }
@@ -91,12 +91,10 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
             "false".to_owned(),
         ),
         identity => {
-            let others = names.iter().filter(|name| !identity.contains(name));
-            let differ: Vec<String> =
-                others.map(|name| format!("t.{0} IS DISTINCT FROM n.{0}", quote(name))).collect();
+            let differ = differ(columns.iter().filter(|column| !identity.contains(&column.name)));
             let same: Vec<String> =
                 identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
-            (same.join(" AND "), if differ.is_empty() { "false".to_owned() } else { differ.join(" OR ") })
+            (same.join(" AND "), differ)
         }
     };
     let list = quoted(&names);
@@ -123,15 +121,4 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
     let number = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
     (held.missing, held.surplus, held.changed) = (number(0), number(1), number(2));
     Ok(held)
-}
-
-async fn has_columns(loader: &Loader<'_>, table: &StarTable, names: &[String]) -> Result<bool> {
-    let query = "SELECT a.attname::text FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid \
-                 JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
-    let (schema, relation) = (&loader.target.schema, table.name().as_str());
-    let rows = loader.client.query(query, &[schema, &relation]).await;
-    let rows = rows.map_err(|error| loader.failed(error, "show its columns"))?;
-    let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(names.iter().all(|name| there.contains(name)))
 }

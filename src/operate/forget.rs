@@ -88,8 +88,17 @@ fn planned(
     let told_as = told_as.collect();
     let named_by = lookups().map(|(model, lookup)| (model, lookup.column.value.clone())).collect();
     let encodings = pipeline.deployment.store.encodings;
-    let wish =
-        Wish { table: named.table.clone(), columns: columns.clone(), keys, told_as, named_by, encodings };
+    let zone = pipeline.deployment.timezone.name();
+    let respelled = store.respelled(latest, &named.table, &columns, &keys, zone)?;
+    let wish = Wish {
+        table: named.table.clone(),
+        columns: columns.clone(),
+        keys,
+        respelled,
+        told_as,
+        named_by,
+        encodings,
+    };
     let found = store.forgetting(latest, &wish)?;
     let target = pipeline.deployment.target.as_ref();
     let plan = ForgetPlan {

@@ -5,11 +5,10 @@ use crate::name::{ModelName, list, nearest};
 use crate::store::Store;
 use crate::store::manifest::Latest;
 
-/// A table, the columns of its key, and all that it has.
+/// A table and the columns of its key.
 pub struct Named {
     pub table: ModelName,
     pub key: Vec<String>,
-    pub columns: Vec<String>,
 }
 
 /// The table as the newest snapshot has it that has it; or as the registry does, which remembers longer.
@@ -18,14 +17,13 @@ pub fn named(store: &Store, latest: &Latest, table: &str) -> Result<Named> {
     for id in latest.snapshots.iter().rev() {
         let manifest = store.manifest(id)?;
         if let Some(record) = manifest.tables.iter().find(|record| record.name.as_str() == table) {
-            let columns = record.columns.iter().map(|column| column.name.clone()).collect();
-            return Ok(Named { table: record.name.clone(), key: record.memory.key.clone(), columns });
+            return Ok(Named { table: record.name.clone(), key: record.memory.key.clone() });
         }
         known.extend(manifest.tables.into_iter().map(|record| record.name));
     }
     if let Some((name, entry)) = latest.keys.iter().find(|(name, _)| name.as_str() == table) {
         let key = entry.shape.key.clone();
-        return Ok(Named { table: name.clone(), columns: key.clone(), key });
+        return Ok(Named { table: name.clone(), key });
     }
     known.sort();
     known.dedup();
@@ -49,7 +47,7 @@ pub fn pairs(text: &str, named: &Named) -> Result<(Vec<String>, Vec<String>)> {
         _ => {}
     }
     let mut begins: Vec<(usize, &String)> = Vec::new();
-    for column in &named.columns {
+    for column in &named.key {
         let begin = format!("{column}=");
         let at = text.match_indices(&begin).map(|(at, _)| at);
         begins.extend(

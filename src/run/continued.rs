@@ -49,9 +49,13 @@ pub fn registry(
                 "the key, surrogate, history or first-seen columns of {} changed: from {} to {}",
                 model.name, before, now
             );
-            let lost = match before.history.is_some() && !before.goes_on_as(&now) {
-                true => "; the history that is kept of it is lost then, and begins anew",
-                false => "",
+            let lost = match (before.goes_on_as(&now), before.history.is_some(), before.first_seen.is_empty())
+            {
+                (false, true, _) => "; the history that is kept of it is lost then, and begins anew",
+                (false, false, false) => {
+                    "; the first-seen values that are kept of it are lost then, corrected ones too, and begin anew"
+                }
+                _ => "",
             };
             return Err(Error::new(ErrorKind::Pipeline, message)
                 .hint(format!("change it back, or say that it is meant: --accept {}{lost}", model.name)));

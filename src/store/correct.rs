@@ -3,14 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::compute::kernels::zip::zip;
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema};
-use bigdecimal::BigDecimal;
 
 use super::compact::{TOGETHER, in_columns};
 use super::forget::written;
@@ -18,6 +14,7 @@ use super::forgetting::{matching, plainly, require_columns};
 use super::lock::StoreWriter;
 use super::manifest::Latest;
 use super::objects::Objects;
+use super::value::exact;
 use super::{Store, keys_below};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -195,41 +192,15 @@ fn typed(schema: &Schema, table: &ModelName, column: &str, value: Option<&str>) 
         Error::new(ErrorKind::Usage, message)
             .hint("write it as `starmill query` shows such values; --set-null sets NULL")
     };
-    let given: ArrayRef = match data_type {
-        DataType::Binary => {
-            let digits = value.strip_prefix("\\x").ok_or_else(refused)?;
-            let pairs = (0..digits.len()).step_by(2).map(|at| digits.get(at..at + 2));
-            let bytes = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<Vec<u8>>>();
-            let bytes = bytes.ok_or_else(refused)?;
-            return Ok(Arc::new(arrow::array::BinaryArray::from(vec![bytes.as_slice()])));
-        }
-        _ => Arc::new(StringArray::from(vec![value])),
-    };
-    let strictly = CastOptions { safe: false, ..CastOptions::default() };
-    let array = cast_with_options(&given, data_type, &strictly).map_err(|_| refused())?;
-    let plain = text_at(&plainly(&array, column)?, 0)?;
-    let held = match data_type {
-        DataType::Decimal128(..) => BigDecimal::from_str(&plain)
-            .ok()
-            .is_some_and(|held| Some(held) == BigDecimal::from_str(value).ok()),
-        DataType::Date32 => plain == value,
-        DataType::Timestamp(_, zone) => is_fine_enough(value) && zone.is_some() == has_offset(value),
-        DataType::Time64(_) => is_fine_enough(value),
-        _ => true,
-    };
-    if held { Ok(array) } else { Err(refused()) }
-}
-
-/// Whether a time says no more than microseconds.
-fn is_fine_enough(time: &str) -> bool {
-    let fraction = time.split_once('.').map_or("", |(_, fraction)| fraction);
-    fraction.bytes().take_while(u8::is_ascii_digit).count() <= 6
-}
-
-/// Whether an instant says its zone: `…Z`, `…+01:00`. Without one nobody knows which instant it is.
-fn has_offset(instant: &str) -> bool {
-    let time = instant.get(10..).unwrap_or_default();
-    time.ends_with(['Z', 'z']) || time.contains(['+', '-'])
+    if data_type.is_nested() {
+        let message = format!("{table}.{column} is a list, which cannot be corrected here");
+        return Err(Error::new(ErrorKind::Usage, message).hint(
+            "correct it in the source, and give the column another name with AS, under which it begins anew",
+        ));
+    }
+    // Of a value that is written, its digits alone could be a text that somebody meant.
+    let is_whole = *data_type != DataType::Binary || value.starts_with("\\x");
+    exact(value, data_type).filter(|_| is_whole).ok_or_else(refused)
 }
 
 fn text_at(plain: &ArrayRef, row: usize) -> Result<String> {

@@ -1,20 +1,23 @@
 //! Looks for a person in every snapshot that is kept, in the registry, and in the examples of manifests and reports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, Schema};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use serde_json::Value;
 
 use super::Store;
 use super::manifest::{Latest, TableRecord};
+use super::value::exact;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SnapshotId, named};
 use crate::pipeline::Encodings;
 use crate::star::columns::ColumnIds;
+use crate::star::diff::walk::cell;
 use crate::star::shelf;
-use crate::star::table::{DataFile, StarTable};
+use crate::star::table::{DataFile, StarTable, in_zone};
 
 /// Rows that are looked at together.
 pub(super) const ROWS: usize = 8_192;
@@ -27,6 +30,8 @@ pub struct Wish {
     pub columns: Vec<String>,
     /// Of each row, their values.
     pub keys: Vec<Vec<String>>,
+    /// The same values in the other words in which examples and corrections tell them.
+    pub respelled: Vec<Vec<String>>,
     /// What else names the person: columns of other tables that are compared with one of these, by its place.
     pub told_as: Vec<(usize, String)>,
     /// Columns of other tables that hold the table's surrogate key.
@@ -84,6 +89,42 @@ impl Forgetting {
 }
 
 impl Store {
+    /// Values of a table's columns in the words in which the store tells of them: those that are compared, and those of
+    /// examples, whose instants are of a pipeline's zone.
+    pub fn respelled(
+        &self,
+        latest: &Latest,
+        table: &ModelName,
+        columns: &[String],
+        keys: &[Vec<String>],
+        zone: &str,
+    ) -> Result<Vec<Vec<String>>> {
+        let mut schemas: Vec<SchemaRef> = Vec::new();
+        for id in latest.snapshots.iter().rev() {
+            let tables = self.snapshot(id)?.star.tables;
+            schemas
+                .extend(tables.iter().find(|one| one.name() == table).map(|one| in_zone(one.schema(), zone)));
+        }
+        if let Some(entry) = latest.keys.get(table).filter(|entry| !entry.files.is_empty()) {
+            schemas.push(Arc::clone(self.keys(table, &entry.files)?.schema()));
+        }
+        let mut found: Vec<Vec<String>> = Vec::new();
+        for (schema, key) in schemas.iter().flat_map(|schema| keys.iter().map(move |key| (schema, key))) {
+            let (mut plain, mut shown) = (Vec::new(), Vec::new());
+            for (column, value) in columns.iter().zip(key) {
+                let Ok(field) = schema.field_with_name(column) else { continue };
+                let Some(array) = exact(value, field.data_type()) else { continue };
+                plain.push(plainly(&array, column)?.as_string::<i32>().value(0).to_owned());
+                shown.push(cell(&array, 0));
+            }
+            let whole = [plain, shown].into_iter().filter(|spelled| spelled.len() == columns.len());
+            found.extend(whole.filter(|spelled| spelled != key));
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
     /// What forgetting would do; nothing is changed.
     pub fn forgetting(&self, latest: &Latest, wish: &Wish) -> Result<Forgetting> {
         let mut found = Forgetting::default();
@@ -222,20 +263,11 @@ pub(super) fn plainly(array: &ArrayRef, column: &str) -> Result<ArrayRef> {
 
 /// Values as a column of a type has them, in the words that its own are compared in; none for what is no value of it.
 fn written(values: Vec<Option<&str>>, data_type: &DataType, column: &str) -> Result<Vec<Option<String>>> {
-    if data_type == &DataType::Binary {
-        // As Postgres and `starmill query` print them.
-        let digits = |value: &str| {
-            let digits = value.strip_prefix("\\x").unwrap_or(value).to_ascii_lowercase();
-            let whole =
-                digits.len().is_multiple_of(2) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            whole.then_some(digits)
-        };
-        return Ok(values.into_iter().map(|value| value.and_then(digits)).collect());
-    }
-    let texts: ArrayRef = std::sync::Arc::new(StringArray::from(values));
-    let typed = cast(&texts, data_type).or_error(ErrorKind::Bug, || column.to_owned())?;
-    let plain = plainly(&typed, column)?;
-    Ok(plain.as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect())
+    let one = |value: Option<&str>| {
+        let Some(array) = value.and_then(|value| exact(value, data_type)) else { return Ok(None) };
+        Ok(Some(plainly(&array, column)?.as_string::<i32>().value(0).to_owned()))
+    };
+    values.into_iter().map(one).collect()
 }
 
 pub(super) fn integers(batch: &RecordBatch, column: &str) -> Result<Int64Array> {
@@ -320,7 +352,7 @@ fn find_links(record: &TableRecord, table: &StarTable, wish: &Wish, found: &mut 
 /// How examples tell of who is forgotten: of each of these, all its pairs `column=value`.
 pub(super) fn told(wish: &Wish) -> Vec<Vec<String>> {
     let mut told = Vec::new();
-    for key in &wish.keys {
+    for key in wish.keys.iter().chain(&wish.respelled) {
         told.push(named(&wish.columns, key));
         let elsewhere = wish.told_as.iter().filter(|_| wish.columns.len() == 1);
         told.extend(

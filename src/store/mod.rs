@@ -21,6 +21,7 @@ mod reference;
 mod remembered;
 mod scratch;
 mod tables;
+mod value;
 mod verify;
 
 use std::collections::BTreeMap;

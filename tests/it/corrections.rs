@@ -375,3 +375,89 @@ fn an_instant_is_corrected_with_its_zone_and_no_time_is_cut() {
         Some("2024-01-01 10:00:00.123456,2024-01-01 11:00:00.500,2024-02-29,false,\\x02")
     );
 }
+
+#[test]
+fn a_value_or_key_that_a_type_holds_by_rounding_or_guessing_names_nothing() {
+    let schema = "CREATE TABLE t (m numeric(10,2) PRIMARY KEY, a text, r real, tm time, ts timestamp, tags text[], secret text);";
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\nmask_key = \"env:MASK\"\n[source.mask]\n\"t.secret\" = \"hmac\"\n[store]\nurl = \"out\"\n\
+        [summary.s]\nkey = [\"m\"]\nfirst_seen = [\"a\", \"r\", \"tm\", \"ts\", \"tags\", \"secret\"]\n";
+    let rows = "m,a,r,tm,ts,tags,secret\n11.00,x,0.5,10:00:00,2024-01-01 10:00:00,\"{a,b}\",s\n";
+    let mut project =
+        Project::of(toml, &[("s", "SELECT m, a, r, tm, ts, tags, secret FROM t")], schema, &[("t", rows)]);
+    project.set("MASK", "0123456789abcdef0123456789abcdef");
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    let correct = |key: &str, set: &str| {
+        project.starmill(&[
+            "correct",
+            "pipelines/p.toml",
+            "s",
+            "--key",
+            key,
+            "--set",
+            set,
+            "--because",
+            "why",
+        ])
+    };
+    for (key, set, told) in [
+        ("10.999", "a=y", "`10.999` is no value of s.m"),
+        ("11.0049", "a=y", "is no value of s.m"),
+        ("11.00", "r=1e50", "is no value of s.r"),
+        ("11.00", "r=16777217", "is no value of s.r"),
+        ("11.00", "tm=23:59:60", "is no value of s.tm"),
+        ("11.00", "ts=2024-01-01 10:00:00 Europe/Berlin", "is no value of s.ts"),
+        ("11.00", "tags={c,d}", "is a list"),
+        ("11.00", "secret=clear", "made of t.secret, which is masked"),
+    ] {
+        correct(key, set).exits(2).warns(told);
+    }
+    project
+        .starmill(&["snapshots", "forget", "pipelines/p.toml", "--table", "s", "--key", "10.999", "--yes"])
+        .exits(2);
+    project
+        .write("pipelines/q.toml", &project.read("pipelines/p.toml").replace("name = \"p\"", "name = \"q\""));
+    project
+        .starmill(&["correct", "pipelines/q.toml", "s", "--key", "11", "--set", "a=y", "--because", "why"])
+        .exits(2)
+        .warns("that of the pipeline p");
+    correct("11", "a=SECRETVAL").exits(0);
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    project.edit("pipelines/p.toml", "\"a\", \"r\"", "\"a\"");
+    project.starmill(&["run", "pipelines/p.toml"]).exits(3).warns("corrected ones too, and begin anew");
+    project.edit("pipelines/p.toml", "\"a\"", "\"a\", \"r\"");
+    // Named in other words than the correction has them, it goes all the same.
+    project
+        .starmill(&["snapshots", "forget", "pipelines/p.toml", "--table", "s", "--key", "11", "--yes"])
+        .exits(0);
+    let left = std::process::Command::new("grep")
+        .args(["-rl", "SECRETVAL"])
+        .arg(project.path("out"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
+}
+
+#[test]
+fn a_key_of_several_columns_may_have_values_that_look_like_others() {
+    let toml = "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[summary.s]\nkey = [\"e\", \"f\"]\nfirst_seen = [\"v\"]\n";
+    let project = Project::of(
+        toml,
+        &[("s", "SELECT e, f, n, v FROM t")],
+        "CREATE TABLE t (e text, f int, n int, v text, PRIMARY KEY (e, f));",
+        &[("t", "e,f,n,v\n\"x,n=3\",1,1,old\n")],
+    );
+    project.starmill(&["run", "pipelines/p.toml"]).exits(0);
+    project
+        .starmill(&[
+            "correct",
+            "pipelines/p.toml",
+            "s",
+            "--key",
+            "e=x,n=3,f=1",
+            "--set",
+            "v=new",
+            "--because",
+            "why",
+        ])
+        .exits(0);
+}

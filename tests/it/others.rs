@@ -371,3 +371,108 @@ fn a_delivery_acts_as_the_role_that_is_named_and_its_statements_end_in_time() {
     );
     project.starmill(&["deliver", "pipelines/p.toml"]).exits(8).warns("`statement_timeout` in [target]");
 }
+
+#[test]
+fn a_column_that_somebody_dropped_or_compares_otherwise_is_brought_up_to_date() {
+    let database = cluster().database();
+    let project = project(&database);
+    // Nothing changed in the source, and the target lacks a column.
+    database.sql("ALTER TABLE mart.s RENAME COLUMN n TO n_old");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT id, n FROM mart.s ORDER BY id"), "10|1\n20|2");
+    // To somebody's collation a and A are one; to the star they are not.
+    database.sql(
+        "CREATE COLLATION mart.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+         ALTER TABLE mart.s ALTER name TYPE text COLLATE mart.ci",
+    );
+    project.write("data/a.csv", "id,name,n\n10,ANN,1\n20,Ben,2\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT name COLLATE \"C\" FROM mart.s WHERE id = 10"), "ANN");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+    database.sql("UPDATE mart.s SET name = 'ann' WHERE id = 10");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(8);
+}
+
+#[test]
+fn a_key_is_known_whatever_it_is_called_and_made_again_where_somebody_dropped_it() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql(
+        "ALTER TABLE mart.s RENAME CONSTRAINT s_pkey TO pk_s; ALTER TABLE mart.s ADD COLUMN note text; UPDATE mart.s SET note = 'by hand'; \
+         ALTER TABLE mart.s ADD CONSTRAINT mine UNIQUE (id) DEFERRABLE",
+    );
+    for n in 3..5 {
+        project.write("data/a.csv", &format!("id,name,n\n10,Ann,{n}\n20,Ben,2\n"));
+        project.starmill(&RUN).exits(0).says("s             0        1        0");
+    }
+    let constraints = "SELECT string_agg(conname, ',' ORDER BY conname) FROM pg_constraint WHERE conrelid = 'mart.s'::regclass";
+    assert_eq!(database.sql(constraints), "mine,pk_s");
+    database.sql("ALTER TABLE mart.s DROP CONSTRAINT pk_s");
+    project.write("data/a.csv", "id,name,n\n10,Ann,6\n20,Ben,2\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql(constraints), "mine,s_pkey");
+    assert_eq!(database.sql("SELECT note FROM mart.s WHERE id = 10"), "by hand");
+    // A key that somebody edited is found out by the totals, and every row compared.
+    database.sql("UPDATE mart.s SET id = 50 WHERE id = 10");
+    project.write("data/a.csv", "id,name,n\n10,Ann,7\n20,Ben,2\n");
+    project.starmill(&RUN).exits(0);
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+}
+
+#[test]
+fn indexes_and_descriptions_follow_the_pipeline_and_those_of_others_stay() {
+    let database = cluster().database();
+    let project = project(&database);
+    let indexes = "SELECT string_agg(indexname, ',' ORDER BY indexname) FROM pg_indexes WHERE schemaname = 'mart' AND tablename = 's'";
+    database.sql("CREATE INDEX mine ON mart.s (n) WITH (fillfactor = 50); CREATE SEQUENCE mart.ticket OWNED BY mart.s.n");
+    project.edit(
+        "pipelines/p.toml",
+        "[summary.s]",
+        "[summary.s]\nindexes = [[\"n\"], [\"name\"]]\ndescription = \"Sums\"",
+    );
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql(indexes), "mine,s_name_idx,s_pkey", "somebody has one over n already");
+    assert!(database.sql("SELECT obj_description('mart.s'::regclass)").starts_with("Sums; summary"));
+    project.edit(
+        "pipelines/p.toml",
+        "indexes = [[\"n\"], [\"name\"]]\ndescription = \"Sums\"",
+        "description = \"Totals\"",
+    );
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql(indexes), "mine,s_pkey");
+    assert!(database.sql("SELECT obj_description('mart.s'::regclass)").starts_with("Totals; summary"));
+    database.sql("COMMENT ON TABLE mart.s IS 'ours'");
+    project.edit("pipelines/p.toml", "Totals", "Sums");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT obj_description('mart.s'::regclass)"), "ours");
+    project.write("sql/p/s.sql", "SELECT id, name FROM a");
+    project.starmill(&RUN).exits(11).warns("the index mine").warns("the sequence ticket");
+}
+
+#[test]
+fn rows_without_a_key_are_told_apart_across_partitions_and_their_table_after_a_restore() {
+    let database = cluster().database();
+    let toml = TOML.replace("URL", &database.url()).replace("key = [\"id\"]\n", "");
+    let toml = toml.split("[dimension").next().unwrap().to_owned() + "[summary.s]\n";
+    let project = Project::of(
+        &toml,
+        &[("s", "SELECT id, name FROM a")],
+        "CREATE TABLE a (id int PRIMARY KEY, name text);",
+        &[("a", "id,name\n1,a\n2,b\n3,c\n")],
+    );
+    project.starmill(&RUN).exits(0);
+    database.sql(
+        "DROP TABLE mart.s; CREATE TABLE mart.s (id int, name text, note text) PARTITION BY LIST (id); \
+         CREATE TABLE mart.s1 PARTITION OF mart.s FOR VALUES IN (1); CREATE TABLE mart.s2 PARTITION OF mart.s FOR VALUES IN (2); CREATE TABLE mart.s3 PARTITION OF mart.s FOR VALUES IN (3)",
+    );
+    project.starmill(&["deliver", "--adopt", "--yes", "pipelines/p.toml"]).exits(0);
+    database.sql("UPDATE mart.s SET note = 'hand ' || id");
+    project.write("data/a.csv", "id,name\n2,b\n3,c\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT id, note FROM mart.s ORDER BY id"), "2|hand 2\n3|hand 3");
+    // Restored, it has another number.
+    database.sql("CREATE TABLE mart.t (LIKE mart.s); INSERT INTO mart.t SELECT * FROM mart.s; DROP TABLE mart.s; ALTER TABLE mart.t RENAME TO s");
+    project.write("data/a.csv", "id,name\n3,c\n");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT id, note FROM mart.s"), "3|hand 3");
+}
