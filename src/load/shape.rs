@@ -51,14 +51,22 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
     let there = hung::plain_indexes(loader, relation).await?;
     let is_ours = |index: &str| made.is_some_and(|made| made.indexes.contains(index));
     let asked = |columns: &Vec<String>| table.contract.indexes.contains(columns);
-    for (index, _) in there.iter().filter(|(index, columns)| is_ours(index) && !asked(columns)) {
-        let drop = format!("DROP INDEX {}", loader.qualified(index));
-        loader.execute(&drop, &doing).await?;
+    let gone: Vec<&String> = there
+        .iter()
+        .filter(|(index, columns)| is_ours(index) && !asked(columns))
+        .map(|(index, _)| index)
+        .collect();
+    let lacking = |columns: &&Vec<String>| there.iter().all(|(_, known)| known != *columns);
+    let lacking: Vec<&Vec<String>> = table.contract.indexes.iter().filter(lacking).collect();
+    if !(gone.is_empty() && lacking.is_empty()) && !hung::owns(loader, relation).await? {
+        tracing::warn!(table = relation, "the role does not own the table, whose indexes stay as they are");
+        return Ok(made.map(|made| made.indexes.clone()).unwrap_or_default());
     }
-    for columns in &table.contract.indexes {
-        if there.iter().all(|(_, known)| known != columns) {
-            loader.execute(&format!("CREATE INDEX ON {name} ({})", quoted(columns)), &doing).await?;
-        }
+    for index in gone {
+        loader.execute(&format!("DROP INDEX {}", loader.qualified(index)), &doing).await?;
+    }
+    for columns in &lacking {
+        loader.execute(&format!("CREATE INDEX ON {name} ({})", quoted(columns)), &doing).await?;
     }
     let before: BTreeSet<&String> = there.iter().map(|(index, _)| index).collect();
     let now = hung::plain_indexes(loader, relation).await?;

@@ -5,6 +5,7 @@ mod continued;
 pub mod delivery;
 pub mod extract;
 mod masked;
+mod outdated;
 pub mod plan;
 pub mod record;
 mod rehearse;

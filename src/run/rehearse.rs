@@ -87,7 +87,14 @@ pub async fn rehearse(
     let mut registry = registry(&stand.store, previous.as_ref(), &pipeline, &design, request, &remasked)?;
     let restored = match request.beginning {
         Beginning::Restored => {
-            restored::complete(&pipeline, &design, &stand.store, &stand.star, &mut registry).await?
+            let completed =
+                restored::complete(&pipeline, &design, &stand.store, &stand.star, &mut registry).await?;
+            for told in completed.lost {
+                report.warnings.push(format!(
+                    "corrected after the backup, and to be corrected again (`starmill correct`): {told}"
+                ));
+            }
+            completed.added
         }
         Beginning::Usual | Beginning::New => Vec::new(),
     };

@@ -10,6 +10,7 @@ use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
+use super::outdated::outdated;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load;
 use crate::name::{ModelName, SnapshotId};
@@ -24,6 +25,13 @@ use crate::star::versions::{self, ENDED, REVISION};
 use crate::star::{Registration, Registry, shelf};
 use crate::store::Store;
 
+/// What the backup did not know.
+pub struct Completed {
+    pub added: Vec<Registration>,
+    /// First-seen values that were corrected after it.
+    pub lost: Vec<String>,
+}
+
 /// Completes every registry from the snapshots that are there and not named, and from the target, as far as they hold its
 /// tables; gives what was added.
 pub async fn complete(
@@ -32,12 +40,12 @@ pub async fn complete(
     store: &Store,
     folder: &Path,
     registry: &mut BTreeMap<ModelName, Registry>,
-) -> Result<Vec<Registration>> {
+) -> Result<Completed> {
     let mut snapshots = Vec::new();
     for id in store.unnamed()? {
         snapshots.push(store.snapshot(&id).map_err(|error| unreadable(store, &id, error))?.star);
     }
-    let mut added = Vec::new();
+    let (mut added, mut lost) = (Vec::new(), Vec::new());
     for (model, design) in pipeline.models.iter().zip(&design.models).filter(|(model, _)| model.registered())
     {
         let known = registry.entry(model.name.clone()).or_default();
@@ -64,10 +72,11 @@ pub async fn complete(
         if history {
             given = as_said(&given, &schema, model, known)?;
         }
+        lost.extend(outdated(&given, known, model)?.into_iter().map(|told| format!("{} {told}", model.name)));
         let registry = design.contract.memory.registry_schema(&design.raw, zone);
         added.extend(registered(&given, model, (&schema, &registry), folder, known)?);
     }
-    Ok(added)
+    Ok(Completed { added, lost })
 }
 
 /// A snapshot that tells of keys that were given, and cannot be read: which it is, and how to go on without it.

@@ -461,3 +461,35 @@ fn a_key_of_several_columns_may_have_values_that_look_like_others() {
         ])
         .exits(0);
 }
+
+#[test]
+fn a_store_that_is_gone_on_from_a_backup_names_what_was_corrected_since() {
+    let target = cluster().database();
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[target]\nurl = \"{}\"\n[summary.s]\nkey = [\"id\"]\nfirst_seen = [\"a\"]\n",
+        target.url()
+    );
+    let project = Project::of(
+        &toml,
+        &[("s", "SELECT id, a FROM t")],
+        "CREATE TABLE t (id int PRIMARY KEY, a text);",
+        &[("t", "id,a\n1,x\n2,y\n")],
+    );
+    let run = ["run", "pipelines/p.toml"];
+    project.starmill(&run).exits(0);
+    let copy = |from: &str, to: &str| {
+        let copied =
+            std::process::Command::new("cp").arg("-a").args([project.path(from), project.path(to)]).status();
+        assert!(copied.unwrap().success());
+    };
+    copy("out", "backup");
+    project
+        .starmill(&["correct", "pipelines/p.toml", "s", "--key", "1", "--set", "a=GOOD", "--because", "why"])
+        .exits(0);
+    project.write("data/t.csv", "id,a\n1,x\n2,y\n3,z\n");
+    project.starmill(&run).exits(0);
+    std::fs::remove_dir_all(project.path("out")).unwrap();
+    copy("backup", "out");
+    let ran = project.starmill(&["run", "--accept-restored", "pipelines/p.toml"]).exits(0);
+    ran.says("to be corrected again (`starmill correct`): s id=1: a is GOOD, and x in the backup");
+}
