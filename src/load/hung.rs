@@ -132,7 +132,9 @@ pub async fn plain_indexes(loader: &Loader<'_>, table: &str) -> Result<Vec<(Stri
                 FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(number, place) \
                 JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place) \
          FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid \
-         WHERE x.indrelid = {TABLE} AND x.indpred IS NULL AND x.indexprs IS NULL AND NOT x.indisunique ORDER BY 1"
+         JOIN pg_am AS m ON m.oid = i.relam \
+         WHERE x.indrelid = {TABLE} AND x.indpred IS NULL AND x.indexprs IS NULL AND NOT x.indisunique \
+               AND x.indisvalid AND x.indnkeyatts = x.indnatts AND m.amname = 'btree' ORDER BY 1"
     );
     let rows = loader.client.query(&query, &[&loader.target.schema, &table]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show its indexes"))?;

@@ -1,16 +1,14 @@
 //! One table of the star into one table of the target.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
-use futures::SinkExt;
 
+use super::beside::{Beside, copy};
 use super::prove::{Asked, otherwise, prove, written};
 use super::receipt::{Receipt, require_table, table_exists};
-use super::shape::{self, Column, Constraints, Shaped, definitions, quoted};
+use super::shape::{self, Column, Constraints, Shaped, quoted};
 use super::{DeliveredTable, Loader, Trust, at, describe, guard, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
@@ -18,11 +16,7 @@ use crate::name::quote_identifier as quote;
 use crate::pgcopy::encode;
 use crate::star::PublishedStar;
 use crate::star::diff::{RowChanges, row_changes};
-use crate::star::shelf;
 use crate::star::table::StarTable;
-
-/// Bytes of one COPY message.
-const MESSAGE_BYTES: usize = 256 << 10;
 
 /// What a difference between two snapshots may take in memory; beyond it the whole table travels.
 const MOST_CHANGES: usize = 64 << 20;
@@ -48,7 +42,9 @@ struct Parting {
 pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<Merged> {
     let name = table.name().as_str();
     let exists = loader.exists(&table_exists(loader, name)).await?;
-    let delivered = DeliveredTable { table: name.to_owned(), ..DeliveredTable::default() };
+    let drift = loader.drifted.clone().filter(|drifted| drifted == name);
+    let drift = drift.map(|_| "its rows were others than were delivered".to_owned());
+    let delivered = DeliveredTable { table: name.to_owned(), drift, ..DeliveredTable::default() };
     let mut merged =
         Merged { delivered, late: None, touched: true, by_changes: false, indexes: BTreeSet::new() };
     let made = receipt.made.get(name);
@@ -66,7 +62,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
         if unchanged {
             // Somebody may have written there since.
             let found = otherwise(loader, table, &loader.shipment.star.sums, Asked::Rows).await?;
-            merged.delivered.drift = found.map(|found| found.drift());
+            merged.delivered.drift = found.map(|found| found.drift()).or(merged.delivered.drift);
         }
         merged.touched = !unchanged || merged.delivered.drift.is_some();
         if merged.touched {
@@ -103,12 +99,22 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
         return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
     }
     let columns = columns(table.schema(), name)?;
-    let shaped = shape::reshape(loader, table, &columns, receipt.made.get(name)).await?;
+    let held =
+        receipt.held.as_ref().and_then(|star| star.tables.iter().find(|held| held.name() == table.name()));
+    let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
+    let same_key = held.is_some_and(|held| keys(held) == keys(table));
+    let shaped = shape::reshape(loader, table, &columns, receipt.made.get(name), same_key).await?;
     if shaped == (Shaped { keys: Constraints::Kept, columns_changed: false })
         && let Some(changes) = changes(loader, table, receipt, merged).await?
     {
         merged.by_changes = true;
-        return merge_changes(loader, table, &columns, &changes, merged).await;
+        let sent = merge_changes(loader, table, &columns, &changes, merged).await;
+        return sent.inspect_err(|error| {
+            // What stands in the way may be rows that nobody delivered.
+            if !error.is_busy() {
+                loader.note_unproven(table.name().as_str());
+            }
+        });
     }
     if shaped.keys == Constraints::Dropped {
         // Its rows were told apart by another key; by this one they may be told apart no more.
@@ -117,10 +123,11 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
         merged.delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
     }
     merge_all(loader, table, &columns, merged).await?;
-    if shaped.keys == Constraints::Dropped {
-        shape::constrain(loader, table).await?;
+    match shaped.keys {
+        Constraints::Kept => Ok(()),
+        Constraints::Dropped => shape::constrain(loader, table).await,
+        Constraints::Lacking => shape::constrain_lacking(loader, table).await,
     }
-    Ok(())
 }
 
 /// What changed since the snapshot that the target holds, when it holds what it was left with, and the store still has that.
@@ -148,7 +155,11 @@ async fn changes(
         merged.delivered.drift = Some(found.drift());
         return Ok(None);
     }
-    changes
+    // A file of the snapshot that is left may be damaged, and nothing else needs it.
+    Ok(changes.unwrap_or_else(|error| {
+        tracing::warn!(table = %name, %error, "what changed cannot be found; every row is compared");
+        None
+    }))
 }
 
 /// The rows that were to go last, and the proof of the whole table.
@@ -161,7 +172,9 @@ pub async fn conclude(loader: &Loader<'_>, table: &StarTable, merged: &mut Merge
     }
     if let Err(error) = prove(loader, table).await {
         // Somebody wrote there what neither its count nor its sums told.
-        loader.unproven.store(merged.by_changes, Ordering::Relaxed);
+        if merged.by_changes {
+            loader.note_unproven(table.name().as_str());
+        }
         return Err(error);
     }
     let DeliveredTable { inserted, updated, deleted, .. } = merged.delivered;
@@ -212,90 +225,8 @@ pub fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// Copies every row of the table into `into`.
-async fn copy(loader: &Loader<'_>, table: &StarTable, into: &str) -> Result<u64> {
-    copy_batches(loader, shelf::batches(table, None, 1_024), into, "").await
-}
-
-/// Copies rows into the columns of `into` that are named, or into all.
-async fn copy_batches(
-    loader: &Loader<'_>,
-    batches: impl Iterator<Item = Result<RecordBatch>>,
-    into: &str,
-    names: &str,
-) -> Result<u64> {
-    let doing = format!("copy into {into}");
-    let statement = format!("COPY {into} {names} FROM STDIN (FORMAT binary)");
-    let sink = loader.client.copy_in::<_, Bytes>(&statement).await;
-    let sink = sink.map_err(|error| loader.failed(error, &doing))?;
-    futures::pin_mut!(sink);
-    let mut out = Vec::with_capacity(MESSAGE_BYTES * 2);
-    encode::header(&mut out);
-    for batch in batches {
-        encode::rows(&batch?, &mut out)
-            .map_err(|reason| Error::new(ErrorKind::Store, format!("{into}: {reason}")))?;
-        if out.len() >= MESSAGE_BYTES {
-            let message = Bytes::from(std::mem::replace(&mut out, Vec::with_capacity(MESSAGE_BYTES * 2)));
-            sink.send(message).await.map_err(|error| loader.failed(error, &doing))?;
-        }
-    }
-    encode::trailer(&mut out);
-    sink.send(Bytes::from(out)).await.map_err(|error| loader.failed(error, &doing))?;
-    sink.finish().await.map_err(|error| loader.failed(error, &doing))
-}
-
-/// A temporary table that has rows of the star while they are compared with the target's.
-pub struct Beside {
-    pub name: String,
-}
-
-impl Beside {
-    /// An empty one for rows of a table; `what` tells several of one table apart.
-    async fn create(loader: &Loader<'_>, table: &str, what: &str, columns: &[Column]) -> Result<Beside> {
-        let place = loader.shipment.star.tables.iter().position(|known| known.name().as_str() == table);
-        let short = format!("starmill_{what}_{}", place.unwrap_or_default());
-        let beside = Beside { name: format!("pg_temp.{short}") };
-        let doing = format!("make room beside {table}");
-        loader.execute(&format!("DROP TABLE IF EXISTS {}", beside.name), &doing).await?;
-        let create = format!("CREATE TEMP TABLE {short} ({}) ON COMMIT DROP", definitions(columns));
-        loader.execute(&create, &doing).await?;
-        Ok(beside)
-    }
-
-    /// One with every row of a table.
-    pub async fn of_table(loader: &Loader<'_>, table: &StarTable, columns: &[Column]) -> Result<Beside> {
-        let beside = Beside::create(loader, table.name().as_str(), "new", columns).await?;
-        copy(loader, table, &beside.name).await?;
-        Ok(beside)
-    }
-
-    /// One with some rows, whose columns may stand in another order.
-    async fn of_rows(
-        loader: &Loader<'_>,
-        table: &str,
-        what: &str,
-        columns: &[Column],
-        rows: &[RecordBatch],
-    ) -> Result<Beside> {
-        let beside = Beside::create(loader, table, what, columns).await?;
-        if let Some(first) = rows.first() {
-            let schema = first.schema();
-            let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-            let names = format!("({})", quoted(&names));
-            copy_batches(loader, rows.iter().cloned().map(Ok), &beside.name, &names).await?;
-        }
-        Ok(beside)
-    }
-
-    /// Makes its rows be found by what tells them apart.
-    async fn find_by(&self, loader: &Loader<'_>, identity: &[String]) -> Result<()> {
-        let statement = format!("CREATE UNIQUE INDEX ON {0} ({1}); ANALYZE {0}", self.name, quoted(identity));
-        loader.execute(&statement, "tell apart the rows of the star").await
-    }
-}
-
 /// Whether rows `t` and `n` are one.
-fn same(identity: &[String]) -> String {
+pub fn same(identity: &[String]) -> String {
     let same: Vec<String> = identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
     same.join(" AND ")
 }
@@ -321,12 +252,14 @@ async fn merge_all(
     let beside = Beside::of_table(loader, table, columns).await?;
     let identity = table.contract.identity();
     if identity.is_empty() {
-        return merge_whole_rows(loader, table, &beside, columns, &mut merged.delivered).await;
+        merge_whole_rows(loader, table, &beside, columns, &mut merged.delivered).await?;
+        return beside.clear(loader).await;
     }
     beside.find_by(loader, &identity).await?;
     let parting =
         Parting { gone: format!("NOT EXISTS (SELECT FROM {} AS n WHERE {})", beside.name, same(&identity)) };
-    upsert(loader, table, columns, &beside, parting, merged).await
+    upsert(loader, table, columns, &beside, parting, merged).await?;
+    merged.clear(loader, &[&beside]).await
 }
 
 /// Touches what changed, and nothing else.
@@ -361,7 +294,7 @@ async fn merge_changes(
         let as_before = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT";
         loader.execute(as_before, "plan as before").await?;
     }
-    Ok(())
+    merged.clear(loader, &[&fresh, &gone]).await
 }
 
 /// Deletes, changes and inserts rows, so that the table has those beside it. Rows that others point at go last.
@@ -399,6 +332,21 @@ async fn upsert(
     );
     merged.delivered.inserted = loader.changed(&insert, &doing).await?;
     written(loader, table, beside, &same, &differ).await
+}
+
+impl Merged {
+    /// Whether only what changed was sent.
+    pub fn by_changes(&self) -> bool {
+        self.by_changes
+    }
+
+    /// Gives the room of temporary tables back, unless rows that go last are still told by them.
+    async fn clear(&self, loader: &Loader<'_>, beside: &[&Beside]) -> Result<()> {
+        for beside in beside.iter().filter(|_| self.late.is_none()) {
+            beside.clear(loader).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Rows without a key, equal ones told apart by a number.

@@ -2,6 +2,8 @@
 //! touched, so that views, grants and readers live on. A receipt in the same transaction makes
 //! repeating it harmless.
 
+mod asked;
+mod beside;
 mod describe;
 mod guard;
 mod hung;
@@ -14,7 +16,7 @@ mod takeover;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -25,20 +27,18 @@ use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{self, Point};
 use crate::lake::Shore;
-use crate::name::{SnapshotId, SourceTable};
+use crate::name::SnapshotId;
 use crate::name::{list, quote_identifier, quote_literal};
-use crate::pipeline::{Deployment, TargetSettings};
+use crate::pipeline::TargetSettings;
 use crate::postgres::{Isolation, Pins, Server, Side};
 use crate::star::PublishedStar;
 
+pub use asked::{Identity, Received, given, identity, received, sources_in};
 use lake::Lake;
 pub use lake::forget as forget_in_lake;
 use receipt::Receipt;
 pub use takeover::{TakenOver, takeover};
 pub use verify::{HeldTable, Verification};
-
-/// How long something small that is asked may take.
-const SOON: Duration = Duration::from_secs(10);
 
 /// Whether a target that holds another store's star is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +104,14 @@ pub async fn load(
     let wait = shipment.lock_wait;
     let loaded = async {
         let client = server.connect().await?;
-        let loader =
-            Loader { client: &client, server: &server, target, shipment, unproven: AtomicBool::new(false) };
+        let loader = Loader {
+            client: &client,
+            server: &server,
+            target,
+            shipment,
+            unproven: Mutex::default(),
+            drifted: None,
+        };
         patiently(loader, adopt, wait).await
     };
     let tables = server.watched(target.silent_max, loaded).await?;
@@ -121,7 +127,9 @@ async fn patiently(mut loader: Loader<'_>, adopt: Adopt, wait: Duration) -> Resu
         let Err(error) = &loaded else { return loaded };
         // The server rolls back when the session ends; saying so frees its locks at once.
         let _ = loader.client.batch_execute("ROLLBACK").await;
-        if loader.unproven.swap(false, Ordering::Relaxed) {
+        let unproven = loader.unproven.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(table) = unproven {
+            loader.drifted = Some(table);
             tracing::warn!(%error, "the target was not as it had been left; every row is compared");
             loader.shipment.trust = Trust::Nothing;
             continue;
@@ -139,144 +147,19 @@ async fn patiently(mut loader: Loader<'_>, adopt: Adopt, wait: Duration) -> Resu
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Which database a target is.
-pub struct Identity {
-    pub system_identifier: Option<String>,
-    pub database: Option<String>,
-}
-
-/// Asks the target which database it is.
-pub async fn identity(target: &TargetSettings, pipeline: &str) -> Result<Identity> {
-    let server = asked(target, pipeline, "UTC", &[])?;
-    let told = async {
-        let client = server.connect().await?;
-        let failed = |error| server.error(error, "the target cannot be asked which database it is");
-        let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(failed)?;
-        let system = client.query_one("SELECT system_identifier::text FROM pg_control_system()", &[]).await;
-        Ok(Identity { system_identifier: system.ok().map(|row| row.get(0)), database: Some(row.get(0)) })
-    };
-    server.watched(target.silent_max, told).await
-}
-
-/// A server that is asked something small, which is answered soon or not at all.
-fn asked(target: &TargetSettings, pipeline: &str, timezone: &str, search_path: &[String]) -> Result<Server> {
-    let pins = Pins {
-        pipeline,
-        timezone,
-        search_path,
-        lock_timeout: Some(SOON),
-        statement_timeout: Some(SOON),
-        role: target.role.as_deref(),
-    };
-    Server::new(&target.url, Side::Target, &pins)
-}
-
-/// The tables of the target's schema that some relations are or read: they themselves, what their views
-/// read, their partitions and children, and the parents of those.
-pub async fn sources_in(
-    target: &TargetSettings,
-    pipeline: &str,
-    read: &[&SourceTable],
-) -> Result<Vec<String>> {
-    let server = asked(target, pipeline, "UTC", &[])?;
-    let failed =
-        |error| server.error(error, "the target cannot be asked what the source's tables are made of");
-    let names: Vec<String> = read.iter().map(|table| table.quoted()).collect();
-    let query = "WITH RECURSIVE r(oid) AS ( \
-           SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL \
-           UNION SELECT x.oid FROM r JOIN LATERAL ( \
-             SELECT d.refobjid AS oid FROM pg_rewrite AS w JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid \
-               WHERE w.ev_class = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.oid \
-             UNION ALL SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = r.oid \
-             UNION ALL SELECT i.inhparent FROM pg_inherits AS i WHERE i.inhrelid = r.oid) AS x ON true) \
-         SELECT DISTINCT c.relname::text FROM r JOIN pg_class AS c ON c.oid = r.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE n.nspname = $2";
-    let told = async {
-        let client = server.connect().await?;
-        let rows = client.query(query, &[&names, &target.schema]).await.map_err(failed)?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    };
-    server.watched(target.silent_max, told).await
-}
-
-/// What a target's receipt names.
-pub struct Received {
-    pub store: String,
-    pub snapshot: SnapshotId,
-}
-
-/// What the target says that it holds of a pipeline; nothing is changed there.
-pub async fn received(target: &TargetSettings, deployment: &Deployment) -> Result<Option<Received>> {
-    let path = [target.schema.clone()];
-    let server = asked(target, &deployment.name, deployment.timezone.name(), &path)?;
-    let told = async {
-        let client = server.connect().await?;
-        server.begin(&client, Isolation::ReadCommitted).await?;
-        let found = receipt::received(&client, &server, target, &deployment.name).await;
-        let _ = client.batch_execute("ROLLBACK").await;
-        found
-    };
-    server.watched(target.silent_max, told).await
-}
-
-/// What the target holds of some columns of a table, as text; none when it has no such table. The unknown
-/// member is nobody's.
-pub async fn given(
-    target: &TargetSettings,
-    deployment: &Deployment,
-    table: &str,
-    columns: &[&str],
-    surrogate: Option<&str>,
-) -> Result<Option<Vec<Vec<Option<String>>>>> {
-    let path = [target.schema.clone()];
-    let pins = Pins {
-        pipeline: &deployment.name,
-        timezone: "UTC",
-        search_path: &path,
-        lock_timeout: Some(target.lock_timeout),
-        statement_timeout: target.statement_timeout,
-        role: target.role.as_deref(),
-    };
-    let server = Server::new(&target.url, Side::Target, &pins)?;
-    let failed = |error| server.error(error, format!("the target refused to show the keys of {table}"));
-    let name = format!("{}.{}", quote_identifier(&target.schema), quote_identifier(table));
-    let members = surrogate.map(|surrogate| format!(" WHERE {} <> -1", quote_identifier(surrogate)));
-    let told = async {
-        let client = server.connect().await?;
-        server.begin(&client, Isolation::ReadCommitted).await?;
-        let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await.map_err(failed)?;
-        if !there.get::<_, bool>(0) {
-            return Ok(None);
-        }
-        let has = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
-        let there = client.query(has, &[&name]).await.map_err(failed)?;
-        let there: Vec<String> = there.iter().map(|row| row.get(0)).collect();
-        // What the target hasn't got yet, it cannot tell of.
-        let listed = columns.iter().map(|column| match there.iter().any(|name| name == column) {
-            true => quote_identifier(column),
-            false => "NULL".to_owned(),
-        });
-        let listed: Vec<String> = listed.collect();
-        let query = format!("SELECT {} FROM {name}{}", listed.join(", "), members.unwrap_or_default());
-        let messages = client.simple_query(&query).await.map_err(failed)?;
-        let rows = messages.iter().filter_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => {
-                Some((0..columns.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-            }
-            _ => None,
-        });
-        Ok(Some(rows.collect()))
-    };
-    server.watched(target.silent_max, told).await
-}
-
 /// Whether the target still holds the star, row by row. Nothing is changed there.
 pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz) -> Result<Verification> {
     let server = server(target, timezone, &shipment)?;
     let held = async {
         let client = server.connect().await?;
-        let loader =
-            Loader { client: &client, server: &server, target, shipment, unproven: AtomicBool::new(false) };
+        let loader = Loader {
+            client: &client,
+            server: &server,
+            target,
+            shipment,
+            unproven: Mutex::default(),
+            drifted: None,
+        };
         verify::star(&loader).await
     };
     server.watched(target.silent_max, held).await
@@ -300,8 +183,10 @@ struct Loader<'a> {
     server: &'a Server,
     target: &'a TargetSettings,
     shipment: Shipment<'a>,
-    /// Whether sending what changed did not make a table what it should be: then all of it is sent.
-    unproven: AtomicBool,
+    /// The table that sending what changed did not make what it should be: then all of it is sent.
+    unproven: Mutex<Option<String>>,
+    /// The table of which that was found out before.
+    drifted: Option<String>,
 }
 
 impl Loader<'_> {
@@ -346,7 +231,16 @@ impl Loader<'_> {
         let indexes = delivered.iter().map(|merged| merged.indexes.clone()).collect();
         receipt.write(self, indexes).await?;
         at(Point::LoadReceipt)?;
-        self.execute("COMMIT", "commit").await?;
+        if let Err(error) = self.execute("COMMIT", "commit").await {
+            // A key that is checked at the end may clash with a row that nobody delivered.
+            let by_changes = star.tables.iter().zip(&delivered).find(|(_, merged)| merged.by_changes());
+            if let Some((table, _)) =
+                by_changes.filter(|_| !error.is_busy() && error.kind() == ErrorKind::Store)
+            {
+                self.note_unproven(table.name().as_str());
+            }
+            return Err(error);
+        }
         at(Point::LoadCommitted)?;
         Ok(delivered.into_iter().map(|merged| merged.delivered).collect())
     }
@@ -378,6 +272,11 @@ impl Loader<'_> {
             self.execute(&statement, &format!("drop {name}, which the star no longer has")).await?;
         }
         Ok(())
+    }
+
+    /// Sending what changed was not enough for a table.
+    fn note_unproven(&self, table: &str) {
+        *self.unproven.lock().unwrap_or_else(PoisonError::into_inner) = Some(table.to_owned());
     }
 
     /// Whether a table of the target's schema is one that the pipeline reads.

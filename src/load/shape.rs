@@ -20,6 +20,8 @@ pub struct Column {
 pub enum Constraints {
     Kept,
     Dropped,
+    /// Somebody dropped one: it is made again after the merge.
+    Lacking,
 }
 
 pub fn quoted(names: &[String]) -> String {
@@ -58,7 +60,8 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
         .collect();
     let lacking = |columns: &&Vec<String>| there.iter().all(|(_, known)| known != *columns);
     let lacking: Vec<&Vec<String>> = table.contract.indexes.iter().filter(lacking).collect();
-    if !(gone.is_empty() && lacking.is_empty()) && !hung::owns(loader, relation).await? {
+    let fits = gone.is_empty() && lacking.is_empty();
+    if !fits && !hung::owns(loader, relation).await? {
         tracing::warn!(table = relation, "the role does not own the table, whose indexes stay as they are");
         return Ok(made.map(|made| made.indexes.clone()).unwrap_or_default());
     }
@@ -100,6 +103,21 @@ fn wanted_keys(table: &StarTable) -> Vec<WantedKey> {
     wanted
 }
 
+/// Makes the keys that a table lacks.
+pub async fn constrain_lacking(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
+    let name = loader.qualified(table.name().as_str());
+    let there = keys_there(loader, table.name().as_str()).await?;
+    for key in wanted_keys(table) {
+        let is_there = |known: &KeyThere| {
+            known.kind == key.0 && (known.deferrable == key.1 || key.0 == "p") && known.columns == key.2
+        };
+        if !there.iter().any(is_there) {
+            constrain_by(loader, &name, &key).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn constrain_by(loader: &Loader<'_>, name: &str, (kind, _, columns): &WantedKey) -> Result<()> {
     let columns = quoted(columns);
     let constraint = match *kind {
@@ -125,6 +143,7 @@ pub async fn reshape(
     table: &StarTable,
     columns: &[Column],
     made: Option<&Made>,
+    same_key: bool,
 ) -> Result<Shaped> {
     let name = loader.qualified(table.name().as_str());
     let mut columns_changed = false;
@@ -144,7 +163,7 @@ pub async fn reshape(
                 .hint("rename that column, or give the model's another name with AS"));
         }
     }
-    let keys = drop_other_keys(loader, table, made, &theirs).await?;
+    let keys = drop_other_keys(loader, table, made, &theirs, same_key).await?;
     let identity = table.contract.identity();
     for column in ours {
         match columns.iter().find(|wanted| wanted.name == column.name) {
@@ -202,7 +221,11 @@ async fn retype(loader: &Loader<'_>, name: &str, wanted: &Column, is_key: bool) 
         return loader.execute(&alter(&column), &doing).await;
     }
     loader.execute("SAVEPOINT starmill_retype", &doing).await?;
-    if loader.execute(&alter(&column), &doing).await.is_err() {
+    if let Err(error) = loader.execute(&alter(&column), &doing).await {
+        // Whoever holds the table says nothing about its values.
+        if error.is_busy() {
+            return Err(error);
+        }
         loader.execute("ROLLBACK TO SAVEPOINT starmill_retype", &doing).await?;
         loader.execute(&alter("NULL"), &doing).await?;
     }
@@ -280,6 +303,7 @@ async fn drop_other_keys(
     table: &StarTable,
     made: Option<&Made>,
     theirs: &[&ColumnThere],
+    same_key: bool,
 ) -> Result<Constraints> {
     let there = keys_there(loader, table.name().as_str()).await?;
     // Before receipts told, only starmill made a key that is checked at the end of a transaction.
@@ -296,17 +320,13 @@ async fn drop_other_keys(
     };
     let has_all = wanted.iter().all(|key| ours.iter().any(|known| is(known, key)));
     let name = loader.qualified(table.name().as_str());
-    if ours.iter().all(|known| wanted.iter().any(|key| is(known, key))) {
-        if !has_all && made.is_some_and(|made| !made.constraints.is_empty()) {
-            // Somebody dropped one: the rows are told apart as before, and it is made again.
-            for key in wanted.iter().filter(|key| !ours.iter().any(|known| is(known, key))) {
-                constrain_by(loader, &name, key).await?;
-            }
-            return Ok(Constraints::Kept);
-        }
-        if has_all {
-            return Ok(Constraints::Kept);
-        }
+    let only_wanted = ours.iter().all(|known| wanted.iter().any(|key| is(known, key)));
+    if only_wanted && has_all {
+        return Ok(Constraints::Kept);
+    }
+    if only_wanted && same_key && !theirs.is_empty() {
+        // Its rows are told apart as before. Without columns of others they are written anew, which mends more.
+        return Ok(Constraints::Lacking);
     }
     if !theirs.is_empty() {
         let names = list(theirs.iter().map(|column| &column.name));

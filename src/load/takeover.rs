@@ -1,6 +1,6 @@
 //! What taking over would do to the tables that a target has already. Nothing is changed there.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Mutex;
 
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -30,8 +30,14 @@ pub async fn takeover(
     let server = server(target, timezone, &shipment)?;
     let planned = async {
         let client = server.connect().await?;
-        let loader =
-            Loader { client: &client, server: &server, target, shipment, unproven: AtomicBool::new(false) };
+        let loader = Loader {
+            client: &client,
+            server: &server,
+            target,
+            shipment,
+            unproven: Mutex::default(),
+            drifted: None,
+        };
         server.begin(&client, Isolation::RepeatableRead).await?;
         let plan = taken_over(&loader).await;
         let _ = client.batch_execute("ROLLBACK").await;

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Loader;
-use super::merge::{Beside, columns, differ, numbered};
+use super::beside::Beside;
+use super::merge::{columns, differ, numbered, same};
 use super::receipt::{received, table_exists};
 use super::shape::{has_columns, quoted};
 use crate::error::Result;
-use crate::name::quote_identifier as quote;
 use crate::postgres::Isolation;
 use crate::star::table::StarTable;
 
@@ -82,9 +82,10 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
     held.fits = true;
     let into = loader.own(table.name().as_str()).await?;
     let doing = format!("compare {into}");
-    let beside = Beside::of_table(loader, table, &columns).await?.name;
+    let rows = Beside::of_table(loader, table, &columns).await?;
+    let beside = &rows.name;
     let identity = table.contract.identity();
-    let (same, differ) = match identity.as_slice() {
+    let (same_row, differ) = match identity.as_slice() {
         [] => (
             "t.\"starmill: row\" = n.\"starmill: row\" AND t.\"starmill: copy\" = n.\"starmill: copy\""
                 .to_owned(),
@@ -92,9 +93,7 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
         ),
         identity => {
             let differ = differ(columns.iter().filter(|column| !identity.contains(&column.name)));
-            let same: Vec<String> =
-                identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
-            (same.join(" AND "), differ)
+            (same(identity), differ)
         }
     };
     let list = quoted(&names);
@@ -107,18 +106,19 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
         ),
     };
     let (ours, theirs) = match identity.is_empty() {
-        true => (numbered(&beside, "", &list), numbered(&into, "", &list)),
+        true => (numbered(beside, "", &list), numbered(&into, "", &list)),
         false => (format!("SELECT {list} FROM {beside}"), format!("SELECT {list} FROM {into}")),
     };
     let count = format!(
-        "SELECT (SELECT count(*) FROM n WHERE NOT EXISTS (SELECT 1 FROM t WHERE {same})), \
-                (SELECT count(*) FROM t WHERE NOT EXISTS (SELECT 1 FROM n WHERE {same})) + {repeated}, \
-                (SELECT count(*) FROM n JOIN t ON {same} WHERE {differ})"
+        "SELECT (SELECT count(*) FROM n WHERE NOT EXISTS (SELECT 1 FROM t WHERE {same_row})), \
+                (SELECT count(*) FROM t WHERE NOT EXISTS (SELECT 1 FROM n WHERE {same_row})) + {repeated}, \
+                (SELECT count(*) FROM n JOIN t ON {same_row} WHERE {differ})"
     );
     let query = format!("WITH n AS MATERIALIZED ({ours}), t AS MATERIALIZED ({theirs}) {count}");
     let row = loader.client.query_one(&query, &[]).await;
     let row = row.map_err(|error| loader.failed(error, &doing))?;
     let number = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
     (held.missing, held.surplus, held.changed) = (number(0), number(1), number(2));
+    rows.clear(loader).await?;
     Ok(held)
 }

@@ -97,8 +97,7 @@ pub async fn roll_back(path: &Path, plan: RollbackPlan, hold: Option<String>) ->
         return Err(Error::new(ErrorKind::Store, message).hint("nothing was done; choose another snapshot"));
     }
     let mut record = Record::begin(&deployment, writer.store(), Mode::Rollback);
-    let hold = hold.map(Hold::new);
-    writer.roll_back(&plan.to, hold.clone())?;
+    let hold = writer.roll_back(&plan.to, hold.map(Hold::new))?;
     record.rolled_back(&plan.from, &plan.to, hold.as_ref());
     tracing::info!(from = %plan.from, to = %plan.to, "rolled back");
     let delivery = match &deployment.target {

@@ -298,7 +298,7 @@ impl Resolver<'_> {
 
     /// A bound, which is always some time.
     pub(super) fn duration(&self, text: &Text) -> Option<Duration> {
-        self.duration_if(text, |length| !length.is_zero())
+        self.duration_if(text, |length| length.as_millis() > 0)
     }
 
     fn duration_if(&self, text: &Text, fits: impl Fn(&Duration) -> bool) -> Option<Duration> {

@@ -153,6 +153,9 @@ impl Lookup {
 /// The business key of a junk dimension: its columns' values in one text.
 pub const COMBINATION: &str = "combination";
 
+/// What somebody asks for who asks for all columns.
+pub const ALL: &str = "*";
+
 /// What a junk dimension is made of: the combinations of some columns that occur in facts.
 #[derive(Debug)]
 pub struct Junk {
@@ -236,7 +239,8 @@ impl Model {
                 .chain(&self.declared.totals)
                 .map(|column| column.value.as_str())
                 .collect();
-        moved.retain(|column| !named.contains(column) && !self.asked_for.contains(*column));
+        let asked = |column: &str| self.asked_for.contains(column) || self.asked_for.contains(ALL);
+        moved.retain(|column| !named.contains(column) && !asked(column));
         moved
     }
 

@@ -132,15 +132,16 @@ impl StoreWriter {
     }
 
     /// Makes another kept snapshot the published one. Nothing else moves: the registry keeps what it
-    /// has given, and the snapshots after it stay.
-    pub fn roll_back(&self, to: &SnapshotId, hold: Option<Hold>) -> Result<()> {
+    /// has given, and the snapshots after it stay. Gives the hold under which it is, this one's or a former one's.
+    pub fn roll_back(&self, to: &SnapshotId, hold: Option<Hold>) -> Result<Option<Hold>> {
         let latest = self.store().latest()?;
         let latest = latest.filter(|latest| latest.snapshots.contains(to)).ok_or_else(|| {
             Error::new(ErrorKind::Store, format!("the store does not keep the snapshot {to}"))
         })?;
         let mut latest = latest.moved_to(to.clone(), crate::clock::now());
         latest.hold = hold.or(latest.hold);
-        self.commit(&latest)
+        self.commit(&latest)?;
+        Ok(latest.hold)
     }
 
     /// Lets the next run publish again; gives what kept it from it.

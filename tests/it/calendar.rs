@@ -158,3 +158,15 @@ fn what_a_dimension_of_times_cannot_have_is_told_at_check() {
     project.edit("pipelines/p.toml", "on = { time = \"day\" }", "on = { time = \"at\" }, inferred = true");
     project.starmill(&["check", "pipelines/p.toml"]).exits(3).warns("has every time of a day already");
 }
+
+#[test]
+fn a_calendar_does_not_grow_by_a_day_that_a_fact_keeps_as_it_was_first_seen() {
+    let project = sales("{ from = \"facts\", to = \"facts\" }");
+    project.edit(
+        "pipelines/p.toml",
+        "measures = [\"amount\"]",
+        "measures = [\"amount\"]\nfirst_seen = [\"due\"]",
+    );
+    let told = project.starmill(&["check", "pipelines/p.toml"]).exits(3);
+    told.warns("`first_seen` keeps what `due` was, and the calendar grows by what it is");
+}

@@ -332,7 +332,7 @@ fn a_junk_dimension_is_made_of_its_facts_selects_whatever_they_say() {
     let select = "SELECT id, ch, CASE WHEN m < run_at() THEN 'old' ELSE 'new' END AS age, gift IS NOT FALSE AS q, repeat(ch, 3000) AS long, @ n AS n FROM orders";
     let project = over(
         settings,
-        &[("orders", select), ("s", "SELECT ch, count(*) AS n FROM orders GROUP BY ch")],
+        &[("orders", select), ("s", "SELECT CH, count(*) AS n FROM orders GROUP BY 1")],
         schema,
         &[(
             "orders",

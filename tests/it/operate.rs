@@ -496,7 +496,8 @@ fn a_rollback_may_be_held_until_somebody_releases_it() {
     assert!(std::fs::read_to_string(&told).unwrap().contains("wrong prices"), "people are told");
     assert_eq!(project.latest().unwrap(), ids[0]);
     // So it is through another rollback, a prune and a dry run.
-    project.starmill(&["snapshots", "rollback", SHOP, &ids[1], "--yes"]).exits(0);
+    let again = project.starmill(&["snapshots", "rollback", SHOP, &ids[1], "--yes"]).exits(0);
+    again.says("until `starmill snapshots release`");
     project.starmill(&["snapshots", "prune", SHOP, "--keep", "5"]).exits(0);
     project.starmill(&["run", SHOP, "--dry-run"]).exits(0);
     project.starmill(&["run", SHOP]).exits(12);

@@ -476,3 +476,52 @@ fn rows_without_a_key_are_told_apart_across_partitions_and_their_table_after_a_r
     project.starmill(&RUN).exits(0);
     assert_eq!(database.sql("SELECT id, note FROM mart.s"), "3|hand 3");
 }
+
+#[test]
+fn edits_that_keep_the_totals_are_found_by_what_they_clash_with() {
+    let database = cluster().database();
+    let project = project(&database);
+    // Two rows that add up as before, one of which changes in the source.
+    database.sql("UPDATE mart.s SET n = n + 1 WHERE id = 10; UPDATE mart.s SET n = n - 1 WHERE id = 20");
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Ben,2\n");
+    project.starmill(&RUN).exits(0).says("s: somebody wrote there since the last delivery");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+    // A business key that a new member has now.
+    database.sql("UPDATE mart.dim_a SET id = 30 WHERE id = 10");
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Ben,2\n30,Cem,3\n");
+    project.starmill(&RUN).exits(0).says("dim_a: somebody wrote there since the last delivery");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+    // A key that was dropped, and a row that is there twice since.
+    database.sql(
+        "ALTER TABLE mart.s DROP CONSTRAINT s_pkey; INSERT INTO mart.s SELECT * FROM mart.s WHERE id = 10",
+    );
+    project.write("data/a.csv", "id,name,n\n10,Ann,6\n20,Ben,2\n30,Cem,3\n");
+    project.starmill(&RUN).exits(0);
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+    assert_eq!(
+        database
+            .sql("SELECT count(*) FROM pg_constraint WHERE conrelid = 'mart.s'::regclass AND contype = 'p'"),
+        "1"
+    );
+}
+
+#[test]
+fn a_row_that_stands_elsewhere_in_the_order_is_changed_and_not_deleted() {
+    let database = cluster().database();
+    let toml = TOML
+        .replace("URL", &database.url())
+        .replace("[summary.s]\nkey = [\"id\"]", "[summary.s]\nkey = [\"id\"]\norder_by = [\"n\"]");
+    let rows: String = (1..200).map(|id| format!("{id},Ann,{id}\n")).collect();
+    let project = Project::of(
+        &toml,
+        &[("dim_a", "SELECT id, name FROM a"), ("s", "SELECT id, CAST(n AS int) AS n, name FROM a")],
+        "CREATE TABLE a (id int PRIMARY KEY, name text, n int);",
+        &[("a", &format!("id,name,n\n{rows}"))],
+    );
+    project.starmill(&RUN).exits(0);
+    project.edit("data/a.csv", "\n7,Ann,7\n", "\n7,Ann,500\n");
+    let told = project.starmill(&RUN).exits(0);
+    told.says("s             0        1        0");
+    assert_eq!(database.sql("SELECT n FROM mart.s WHERE id = 7"), "500");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+}

@@ -77,6 +77,16 @@ fn shortened(text: &str) -> Cow<'_, str> {
     Cow::Owned(told)
 }
 
+/// The shortest digits of a double, without an exponent, as a numeric of the same value has them; zero has no sign to Postgres.
+fn digits(value: f64) -> String {
+    match value {
+        value if value.is_nan() => "NaN".to_owned(),
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        value => (value + 0.0).to_string(),
+    }
+}
+
 /// A column's values as texts.
 struct Texts {
     texts: StringArray,
@@ -89,11 +99,9 @@ struct Texts {
 impl Texts {
     fn of(array: &ArrayRef) -> datafusion::common::Result<Texts> {
         let texts = match array.data_type() {
-            // Zero has no sign to Postgres.
             DataType::Float64 => {
-                let values = array.as_primitive::<Float64Type>();
-                let positive: ArrayRef = Arc::new(values.unary::<_, Float64Type>(|value| value + 0.0));
-                print::printed(&positive)?
+                let values = array.as_primitive::<Float64Type>().iter();
+                Arc::new(values.map(|value| value.map(digits)).collect::<StringArray>())
             }
             DataType::Timestamp(unit, Some(_)) => {
                 print::printed(&cast(array, &DataType::Timestamp(*unit, Some("UTC".into())))?)?
@@ -149,6 +157,8 @@ mod tests {
         assert_eq!(told(vec![("x", numeric(vec![500], 0))]), ["x=\"500\""]);
         let doubles = told(vec![("x", Arc::new(Float64Array::from(vec![-0.0, 0.0, 1.5])))]);
         assert_eq!(doubles, ["x=\"0\"", "x=\"0\"", "x=\"1.5\""]);
+        let large = told(vec![("x", Arc::new(Float64Array::from(vec![1e15, 0.00001, f64::NEG_INFINITY])))]);
+        assert_eq!(large, ["x=\"1000000000000000\"", "x=\"0.00001\"", "x=\"-Infinity\""]);
         let real = told(vec![("x", Arc::new(Float32Array::from(vec![0.1])))]);
         assert_eq!(real, ["x=\"0.10000000149011612\""]);
         let text = |value: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };

@@ -31,15 +31,24 @@ impl Resolver<'_> {
         if lookup.inferred.as_ref().is_none_or(|inferred| !inferred.value) {
             return;
         }
+        self.not_first_seen(lookup, fact, "`inferred` brings what it is", "remove `inferred`");
+    }
+
+    /// The days that a calendar grows by are those that facts have now.
+    pub(super) fn grown_of_now(&self, lookup: &LookupFile, fact: &ModelFile, dimension: &ModelFile) {
+        let is_facts = |edge: &Option<Text>| edge.as_ref().is_some_and(|edge| edge.value == "facts");
+        if dimension.dates.as_ref().is_some_and(|dates| is_facts(&dates.from) || is_facts(&dates.to)) {
+            let brings = "the calendar grows by what it is";
+            self.not_first_seen(lookup, fact, brings, "give the calendar its dates instead of \"facts\"");
+        }
+    }
+
+    fn not_first_seen(&self, lookup: &LookupFile, fact: &ModelFile, brings: &str, help: &str) {
         let kept = |column: &&Text| fact.first_seen.iter().any(|kept| kept.value == column.value);
         if let Some(column) = lookup.on.iter().map(|(_, column)| column).find(kept) {
-            let message =
-                format!("`first_seen` keeps what `{}` was, and `inferred` brings what it is", column.value);
-            self.notes.error(
-                column.span.clone(),
-                message,
-                "remove `inferred`, or look up a column that is not first-seen",
-            );
+            let message = format!("`first_seen` keeps what `{}` was, and {brings}", column.value);
+            let help = format!("{help}, or look up a column that is not first-seen");
+            self.notes.error(column.span.clone(), message, help);
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Resolver, reads};
 use crate::name::{ModelName, list, nearest};
 use crate::pipeline::control::{Control, StarSide};
 use crate::pipeline::file::Text;
-use crate::pipeline::model::{Body, COMBINATION, Junk, Lookup, Model, UnknownMax};
+use crate::pipeline::model::{ALL, Body, COMBINATION, Junk, Lookup, Model, UnknownMax};
 use crate::pipeline::model_file::{ModelFile, RoleWord};
 use crate::pipeline::sql::SelectSql;
 
@@ -122,8 +122,16 @@ impl Resolver<'_> {
 pub(super) fn asked_for(mut models: Vec<Model>, controls: &[Control]) -> Vec<Model> {
     let words = |sql: &SelectSql| -> Vec<String> {
         let plain = sql.plain();
-        let words = plain.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        if ["SELECT *", "DISTINCT *", ".*"].iter().any(|all| plain.contains(all)) {
+            return vec![ALL.to_owned()];
+        }
+        // Quoted names as they are, others as Postgres folds them.
+        let parts = plain.split('"').enumerate();
+        let words = parts.flat_map(|(at, part)| match at % 2 {
+            1 => vec![part.to_owned()],
+            _ => part.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(str::to_lowercase).collect(),
+        });
+        words.filter(|word| !word.is_empty()).collect()
     };
     let mut asked: Vec<(ModelName, Vec<String>)> = Vec::new();
     for model in &models {

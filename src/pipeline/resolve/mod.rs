@@ -303,6 +303,7 @@ impl Resolver<'_> {
             self.as_of(lookup, dimension);
             self.inferred(lookup, dimension);
             self.inferred_of_now(lookup, file);
+            self.grown_of_now(lookup, file, dimension);
             let Some(dimension) = ModelName::parse(wanted) else { continue };
             let on = lookup.on.iter().map(|(key, column)| (key.value.clone(), column.clone())).collect();
             let unknown_max = match &lookup.unknown_max {

@@ -4,6 +4,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::lookups::is_same_kind;
 use super::{Designer, ModelDesign};
+use crate::diagnostic::Diagnostic;
 use crate::dialect::told::in_sql;
 use crate::error::Result;
 use crate::pipeline::model::{Body, Junk, Model};
@@ -22,7 +23,16 @@ impl Designer<'_> {
             // What is only noted of the fact is told when it is its turn.
             self.found.truncate(before);
             match self.session.plan_model(statement).await {
-                Ok(plan) => plans.push(plan),
+                Ok(plan) => {
+                    // Here it is told where it stands; the fact itself is not looked at after a mistake of its dimension.
+                    let before = self.found.len();
+                    self.refuse(&plan, sql);
+                    if self.found[before..].iter().any(Diagnostic::is_error) {
+                        return Ok(None);
+                    }
+                    self.found.truncate(before);
+                    plans.push(plan);
+                }
                 Err(error) => {
                     let mut found = plan_diagnostics(&error, sql);
                     found.iter_mut().for_each(|diagnostic| self.explain_unmappable(diagnostic));
