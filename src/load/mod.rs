@@ -253,6 +253,18 @@ impl Loader<'_> {
             receipt.tables.keys().filter(|name| tables.iter().all(|table| table.name().as_str() != *name))
         {
             let made = receipt.made.get(name).cloned();
+            let is_another = match &made {
+                Some(made) => shape::is_another(self, name, made).await?,
+                None => false,
+            };
+            if is_another || self.is_source(name) {
+                // Somebody's table stands in the place of ours, which is gone already.
+                tracing::warn!(
+                    table = name,
+                    "the star no longer has it, and the target's table of that name is somebody else's: it stays"
+                );
+                continue;
+            }
             let others = match &made {
                 Some(made) => hung::on_table(self, name, made).await?,
                 None => Vec::new(),

@@ -525,3 +525,13 @@ fn a_row_that_stands_elsewhere_in_the_order_is_changed_and_not_deleted() {
     assert_eq!(database.sql("SELECT n FROM mart.s WHERE id = 7"), "500");
     project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
 }
+
+#[test]
+fn a_table_that_somebody_made_in_the_place_of_ours_stays_when_its_model_goes() {
+    let database = cluster().database();
+    let project = project(&database);
+    database.sql("DROP TABLE mart.s; CREATE TABLE mart.s (id int, name text); INSERT INTO mart.s VALUES (99, 'precious')");
+    project.edit("pipelines/p.toml", "[summary.s]\nkey = [\"id\"]\n", "");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT id, name FROM mart.s"), "99|precious");
+}
