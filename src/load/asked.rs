@@ -100,16 +100,7 @@ pub async fn given(
     columns: &[&str],
     surrogate: Option<&str>,
 ) -> Result<Option<Vec<Vec<Option<String>>>>> {
-    let path = [target.schema.clone()];
-    let pins = Pins {
-        pipeline: &deployment.name,
-        timezone: "UTC",
-        search_path: &path,
-        lock_timeout: Some(target.lock_timeout),
-        statement_timeout: target.statement_timeout,
-        role: target.role.as_deref(),
-    };
-    let server = Server::new(&target.url, Side::Target, &pins)?;
+    let server = super::server(target, &deployment.name, "UTC", &target.schema)?;
     let failed = |error| server.error(error, format!("the target refused to show the keys of {table}"));
     let name = format!("{}.{}", quote_identifier(&target.schema), quote_identifier(table));
     let members = surrogate.map(|surrogate| format!(" WHERE {} <> -1", quote_identifier(surrogate)));

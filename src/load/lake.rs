@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Catalog, Rows, Shore, Tongue};
 use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::{Deployment, TargetSettings};
-use crate::postgres::{Isolation, Pins, Server, Side};
+use crate::postgres::{Isolation, Server};
 
 /// A lake's schema, inside of a transaction.
 pub(super) struct Lake<'a> {
@@ -148,15 +148,7 @@ impl Lake<'_> {
 /// Takes out of a target's lake what its store keeps no more, when there is one.
 pub async fn forget(target: &TargetSettings, deployment: &Deployment, shore: &dyn Shore) -> Result<()> {
     let Some(schema) = &target.lake else { return Ok(()) };
-    let pins = Pins {
-        pipeline: &deployment.name,
-        timezone: deployment.timezone.name(),
-        search_path: std::slice::from_ref(schema),
-        lock_timeout: Some(target.lock_timeout),
-        statement_timeout: target.statement_timeout,
-        role: target.role.as_deref(),
-    };
-    let server = Server::new(&target.url, Side::Target, &pins)?;
+    let server = super::server(target, &deployment.name, deployment.timezone.name(), schema)?;
     let forgotten = async {
         let client = server.connect().await?;
         server.begin(&client, Isolation::ReadCommitted).await?;

@@ -28,9 +28,19 @@ pub struct Merged {
     /// Whether there was anything to write.
     touched: bool,
     /// Whether only what changed was sent.
-    by_changes: bool,
+    pub by_changes: bool,
     /// The indexes that are ours.
     pub indexes: BTreeSet<String>,
+}
+
+impl Merged {
+    /// Gives the room of temporary tables back, unless rows that go last are still told by them.
+    async fn clear(&self, loader: &Loader<'_>, beside: &[&Beside]) -> Result<()> {
+        for beside in beside.iter().filter(|_| self.late.is_none()) {
+            beside.clear(loader).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Rows that the star no longer has.
@@ -99,10 +109,8 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
         return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
     }
     let columns = columns(table.schema(), name)?;
-    let held =
-        receipt.held.as_ref().and_then(|star| star.tables.iter().find(|held| held.name() == table.name()));
     let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
-    let same_key = held.is_some_and(|held| keys(held) == keys(table));
+    let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table));
     let shaped = shape::reshape(loader, table, &columns, receipt.made.get(name), same_key).await?;
     if shaped == (Shaped { keys: Constraints::Kept, columns_changed: false })
         && let Some(changes) = changes(loader, table, receipt, merged).await?
@@ -130,6 +138,12 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
     }
 }
 
+/// The star that the target holds, and the table as it has it.
+fn held<'a>(receipt: &'a Receipt, table: &StarTable) -> Option<(&'a PublishedStar, &'a StarTable)> {
+    let star = receipt.held.as_ref()?;
+    Some((star, star.tables.iter().find(|held| held.name() == table.name())?))
+}
+
 /// What changed since the snapshot that the target holds, when it holds what it was left with, and the store still has that.
 async fn changes(
     loader: &Loader<'_>,
@@ -138,9 +152,7 @@ async fn changes(
     merged: &mut Merged,
 ) -> Result<Option<RowChanges>> {
     let name = table.name();
-    let held: Option<&PublishedStar> = receipt.held.as_ref();
-    let before = held.and_then(|star| star.tables.iter().find(|before| before.name() == name));
-    let (Some(star), Some(before)) = (held, before) else { return Ok(None) };
+    let Some((star, before)) = held(receipt, table) else { return Ok(None) };
     let is_left = receipt.tables.get(name.as_str()).is_some_and(|hashes| *hashes == before.hashes());
     if !is_left || loader.shipment.trust != Trust::Receipt || merged.delivered.drift.is_some() {
         return Ok(None);
@@ -316,10 +328,10 @@ async fn upsert(
         false => merged.late = Some(parting),
     }
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let others: Vec<String> = names.iter().filter(|name| !identity.contains(name)).cloned().collect();
-    let differ = differ(columns.iter().filter(|column| others.contains(&column.name)));
-    if !others.is_empty() {
-        let sets: Vec<String> = others.iter().map(|name| format!("{0} = n.{0}", quote(name))).collect();
+    let others = || columns.iter().filter(|column| !identity.contains(&column.name));
+    let differ = differ(others());
+    if others().next().is_some() {
+        let sets: Vec<String> = others().map(|column| format!("{0} = n.{0}", quote(&column.name))).collect();
         let update = format!(
             "UPDATE {own} AS t SET {} FROM {beside} AS n WHERE {same} AND ({differ})",
             sets.join(", ")
@@ -332,21 +344,6 @@ async fn upsert(
     );
     merged.delivered.inserted = loader.changed(&insert, &doing).await?;
     written(loader, table, beside, &same, &differ).await
-}
-
-impl Merged {
-    /// Whether only what changed was sent.
-    pub fn by_changes(&self) -> bool {
-        self.by_changes
-    }
-
-    /// Gives the room of temporary tables back, unless rows that go last are still told by them.
-    async fn clear(&self, loader: &Loader<'_>, beside: &[&Beside]) -> Result<()> {
-        for beside in beside.iter().filter(|_| self.late.is_none()) {
-            beside.clear(loader).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Rows without a key, equal ones told apart by a number.

@@ -100,18 +100,11 @@ pub async fn load(
     timezone: Tz,
     adopt: Adopt,
 ) -> Result<Delivery> {
-    let server = server(target, timezone, &shipment)?;
+    let server = server(target, shipment.pipeline, timezone.name(), &target.schema)?;
     let wait = shipment.lock_wait;
     let loaded = async {
         let client = server.connect().await?;
-        let loader = Loader {
-            client: &client,
-            server: &server,
-            target,
-            shipment,
-            unproven: Mutex::default(),
-            drifted: None,
-        };
+        let loader = Loader::new(&client, &server, target, shipment);
         patiently(loader, adopt, wait).await
     };
     let tables = server.watched(target.silent_max, loaded).await?;
@@ -149,27 +142,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether the target still holds the star, row by row. Nothing is changed there.
 pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz) -> Result<Verification> {
-    let server = server(target, timezone, &shipment)?;
+    let server = server(target, shipment.pipeline, timezone.name(), &target.schema)?;
     let held = async {
         let client = server.connect().await?;
-        let loader = Loader {
-            client: &client,
-            server: &server,
-            target,
-            shipment,
-            unproven: Mutex::default(),
-            drifted: None,
-        };
+        let loader = Loader::new(&client, &server, target, shipment);
         verify::star(&loader).await
     };
     server.watched(target.silent_max, held).await
 }
 
-fn server(target: &TargetSettings, timezone: Tz, shipment: &Shipment) -> Result<Server> {
-    let path = [target.schema.clone()];
+/// A target's server for a pipeline's sessions that look into one schema, with the target's own bounds.
+fn server(target: &TargetSettings, pipeline: &str, timezone: &str, schema: &str) -> Result<Server> {
+    let path = [schema.to_owned()];
     let pins = Pins {
-        pipeline: shipment.pipeline,
-        timezone: timezone.name(),
+        pipeline,
+        timezone,
         search_path: &path,
         lock_timeout: Some(target.lock_timeout),
         statement_timeout: target.statement_timeout,
@@ -187,6 +174,17 @@ struct Loader<'a> {
     unproven: Mutex<Option<String>>,
     /// The table of which that was found out before.
     drifted: Option<String>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(
+        client: &'a Client,
+        server: &'a Server,
+        target: &'a TargetSettings,
+        shipment: Shipment<'a>,
+    ) -> Loader<'a> {
+        Loader { client, server, target, shipment, unproven: Mutex::default(), drifted: None }
+    }
 }
 
 impl Loader<'_> {
@@ -233,7 +231,7 @@ impl Loader<'_> {
         at(Point::LoadReceipt)?;
         if let Err(error) = self.execute("COMMIT", "commit").await {
             // A key that is checked at the end may clash with a row that nobody delivered.
-            let by_changes = star.tables.iter().zip(&delivered).find(|(_, merged)| merged.by_changes());
+            let by_changes = star.tables.iter().zip(&delivered).find(|(_, merged)| merged.by_changes);
             if let Some((table, _)) =
                 by_changes.filter(|_| !error.is_busy() && error.kind() == ErrorKind::Store)
             {

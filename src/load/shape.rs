@@ -72,7 +72,7 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
         loader.execute(&format!("CREATE INDEX ON {name} ({})", quoted(columns)), &doing).await?;
     }
     let before: BTreeSet<&String> = there.iter().map(|(index, _)| index).collect();
-    let now = hung::plain_indexes(loader, relation).await?;
+    let now = if lacking.is_empty() { there.clone() } else { hung::plain_indexes(loader, relation).await? };
     let ours = now
         .into_iter()
         .filter(|(index, columns)| (is_ours(index) || !before.contains(index)) && asked(columns));
@@ -89,16 +89,26 @@ pub async fn constrain(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
     Ok(())
 }
 
-/// The keys that a table of the star is to have: kind, whether it is checked at the end of a transaction, columns.
-type WantedKey = (&'static str, bool, Vec<String>);
+/// A key that a table of the star is to have.
+struct WantedKey {
+    /// `p` or `u`, as the catalog has it; a unique one is checked at the end of a transaction.
+    kind: &'static str,
+    columns: Vec<String>,
+}
+
+impl WantedKey {
+    fn is(&self, key: &KeyThere) -> bool {
+        key.kind == self.kind && (key.deferrable || self.kind == "p") && key.columns == self.columns
+    }
+}
 
 fn wanted_keys(table: &StarTable) -> Vec<WantedKey> {
     let mut wanted: Vec<WantedKey> = Vec::new();
     if !table.contract.identity().is_empty() {
-        wanted.push(("p", false, table.contract.identity()));
+        wanted.push(WantedKey { kind: "p", columns: table.contract.identity() });
     }
     if table.contract.memory.surrogate.is_some() {
-        wanted.push(("u", true, table.contract.key()));
+        wanted.push(WantedKey { kind: "u", columns: table.contract.key() });
     }
     wanted
 }
@@ -108,19 +118,16 @@ pub async fn constrain_lacking(loader: &Loader<'_>, table: &StarTable) -> Result
     let name = loader.qualified(table.name().as_str());
     let there = keys_there(loader, table.name().as_str()).await?;
     for key in wanted_keys(table) {
-        let is_there = |known: &KeyThere| {
-            known.kind == key.0 && (known.deferrable == key.1 || key.0 == "p") && known.columns == key.2
-        };
-        if !there.iter().any(is_there) {
+        if !there.iter().any(|known| key.is(known)) {
             constrain_by(loader, &name, &key).await?;
         }
     }
     Ok(())
 }
 
-async fn constrain_by(loader: &Loader<'_>, name: &str, (kind, _, columns): &WantedKey) -> Result<()> {
-    let columns = quoted(columns);
-    let constraint = match *kind {
+async fn constrain_by(loader: &Loader<'_>, name: &str, key: &WantedKey) -> Result<()> {
+    let columns = quoted(&key.columns);
+    let constraint = match key.kind {
         "p" => format!("PRIMARY KEY ({columns})"),
         _ => format!("UNIQUE ({columns}) DEFERRABLE INITIALLY DEFERRED"),
     };
@@ -315,12 +322,9 @@ async fn drop_other_keys(
     };
     let wanted = wanted_keys(table);
     let ours: Vec<&KeyThere> = there.iter().filter(is_ours).collect();
-    let is = |key: &KeyThere, (kind, deferrable, columns): &WantedKey| {
-        key.kind == *kind && (key.deferrable == *deferrable || *kind == "p") && key.columns == *columns
-    };
-    let has_all = wanted.iter().all(|key| ours.iter().any(|known| is(known, key)));
+    let has_all = wanted.iter().all(|key| ours.iter().any(|known| key.is(known)));
     let name = loader.qualified(table.name().as_str());
-    let only_wanted = ours.iter().all(|known| wanted.iter().any(|key| is(known, key)));
+    let only_wanted = ours.iter().all(|known| wanted.iter().any(|key| key.is(known)));
     if only_wanted && has_all {
         return Ok(Constraints::Kept);
     }

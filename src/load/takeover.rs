@@ -1,7 +1,5 @@
 //! What taking over would do to the tables that a target has already. Nothing is changed there.
 
-use std::sync::Mutex;
-
 use chrono_tz::Tz;
 use serde::Serialize;
 
@@ -27,17 +25,10 @@ pub async fn takeover(
     target: &TargetSettings,
     timezone: Tz,
 ) -> Result<Vec<TakenOver>> {
-    let server = server(target, timezone, &shipment)?;
+    let server = server(target, shipment.pipeline, timezone.name(), &target.schema)?;
     let planned = async {
         let client = server.connect().await?;
-        let loader = Loader {
-            client: &client,
-            server: &server,
-            target,
-            shipment,
-            unproven: Mutex::default(),
-            drifted: None,
-        };
+        let loader = Loader::new(&client, &server, target, shipment);
         server.begin(&client, Isolation::RepeatableRead).await?;
         let plan = taken_over(&loader).await;
         let _ = client.batch_execute("ROLLBACK").await;

@@ -51,13 +51,13 @@ pub fn outdated(given: &[RecordBatch], known: &Registry, model: &Model) -> Resul
 }
 
 /// Some columns of batches, as rows that can be compared.
-struct Side {
+pub struct Side {
     names: Vec<String>,
     converter: RowConverter,
 }
 
 impl Side {
-    fn of(batch: &RecordBatch, names: &[String]) -> Result<Side> {
+    pub fn of(batch: &RecordBatch, names: &[String]) -> Result<Side> {
         let field = |name: &String| {
             let field = batch.schema().field_with_name(name).cloned();
             Ok(SortField::new(field.or_error(ErrorKind::Bug, || name.clone())?.data_type().clone()))
@@ -75,7 +75,7 @@ impl Side {
         self.names.iter().map(column).collect()
     }
 
-    fn rows(&self, batch: &RecordBatch) -> Result<Vec<OwnedRow>> {
+    pub fn rows(&self, batch: &RecordBatch) -> Result<Vec<OwnedRow>> {
         let rows = self.converter.convert_columns(&self.columns(batch)?);
         let rows = rows.or_error(ErrorKind::Bug, || "rows of a registry".to_owned())?;
         Ok(rows.iter().map(|row| row.owned()).collect())

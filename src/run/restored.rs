@@ -8,9 +8,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
-use arrow::row::{OwnedRow, RowConverter, SortField};
 
-use super::outdated::outdated;
+use super::outdated::{Side, outdated};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load;
 use crate::name::{ModelName, SnapshotId};
@@ -260,30 +259,20 @@ fn bytes(text: &str) -> std::result::Result<Vec<u8>, arrow::error::ArrowError> {
 /// The rows whose key the registry doesn't have, each key once.
 fn unknown_rows(batches: &[RecordBatch], known: &Registry, key: &[String]) -> Result<Vec<RecordBatch>> {
     let Some(first) = batches.first() else { return Ok(Vec::new()) };
-    let bug = || "keys of a registry".to_owned();
-    let mut fields = Vec::new();
-    for name in key {
-        let field = first.schema().field_with_name(name).cloned().or_error(ErrorKind::Bug, bug)?;
-        fields.push(SortField::new(field.data_type().clone()));
-    }
-    let converter = RowConverter::new(fields).or_error(ErrorKind::Bug, bug)?;
-    let keys_of = |batch: &RecordBatch| -> Result<Vec<OwnedRow>> {
-        let columns = key.iter().map(|name| batch.column_by_name(name).cloned());
-        let columns: Option<Vec<ArrayRef>> = columns.collect();
-        let columns = columns.ok_or_else(|| Error::new(ErrorKind::Bug, "a registry without its key"))?;
-        let rows = converter.convert_columns(&columns).or_error(ErrorKind::Bug, bug)?;
-        Ok(rows.iter().map(|row| row.owned()).collect())
-    };
+    let keys = Side::of(first, key)?;
     let mut there = BTreeSet::new();
     for table in &known.tables {
         for batch in shelf::batches(table, None, 8_192) {
-            there.extend(keys_of(&batch?)?);
+            there.extend(keys.rows(&batch?)?);
         }
     }
     let mut fresh = Vec::new();
     for batch in batches {
-        let unknown: Vec<bool> = keys_of(batch)?.into_iter().map(|row| there.insert(row)).collect();
-        fresh.push(filter_record_batch(batch, &unknown.into()).or_error(ErrorKind::Bug, bug)?);
+        let unknown: Vec<bool> = keys.rows(batch)?.into_iter().map(|row| there.insert(row)).collect();
+        fresh.push(
+            filter_record_batch(batch, &unknown.into())
+                .or_error(ErrorKind::Bug, || "keys of a registry".to_owned())?,
+        );
     }
     Ok(fresh)
 }

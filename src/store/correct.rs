@@ -10,11 +10,11 @@ use arrow::datatypes::{DataType, Schema};
 
 use super::compact::{TOGETHER, in_columns};
 use super::forget::written;
-use super::forgetting::{matching, plainly, require_columns};
+use super::forgetting::{matching, require_columns};
 use super::lock::StoreWriter;
 use super::manifest::Latest;
 use super::objects::Objects;
-use super::value::exact;
+use super::value::{exact, plainly};
 use super::{Store, keys_below};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, ResultExt};

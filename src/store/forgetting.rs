@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use serde_json::Value;
 
 use super::Store;
 use super::manifest::{Latest, TableRecord};
-use super::value::exact;
+use super::value::{exact, plainly};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{ModelName, SnapshotId, named};
 use crate::pipeline::Encodings;
@@ -251,14 +251,6 @@ pub fn matching(batch: &RecordBatch, names: &[String], keys: &[Vec<String>]) -> 
         })
     };
     Ok((0..batch.num_rows()).map(|row| Some(is_one(row))).collect())
-}
-
-pub(super) fn plainly(array: &ArrayRef, column: &str) -> Result<ArrayRef> {
-    if let Some(bytes) = array.as_binary_opt::<i32>() {
-        let digits: StringArray = bytes.iter().map(|value| value.map(shelf::hex)).collect();
-        return Ok(std::sync::Arc::new(digits));
-    }
-    cast(array, &DataType::Utf8).or_error(ErrorKind::Bug, || column.to_owned())
 }
 
 /// Values as a column of a type has them, in the words that its own are compared in; none for what is no value of it.

@@ -9,6 +9,7 @@ use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Time64MicrosecondType};
 use bigdecimal::BigDecimal;
 
+use crate::error::{ErrorKind, Result, ResultExt};
 use crate::star::shelf;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -30,11 +31,12 @@ pub fn exact(text: &str, data_type: &DataType) -> Option<ArrayRef> {
     {
         return None;
     }
-    let plain = plain(&array)?;
+    let plain = plainly(&array, "").ok()?;
+    let plain = plain.as_string_opt::<i32>().filter(|plain| plain.is_valid(0))?.value(0);
     let number = |text: &str| BigDecimal::from_str(text).ok();
     let held = match data_type {
-        DataType::Decimal128(..) | DataType::Decimal256(..) => number(&plain)? == number(text)?,
-        DataType::Float32 | DataType::Float64 => match (number(&plain), number(text)) {
+        DataType::Decimal128(..) | DataType::Decimal256(..) => number(plain)? == number(text)?,
+        DataType::Float32 | DataType::Float64 => match (number(plain), number(text)) {
             (Some(held), Some(written)) => held == written,
             (None, None) => true,
             _ => false,
@@ -45,14 +47,13 @@ pub fn exact(text: &str, data_type: &DataType) -> Option<ArrayRef> {
     held.then_some(array)
 }
 
-/// The text by which values are compared.
-fn plain(array: &ArrayRef) -> Option<String> {
+/// Values in the words in which they are compared.
+pub(super) fn plainly(array: &ArrayRef, column: &str) -> Result<ArrayRef> {
     if let Some(bytes) = array.as_binary_opt::<i32>() {
-        return Some(shelf::hex(bytes.value(0)));
+        let digits: StringArray = bytes.iter().map(|value| value.map(shelf::hex)).collect();
+        return Ok(Arc::new(digits));
     }
-    let plain = cast(array, &DataType::Utf8).ok()?;
-    let plain = plain.as_string_opt::<i32>()?;
-    plain.is_valid(0).then(|| plain.value(0).to_owned())
+    cast(array, &DataType::Utf8).or_error(ErrorKind::Bug, || column.to_owned())
 }
 
 fn binary(text: &str) -> Option<ArrayRef> {

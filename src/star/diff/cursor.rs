@@ -65,11 +65,7 @@ impl Cursor {
         key: &[String],
     ) -> Result<Cursor> {
         let schema = in_zone(table.schema(), engine.0.name());
-        let wanted = columns.iter().map(|name| schema.index_of(name));
-        let wanted = wanted.collect::<std::result::Result<Vec<_>, _>>();
-        let wanted = wanted.or_error(ErrorKind::Bug, || "columns to compare".to_owned())?;
-        let schema = schema.project(&wanted).or_error(ErrorKind::Bug, || "columns to compare".to_owned())?;
-        let schema = SchemaRef::new(schema);
+        let schema = projected(&schema, columns)?;
         let source = match !key.is_empty() && table.contract.sort.starts_with(key) {
             true => Source::Files(files(table.clone(), columns.to_vec(), SchemaRef::clone(&schema))),
             false => Source::Sorted(sorted(engine, table, columns, key).await?),
@@ -79,10 +75,7 @@ impl Cursor {
 
     /// Over files that are sorted by `key`, their values as they are.
     pub async fn of_files(table: &StarTable, columns: &[String], key: usize) -> Result<Cursor> {
-        let wanted: std::result::Result<Vec<_>, _> =
-            columns.iter().map(|name| table.schema().index_of(name)).collect();
-        let schema = wanted.and_then(|wanted| table.schema().project(&wanted));
-        let schema = SchemaRef::new(schema.or_error(ErrorKind::Bug, || "columns to compare".to_owned())?);
+        let schema = projected(table.schema(), columns)?;
         let source = Source::Files(files(table.clone(), columns.to_vec(), SchemaRef::clone(&schema)));
         Cursor::over(source, schema, key).await
     }
@@ -124,6 +117,13 @@ impl Cursor {
         });
         shown.collect::<Vec<_>>().join(", ")
     }
+}
+
+fn projected(schema: &SchemaRef, columns: &[String]) -> Result<SchemaRef> {
+    let wanted = columns.iter().map(|name| schema.index_of(name));
+    let schema =
+        wanted.collect::<std::result::Result<Vec<_>, _>>().and_then(|wanted| schema.project(&wanted));
+    schema.map(SchemaRef::new).or_error(ErrorKind::Bug, || "columns to compare".to_owned())
 }
 
 /// Reads the files beside the walk.

@@ -77,6 +77,10 @@ struct Gathered {
 
 const NEVER: fn() -> String = || "rows that differ".to_owned();
 
+fn completed(rows: &mut BatchCoalescer) -> impl Iterator<Item = RecordBatch> + '_ {
+    std::iter::from_fn(|| rows.next_completed_batch())
+}
+
 impl Gathered {
     /// A copy of some rows, which keeps nothing alive of the batch that they were read in.
     fn copied(
@@ -97,15 +101,15 @@ impl Gathered {
 
     fn keep_fresh(&mut self, rows: RecordBatch) -> Result<()> {
         self.fresh.push_batch(rows).or_error(ErrorKind::Bug, NEVER)?;
-        self.changes.fresh.extend(std::iter::from_fn(|| self.fresh.next_completed_batch()));
+        self.changes.fresh.extend(completed(&mut self.fresh));
         Ok(())
     }
 
     fn finished(mut self) -> Result<RowChanges> {
         self.fresh.finish_buffered_batch().or_error(ErrorKind::Bug, NEVER)?;
         self.gone.finish_buffered_batch().or_error(ErrorKind::Bug, NEVER)?;
-        self.changes.fresh.extend(std::iter::from_fn(|| self.fresh.next_completed_batch()));
-        self.changes.gone.extend(std::iter::from_fn(|| self.gone.next_completed_batch()));
+        self.changes.fresh.extend(completed(&mut self.fresh));
+        self.changes.gone.extend(completed(&mut self.gone));
         Ok(self.changes)
     }
 }
@@ -115,7 +119,7 @@ impl Sight for Gathered {
         let keys = old.batch.project(&self.identity).or_error(ErrorKind::Bug, NEVER)?;
         let keys = self.copied(&keys, old.at..old.at + rows, None)?;
         self.gone.push_batch(keys).or_error(ErrorKind::Bug, NEVER)?;
-        self.changes.gone.extend(std::iter::from_fn(|| self.gone.next_completed_batch()));
+        self.changes.gone.extend(completed(&mut self.gone));
         Ok(())
     }
 
