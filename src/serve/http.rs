@@ -114,23 +114,35 @@ fn standings(board: &Board) -> Standings {
     board.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+/// How long stores may take to be looked at: whoever asks how the nights stand is told soon, also while a bucket's server gives
+/// no answer.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Looks at once. One that gets no answer goes on after its asker was told so.
+static LOOKS: Semaphore = Semaphore::const_new(32);
+
+/// What is found in stores, if it is found in time.
+async fn in_time<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let looked = async {
+        let place = LOOKS.acquire().await.ok()?;
+        let found = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            look()
+        });
+        found.await.ok()
+    };
+    tokio::time::timeout(LOOK, looked).await.ok().flatten()
+}
+
 /// The scheduler lives; how each pipeline stands is in the body.
 async fn health(State(board): State<Board>) -> Response {
     let standings = standings(&board);
-    // Stores are read, and a bucket's server may take its time.
-    let body = tokio::task::spawn_blocking(move || {
-        let pipelines: Vec<_> = standings.pipelines.iter().map(told).collect();
-        let mut body =
-            json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "pipelines": pipelines });
-        if !standings.left_out.is_empty() {
-            body["left_out"] = json!(standings.left_out);
-        }
-        body
-    });
-    match body.await {
-        Ok(body) => json_response(StatusCode::OK, &body),
-        Err(error) => failed(&error.to_string()),
+    let pipelines = futures::future::join_all(standings.pipelines.into_iter().map(told)).await;
+    let mut body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "pipelines": pipelines });
+    if !standings.left_out.is_empty() {
+        body["left_out"] = json!(standings.left_out);
     }
+    json_response(StatusCode::OK, &body)
 }
 
 /// Whether one pipeline is well: 503 while something is wrong and has not come right.
@@ -141,17 +153,20 @@ async fn health_of(State(board): State<Board>, Path(name): Path<String>) -> Resp
         let body = json!({ "error": format!("there is no pipeline {name} here"), "pipelines": names });
         return json_response(StatusCode::NOT_FOUND, &body);
     };
-    match tokio::task::spawn_blocking(move || told(&standing)).await {
-        Ok(body) if body["healthy"] == true => json_response(StatusCode::OK, &body),
-        Ok(body) => json_response(StatusCode::SERVICE_UNAVAILABLE, &body),
-        Err(error) => failed(&error.to_string()),
-    }
+    let body = told(standing).await;
+    let status = if body["healthy"] == true { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status, &body)
 }
 
-fn told(standing: &Standing) -> serde_json::Value {
+/// How a pipeline stands. A store that cannot be looked at in time is none that can be read.
+async fn told(standing: Standing) -> serde_json::Value {
     let mut value = json!(standing);
-    let store = Store::of(&standing.deployment.store);
-    let (readable, incident) = (store.is_readable(), store.note::<IncidentNote>());
+    let looked = in_time(move || {
+        let store = Store::of(&standing.deployment.store);
+        let readable = store.is_readable();
+        (readable, store.note::<IncidentNote>().filter(|_| readable))
+    });
+    let (readable, incident) = looked.await.unwrap_or((false, None));
     value["healthy"] = (readable && incident.is_none()).into();
     value["store_readable"] = readable.into();
     value["incident"] = json!(incident);
@@ -160,15 +175,17 @@ fn told(standing: &Standing) -> serde_json::Value {
 
 async fn metrics_text(State(board): State<Board>) -> Response {
     let standings = standings(&board);
-    // Stores are read.
-    let text = tokio::task::spawn_blocking(move || metrics(&standings)).await;
-    match text {
-        Ok(Ok(text)) => {
+    let readable = standings.pipelines.iter().cloned().map(|standing| async move {
+        in_time(move || Store::of(&standing.deployment.store).is_readable()).await.unwrap_or(false)
+    });
+    let readable = futures::future::join_all(readable).await;
+    match in_time(move || metrics(&standings, &readable)).await {
+        Some(Ok(text)) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
-        Ok(Err(error)) => failed(&error.to_string()),
-        Err(error) => failed(&error.to_string()),
+        Some(Err(error)) => failed(&error.to_string()),
+        None => failed("a store gave no answer in time"),
     }
 }
 

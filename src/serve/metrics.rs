@@ -69,15 +69,15 @@ struct Metrics {
     left_out: Gauge,
 }
 
-/// The metrics as an OpenMetrics text.
-pub fn text(standings: &Standings) -> Result<String> {
+/// The metrics as an OpenMetrics text; `readable` says of each pipeline whether its store can be read now.
+pub fn text(standings: &Standings, readable: &[bool]) -> Result<String> {
     let metrics = Metrics::default();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     metrics.build.get_or_create(&OfBuild { version }).set(1);
     metrics.left_out.set(i64::try_from(standings.left_out.len()).unwrap_or(i64::MAX));
-    for standing in &standings.pipelines {
+    for (standing, readable) in standings.pipelines.iter().zip(readable) {
         // One damaged store must not hide the others.
-        if let Err(error) = metrics.take(standing) {
+        if let Err(error) = metrics.take(standing, *readable) {
             tracing::warn!(pipeline = standing.pipeline, %error, "the snapshot is left out of the metrics");
         }
     }
@@ -95,7 +95,7 @@ fn since(at: DateTime<Utc>) -> f64 {
 }
 
 impl Metrics {
-    fn take(&self, standing: &Standing) -> Result<()> {
+    fn take(&self, standing: &Standing, readable: bool) -> Result<()> {
         let pipeline = OfPipeline { pipeline: standing.pipeline.clone() };
         self.active.get_or_create(&pipeline).set(i64::from(standing.doing == Activity::Running));
         if let Some(next) = standing.next_night {
@@ -106,8 +106,11 @@ impl Metrics {
             self.nights.get_or_create(&label).inc_by(count);
         }
         self.attempts.get_or_create(&pipeline).inc_by(standing.ends.attempts);
+        self.readable.get_or_create(&pipeline).set(i64::from(readable));
+        if !readable {
+            return Ok(());
+        }
         let store = Store::of(&standing.deployment.store);
-        self.readable.get_or_create(&pipeline).set(i64::from(store.is_readable()));
         self.incident.get_or_create(&pipeline).set(i64::from(store.note::<IncidentNote>().is_some()));
         self.take_runs(&pipeline, &store);
         self.take_snapshot(&pipeline, &store, standing)
