@@ -14,12 +14,28 @@ const TOLERANCE: f64 = 1e-9;
 #[derive(Debug, Clone)]
 pub enum Number {
     Exact(BigDecimal),
-    Approximate(f64),
+    /// `within` is how far another order of the rows may lead from it.
+    Approximate {
+        value: f64,
+        within: f64,
+    },
     /// The sum of no rows, or of NULLs only.
     Null,
 }
 
 impl Number {
+    pub fn of_float(value: f64) -> Number {
+        Number::Approximate { value, within: 0.0 }
+    }
+
+    /// A sum of doubles. Each addition rounds by half a unit in the last place at most of what was added up so far, which is never
+    /// more than all values without their signs: a sum that nearly cancels out is far less exact than its size says.
+    pub fn of_floats(sum: f64, count: u64, magnitude: f64) -> Number {
+        let within = 2.0 * count as f64 * f64::EPSILON * magnitude;
+        let matters = within.is_finite() && within > TOLERANCE * sum.abs();
+        Number::Approximate { value: sum, within: if matters { within } else { 0.0 } }
+    }
+
     pub fn of_count(count: u64) -> Number {
         Number::Exact(BigDecimal::from(count))
     }
@@ -34,7 +50,7 @@ impl Number {
         let Some(text) = text else { return Some(Number::Null) };
         if matches!(type_name, "double precision" | "real") {
             let word = text.to_ascii_lowercase();
-            return word.replace("infinity", "inf").parse().ok().map(Number::Approximate);
+            return word.replace("infinity", "inf").parse().ok().map(Number::of_float);
         }
         BigDecimal::from_str(text).ok().map(Number::Exact)
     }
@@ -44,8 +60,8 @@ impl Number {
             return Some(Number::Null);
         }
         match value {
-            ScalarValue::Float64(Some(value)) => Some(Number::Approximate(*value)),
-            ScalarValue::Float32(Some(value)) => Some(Number::Approximate(f64::from(*value))),
+            ScalarValue::Float64(Some(value)) => Some(Number::of_float(*value)),
+            ScalarValue::Float32(Some(value)) => Some(Number::of_float(f64::from(*value))),
             ScalarValue::Decimal128(Some(digits), _, scale) => Some(Number::of_scaled(*digits, *scale)),
             ScalarValue::Decimal256(Some(digits), _, scale) => {
                 let digits = BigDecimal::from_str(&digits.to_string()).ok()?;
@@ -63,7 +79,8 @@ impl Number {
             (Number::Null, Number::Exact(n)) | (Number::Exact(n), Number::Null) => n.is_zero(),
             _ => {
                 let (a, b) = (self.as_f64(), other.as_f64());
-                let close = (a - b).abs() <= TOLERANCE * a.abs().max(b.abs());
+                let within = self.within().max(other.within()).max(TOLERANCE * a.abs().max(b.abs()));
+                let close = (a - b).abs() <= within;
                 close || a == b || (a.is_nan() && b.is_nan())
             }
         }
@@ -79,18 +96,25 @@ impl Number {
         let exact = |number: &Number| match number {
             Number::Exact(value) => Some(value.clone()),
             Number::Null => Some(BigDecimal::zero()),
-            Number::Approximate(_) => None,
+            Number::Approximate { .. } => None,
         };
         match (exact(self), exact(other)) {
             (Some(a), Some(b)) => Number::Exact(b - a),
-            _ => Number::Approximate(other.as_f64() - self.as_f64()),
+            _ => Number::of_float(other.as_f64() - self.as_f64()),
+        }
+    }
+
+    fn within(&self) -> f64 {
+        match self {
+            Number::Approximate { within, .. } => *within,
+            Number::Exact(_) | Number::Null => 0.0,
         }
     }
 
     fn as_f64(&self) -> f64 {
         match self {
             Number::Exact(value) => value.to_string().parse().unwrap_or(f64::NAN),
-            Number::Approximate(value) => *value,
+            Number::Approximate { value, .. } => *value,
             Number::Null => 0.0,
         }
     }
@@ -100,7 +124,7 @@ impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Number::Exact(value) => f.write_str(&value.to_plain_string()),
-            Number::Approximate(value) => write!(f, "{value}"),
+            Number::Approximate { value, .. } => write!(f, "{value}"),
             Number::Null => f.write_str("NULL"),
         }
     }
@@ -109,7 +133,8 @@ impl fmt::Display for Number {
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&match self {
-            Number::Approximate(value) => format!("~{value}"),
+            Number::Approximate { value, within } if *within > 0.0 => format!("~{value}±{within}"),
+            Number::Approximate { value, .. } => format!("~{value}"),
             other => other.to_string(),
         })
     }
@@ -119,12 +144,18 @@ impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
         let text = String::deserialize(deserializer)?;
         let parsed = match text.strip_prefix('~') {
-            Some(float) => float.parse().ok().map(Number::Approximate),
+            Some(float) => approximate(float),
             None if text == "NULL" => Some(Number::Null),
             None => BigDecimal::from_str(&text).ok().map(Number::Exact),
         };
         parsed.ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a number")))
     }
+}
+
+/// `12.5`, or `12.5±0.25`.
+fn approximate(text: &str) -> Option<Number> {
+    let (value, within) = text.split_once('±').unwrap_or((text, "0"));
+    Some(Number::Approximate { value: value.parse().ok()?, within: within.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -150,8 +181,22 @@ mod tests {
 
     #[test]
     fn doubles_agree_but_for_the_order_of_their_rows() {
-        let sum = Number::Approximate(0.1 + 0.2);
-        assert!(sum.agrees_with(&Number::Approximate(0.3)));
-        assert!(!sum.agrees_with(&Number::Approximate(0.300_001)));
+        let sum = Number::of_float(0.1 + 0.2);
+        assert!(sum.agrees_with(&Number::of_float(0.3)));
+        assert!(!sum.agrees_with(&Number::of_float(0.300_001)));
+    }
+
+    #[test]
+    fn a_sum_that_nearly_cancels_out_is_as_exact_as_what_was_added_up() {
+        let values = [1e17, 1.0, -1e17, 2.0, 0.3];
+        let sum =
+            Number::of_floats(values.iter().sum(), 5, values.iter().map(|value: &f64| value.abs()).sum());
+        let other_order: f64 = [1e17, -1e17, 1.0, 2.0, 0.3].iter().sum();
+        assert!(sum.agrees_with(&Number::of_float(other_order)), "{sum:?} {other_order}");
+        assert!(!sum.agrees_with(&Number::of_float(1e6)));
+        let kept: Number = serde_json::from_str(&serde_json::to_string(&sum).unwrap()).unwrap();
+        assert!(kept.agrees_with(&Number::of_float(other_order)));
+        let plain = serde_json::to_string(&Number::of_floats(12.5, 3, 12.5)).unwrap();
+        assert_eq!(plain, "\"~12.5\"");
     }
 }

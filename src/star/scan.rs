@@ -163,6 +163,9 @@ fn equal_to(array: &ArrayRef, wanted: i64) -> BooleanBuffer {
 struct Sum {
     wide: i256,
     float: f64,
+    /// The doubles without their signs, and how many they are.
+    magnitude: f64,
+    floats: u64,
     seen: bool,
 }
 
@@ -186,13 +189,20 @@ impl Sum {
                 self.add_wide(array.as_primitive::<Decimal128Type>().iter().flatten())
             }
             DataType::Float32 => {
-                self.float +=
-                    array.as_primitive::<Float32Type>().iter().flatten().map(f64::from).sum::<f64>();
+                self.add_floats(array.as_primitive::<Float32Type>().iter().flatten().map(f64::from));
             }
             DataType::Float64 => {
-                self.float += array.as_primitive::<Float64Type>().iter().flatten().sum::<f64>()
+                self.add_floats(array.as_primitive::<Float64Type>().iter().flatten());
             }
             _ => {}
+        }
+    }
+
+    fn add_floats(&mut self, values: impl Iterator<Item = f64>) {
+        for value in values {
+            self.float += value;
+            self.magnitude += value.abs();
+            self.floats += 1;
         }
     }
 
@@ -215,7 +225,9 @@ impl Sum {
             return Number::Null;
         }
         match table.schema().field_with_name(name).map(|field| field.data_type().clone()) {
-            Ok(DataType::Float32 | DataType::Float64) => Number::Approximate(self.float),
+            Ok(DataType::Float32 | DataType::Float64) => {
+                Number::of_floats(self.float, self.floats, self.magnitude)
+            }
             Ok(DataType::Decimal128(_, scale)) => scaled(self.wide, scale),
             _ => scaled(self.wide, 0),
         }
