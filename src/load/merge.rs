@@ -1,15 +1,16 @@
 //! One table of the star into one table of the target.
 
-use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::alike::{differ, numbered, same};
 use super::beside::{Beside, copy};
+use super::pointing::{pointed_at_by_none, pointing, spare_deleted, spare_updated};
 use super::prove::{Asked, otherwise, prove, written};
 use super::receipt::{Receipt, require_table, table_exists};
-use super::shape::{self, Column, Constraints, Shaped, quoted};
-use super::{DeliveredTable, Loader, Trust, at, describe, guard, hung};
+use super::shape::{self, Column, Constraints, Ours, quoted};
+use super::{DeliveredTable, Loader, Trust, alike, at, describe, guard, hung, keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
@@ -29,14 +30,31 @@ pub struct Merged {
     touched: bool,
     /// Whether only what changed was sent.
     pub by_changes: bool,
-    /// The indexes that are ours.
-    pub indexes: BTreeSet<String>,
+    /// What of its keys and indexes is ours.
+    pub ours: Ours,
+    /// What was sent, to be held against what is there where others may have their way with it.
+    sent: Option<Sent>,
+}
+
+/// Rows that were written.
+struct Sent {
+    /// A table of them.
+    beside: String,
+    /// Says of `t` and `n` whether they are one row, and whether it has other values.
+    same: String,
+    differ: String,
 }
 
 impl Merged {
-    /// Gives the room of temporary tables back, unless rows that go last are still told by them.
+    /// Keeps what was sent where others may have their way with it.
+    async fn note_sent(&mut self, loader: &Loader<'_>, table: &str, sent: Sent) -> Result<()> {
+        self.sent = (!hung::rewriting(loader, table).await?.is_empty()).then_some(sent);
+        Ok(())
+    }
+
+    /// Gives the room of temporary tables back, unless they are still asked.
     async fn clear(&self, loader: &Loader<'_>, beside: &[&Beside]) -> Result<()> {
-        for beside in beside.iter().filter(|_| self.late.is_none()) {
+        for beside in beside.iter().filter(|_| self.late.is_none() && self.sent.is_none()) {
             beside.clear(loader).await?;
         }
         Ok(())
@@ -55,18 +73,18 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
     let drift = loader.drifted.clone().filter(|drifted| drifted == name);
     let drift = drift.map(|_| "its rows were others than were delivered".to_owned());
     let delivered = DeliveredTable { table: name.to_owned(), drift, ..DeliveredTable::default() };
-    let mut merged =
-        Merged { delivered, late: None, touched: true, by_changes: false, indexes: BTreeSet::new() };
+    let ours = Ours::default();
+    let mut merged = Merged { delivered, late: None, touched: true, by_changes: false, ours, sent: None };
     let made = receipt.made.get(name);
     if !exists {
         let columns = columns(table.schema(), name)?;
         shape::create(loader, table, &columns).await?;
         merged.delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
-        shape::constrain(loader, table).await?;
+        merged.ours.keys = keys::make(loader, table, None).await?;
     } else {
         require_table(loader, name).await?;
         require_the_same(loader, table, receipt).await?;
-        let unchanged = loader.shipment.trust == Trust::Receipt
+        let unchanged = is_trusted(loader, receipt, name).await?
             && receipt.tables.get(name).is_some_and(|hashes| *hashes == table.hashes())
             && shape::has_columns(loader, table).await?;
         if unchanged {
@@ -80,11 +98,18 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
         }
     }
     // After the rows, which is faster.
-    merged.indexes = shape::index(loader, table, made.filter(|_| exists)).await?;
+    merged.ours.indexes = shape::index(loader, table, made.filter(|_| exists)).await?;
     guard::table(loader, table).await?;
     describe::table(loader, table, made).await?;
     at(Point::LoadMerged)?;
     Ok(merged)
+}
+
+/// Whether what the receipt says of a table is believed: not of one that was restored from elsewhere, which has another number.
+async fn is_trusted(loader: &Loader<'_>, receipt: &Receipt, name: &str) -> Result<bool> {
+    let known = receipt.made.get(name).and_then(|made| made.oid);
+    Ok(loader.shipment.trust == Trust::Receipt
+        && (known.is_none() || known == hung::oid(loader, name).await?))
 }
 
 /// Refuses a table that stands in the place of the one that was delivered.
@@ -112,30 +137,30 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
     let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
     let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table));
     let shaped = shape::reshape(loader, table, &columns, receipt.made.get(name), same_key).await?;
-    if shaped == (Shaped { keys: Constraints::Kept, columns_changed: false })
+    if shaped.is_as_it_was()
         && let Some(changes) = changes(loader, table, receipt, merged).await?
     {
         merged.by_changes = true;
         let sent = merge_changes(loader, table, &columns, &changes, merged).await;
         return sent.inspect_err(|error| {
-            // What stands in the way may be rows that nobody delivered.
-            if !error.is_busy() {
+            // What stands in the server's way may be rows that nobody delivered.
+            if !error.is_busy() && !error.causes().is_empty() {
                 loader.note_unproven(table.name().as_str());
             }
         });
     }
     if shaped.keys == Constraints::Dropped {
         // Its rows were told apart by another key; by this one they may be told apart no more.
-        hung::spared(loader, name, "true").await?;
+        spare_deleted(loader, name, "true").await?;
         let delete = format!("DELETE FROM {}", loader.own(name).await?);
         merged.delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
     }
     merge_all(loader, table, &columns, merged).await?;
-    match shaped.keys {
-        Constraints::Kept => Ok(()),
-        Constraints::Dropped => shape::constrain(loader, table).await,
-        Constraints::Lacking => shape::constrain_lacking(loader, table).await,
+    shape::make_not_null(loader, table, &shaped.not_null).await?;
+    if shaped.keys != Constraints::Kept {
+        merged.ours.keys = keys::make(loader, table, receipt.made.get(name)).await?;
     }
+    Ok(())
 }
 
 /// The star that the target holds, and the table as it has it.
@@ -154,7 +179,7 @@ async fn changes(
     let name = table.name();
     let Some((star, before)) = held(receipt, table) else { return Ok(None) };
     let is_left = receipt.tables.get(name.as_str()).is_some_and(|hashes| *hashes == before.hashes());
-    if !is_left || loader.shipment.trust != Trust::Receipt || merged.delivered.drift.is_some() {
+    if !is_left || !is_trusted(loader, receipt, name.as_str()).await? || merged.delivered.drift.is_some() {
         return Ok(None);
     }
     let identity = table.contract.identity();
@@ -174,15 +199,26 @@ async fn changes(
     }))
 }
 
-/// The rows that were to go last, and the proof of the whole table.
-pub async fn conclude(loader: &Loader<'_>, table: &StarTable, merged: &mut Merged) -> Result<()> {
+/// The rows that were to go last.
+pub async fn part_last(loader: &Loader<'_>, table: &StarTable, merged: &mut Merged) -> Result<()> {
+    match merged.late.take() {
+        Some(parting) => part(loader, table, &parting, &mut merged.delivered).await,
+        None => Ok(()),
+    }
+}
+
+/// The proof of the whole table, once nothing is written any more.
+pub async fn conclude(loader: &Loader<'_>, table: &StarTable, merged: &Merged) -> Result<()> {
     if !merged.touched {
         return Ok(());
     }
-    if let Some(parting) = merged.late.take() {
-        part(loader, table, &parting, &mut merged.delivered).await?;
-    }
-    if let Err(error) = prove(loader, table).await {
+    let proved = async {
+        if let Some(Sent { beside, same, differ }) = &merged.sent {
+            written(loader, table, beside, same, differ).await?;
+        }
+        prove(loader, table).await
+    };
+    if let Err(error) = proved.await {
         // Somebody wrote there what neither its count nor its sums told.
         if merged.by_changes {
             loader.note_unproven(table.name().as_str());
@@ -211,7 +247,7 @@ async fn part(
     delivered: &mut DeliveredTable,
 ) -> Result<()> {
     let name = table.name().as_str();
-    hung::spared(loader, name, &parting.gone).await?;
+    spare_deleted(loader, name, &parting.gone).await?;
     let delete = format!("DELETE FROM {} AS t WHERE {}", loader.own(name).await?, parting.gone);
     let doing = format!("delete from {}", loader.qualified(name));
     delivered.deleted += loader.changed(&delete, &doing).await?;
@@ -237,23 +273,6 @@ pub fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// Whether rows `t` and `n` are one.
-pub fn same(identity: &[String]) -> String {
-    let same: Vec<String> = identity.iter().map(|name| format!("t.{0} = n.{0}", quote(name))).collect();
-    same.join(" AND ")
-}
-
-/// Whether rows `t` and `n` differ in some columns. Texts are compared by their bytes: to a collation that somebody gave a column
-/// `a` may be `A`.
-pub fn differ<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
-    let differ = columns.map(|column| {
-        let bytes = if column.type_name == "text" { " COLLATE \"C\"" } else { "" };
-        format!("t.{0}{bytes} IS DISTINCT FROM n.{0}{bytes}", quote(&column.name))
-    });
-    let differ: Vec<String> = differ.collect();
-    if differ.is_empty() { "false".to_owned() } else { differ.join(" OR ") }
-}
-
 /// Loads the rows beside the table, then touches only those that differ.
 async fn merge_all(
     loader: &Loader<'_>,
@@ -264,13 +283,13 @@ async fn merge_all(
     let beside = Beside::of_table(loader, table, columns).await?;
     let identity = table.contract.identity();
     if identity.is_empty() {
-        merge_whole_rows(loader, table, &beside, columns, &mut merged.delivered).await?;
-        return beside.clear(loader).await;
+        merge_whole_rows(loader, table, &beside, columns, merged).await?;
+        return merged.clear(loader, &[&beside]).await;
     }
     beside.find_by(loader, &identity).await?;
-    let parting =
-        Parting { gone: format!("NOT EXISTS (SELECT FROM {} AS n WHERE {})", beside.name, same(&identity)) };
-    upsert(loader, table, columns, &beside, parting, merged).await?;
+    let same = same(&identity, &shape::loose(loader, table.name().as_str()).await?);
+    let parting = Parting { gone: format!("NOT EXISTS (SELECT FROM {} AS n WHERE {same})", beside.name) };
+    upsert(loader, table, columns, &beside, (&same, parting), merged).await?;
     merged.clear(loader, &[&beside]).await
 }
 
@@ -288,7 +307,7 @@ async fn merge_changes(
     let keys = columns.iter().filter(|column| identity.contains(&column.name)).cloned();
     let gone = Beside::of_rows(loader, name, "gone", &keys.collect::<Vec<_>>(), &changes.gone).await?;
     gone.find_by(loader, &identity).await?;
-    let same = same(&identity);
+    let same = same(&identity, &shape::loose(loader, name).await?);
     let rows = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
     let few = (rows(&changes.fresh) + rows(&changes.gone)).saturating_mul(FEW) < table.rows();
     if few {
@@ -301,7 +320,7 @@ async fn merge_changes(
             gone.name, fresh.name
         ),
     };
-    upsert(loader, table, columns, &fresh, parting, merged).await?;
+    upsert(loader, table, columns, &fresh, (&same, parting), merged).await?;
     if few {
         let as_before = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT";
         loader.execute(as_before, "plan as before").await?;
@@ -315,23 +334,40 @@ async fn upsert(
     table: &StarTable,
     columns: &[Column],
     beside: &Beside,
-    parting: Parting,
+    (same, parting): (&str, Parting),
     merged: &mut Merged,
 ) -> Result<()> {
     let name = table.name().as_str();
     let (into, own, beside) = (loader.qualified(name), loader.own(name).await?, &beside.name);
     let doing = format!("merge into {into}");
     let identity = table.contract.identity();
-    let same = same(&identity);
-    match hung::referring(loader, name).await?.is_empty() {
-        true => part(loader, table, &parting, &mut merged.delivered).await?,
-        false => merged.late = Some(parting),
+    let pointing = pointing(loader, name).await?;
+    if pointing.is_empty() {
+        part(loader, table, &parting, &mut merged.delivered).await?;
+    } else {
+        // What nobody points at makes room at once for a row that has its values now.
+        if let Some(by_none) = pointed_at_by_none(&pointing)
+            && !hung::strict_uniques(loader, name).await?.is_empty()
+        {
+            let gone = format!("({}) AND {by_none}", parting.gone);
+            part(loader, table, &Parting { gone }, &mut merged.delivered).await?;
+        }
+        merged.late = Some(parting);
     }
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let others = || columns.iter().filter(|column| !identity.contains(&column.name));
-    let differ = differ(others());
-    if others().next().is_some() {
-        let sets: Vec<String> = others().map(|column| format!("{0} = n.{0}", quote(&column.name))).collect();
+    let others: Vec<&Column> = columns.iter().filter(|column| !identity.contains(&column.name)).collect();
+    let differ = differ(others.iter().copied());
+    if !others.is_empty() {
+        spare_updated(loader, name, &pointing, |ours| {
+            let among: Vec<&Column> =
+                others.iter().copied().filter(|column| ours.contains(&&column.name)).collect();
+            let differ = alike::differ(among.iter().copied());
+            (!among.is_empty())
+                .then(|| format!("SELECT FROM {own} AS t JOIN {beside} AS n ON {same} WHERE {differ}"))
+        })
+        .await?;
+        let sets: Vec<String> =
+            others.iter().map(|column| format!("{0} = n.{0}", quote(&column.name))).collect();
         let update = format!(
             "UPDATE {own} AS t SET {} FROM {beside} AS n WHERE {same} AND ({differ})",
             sets.join(", ")
@@ -343,14 +379,7 @@ async fn upsert(
         quoted(&names)
     );
     merged.delivered.inserted = loader.changed(&insert, &doing).await?;
-    written(loader, table, beside, &same, &differ).await
-}
-
-/// Rows without a key, equal ones told apart by a number.
-pub fn numbered(table: &str, extra: &str, list: &str) -> String {
-    format!(
-        "SELECT {extra} ROW({list})::text AS \"starmill: row\", row_number() OVER (PARTITION BY ROW({list})::text) AS \"starmill: copy\" FROM {table}"
-    )
+    merged.note_sent(loader, name, Sent { beside: beside.clone(), same: same.to_owned(), differ }).await
 }
 
 /// Without a key a row is its own identity, and equal rows are counted.
@@ -359,7 +388,7 @@ async fn merge_whole_rows(
     table: &StarTable,
     beside: &Beside,
     columns: &[Column],
-    delivered: &mut DeliveredTable,
+    merged: &mut Merged,
 ) -> Result<()> {
     let name = table.name().as_str();
     let (into, own) = (loader.qualified(name), loader.own(name).await?);
@@ -372,16 +401,21 @@ async fn merge_whole_rows(
         numbered(&own, "tableoid AS part, ctid AS at,"),
         numbered(&beside.name, "")
     );
-    part(loader, table, &Parting { gone }, delivered).await?;
+    part(loader, table, &Parting { gone }, &mut merged.delivered).await?;
     let insert = format!(
         "INSERT INTO {into} ({list}) SELECT {list} FROM ({}) AS n LEFT JOIN ({}) AS o USING (\"starmill: row\", \"starmill: copy\") WHERE o.\"starmill: row\" IS NULL",
         numbered(&beside.name, &format!("{list},")),
         numbered(&own, "")
     );
-    delivered.inserted = loader.changed(&insert, &doing).await?;
+    merged.delivered.inserted = loader.changed(&insert, &doing).await?;
     let of = |alias: &str| {
         let listed: Vec<String> = names.iter().map(|name| format!("{alias}.{}", quote(name))).collect();
         format!("ROW({})::text", listed.join(", "))
     };
-    written(loader, table, &beside.name, &format!("{} = {}", of("t"), of("n")), "false").await
+    let sent = Sent {
+        beside: beside.name.clone(),
+        same: format!("{} = {}", of("t"), of("n")),
+        differ: "false".to_owned(),
+    };
+    merged.note_sent(loader, name, sent).await
 }

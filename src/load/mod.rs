@@ -2,13 +2,16 @@
 //! touched, so that views, grants and readers live on. A receipt in the same transaction makes
 //! repeating it harmless.
 
+mod alike;
 mod asked;
 mod beside;
 mod describe;
 mod guard;
 mod hung;
+mod keys;
 mod lake;
 mod merge;
+mod pointing;
 mod prove;
 mod receipt;
 mod shape;
@@ -22,6 +25,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +40,7 @@ use crate::star::PublishedStar;
 pub use asked::{Identity, Received, given, identity, received, sources_in};
 use lake::Lake;
 pub use lake::forget as forget_in_lake;
+use merge::Merged;
 use receipt::Receipt;
 pub use takeover::{TakenOver, takeover};
 pub use verify::{HeldTable, Verification};
@@ -218,6 +223,12 @@ impl Loader<'_> {
         }
         // What points at a table is written after it, and deleted before it.
         for (table, merged) in star.tables.iter().zip(&mut delivered).rev() {
+            merge::part_last(self, table, merged).await?;
+        }
+        // What others deferred to the end has its say now: nothing may write after the proof.
+        let deferred = self.execute("SET CONSTRAINTS ALL IMMEDIATE", "keep what is checked at the end").await;
+        deferred.inspect_err(|error| self.note_clash(error, &delivered))?;
+        for (table, merged) in star.tables.iter().zip(&delivered) {
             merge::conclude(self, table, merged).await?;
         }
         self.drop_gone(&receipt).await?;
@@ -226,21 +237,22 @@ impl Loader<'_> {
             let adopts = adopt == Adopt::TakeOver;
             Lake { client: self.client, server: self.server, schema, adopts }.bring_up(shore).await?;
         }
-        let indexes = delivered.iter().map(|merged| merged.indexes.clone()).collect();
-        receipt.write(self, indexes).await?;
+        let (delivered, ours): (Vec<_>, Vec<_>) =
+            delivered.into_iter().map(|merged| (merged.delivered, merged.ours)).unzip();
+        receipt.write(self, ours).await?;
         at(Point::LoadReceipt)?;
-        if let Err(error) = self.execute("COMMIT", "commit").await {
-            // A key that is checked at the end may clash with a row that nobody delivered.
-            let by_changes = star.tables.iter().zip(&delivered).find(|(_, merged)| merged.by_changes);
-            if let Some((table, _)) =
-                by_changes.filter(|_| !error.is_busy() && error.kind() == ErrorKind::Store)
-            {
-                self.note_unproven(table.name().as_str());
-            }
-            return Err(error);
-        }
+        self.execute("COMMIT", "commit").await?;
         at(Point::LoadCommitted)?;
-        Ok(delivered.into_iter().map(|merged| merged.delivered).collect())
+        Ok(delivered)
+    }
+
+    /// A key that is checked at the end may clash with a row that nobody delivered.
+    fn note_clash(&self, error: &Error, delivered: &[Merged]) {
+        let by_changes = delivered.iter().find(|merged| merged.by_changes);
+        let may_be = !error.is_busy() && error.kind() == ErrorKind::Store;
+        if let Some(merged) = by_changes.filter(|_| may_be) {
+            self.note_unproven(&merged.delivered.table);
+        }
     }
 
     /// A table that the star no longer has goes from the target too; what depends on it stays its
@@ -327,7 +339,16 @@ impl Loader<'_> {
     }
 
     fn failed(&self, error: tokio_postgres::Error, doing: &str) -> Error {
-        self.server.error(error, format!("the target {} refused to {doing}", self.target.url))
+        let clash = error.as_db_error().filter(|db| *db.code() == SqlState::UNIQUE_VIOLATION);
+        let key = clash.and_then(|db| Some((db.table()?.to_owned(), db.constraint()?.to_owned())));
+        let error = self.server.error(error, format!("the target {} refused to {doing}", self.target.url));
+        match key {
+            Some((table, key)) => error.hint(format!(
+                "rows of {} may take values of {key} from each other on their way: drop it, and declare it as a constraint that is checked at the end (UNIQUE (…) DEFERRABLE INITIALLY DEFERRED); where the star has a value twice, it is no key",
+                self.qualified(&table)
+            )),
+            None => error,
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The target's own record of what it was delivered, written in the same transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use tokio_postgres::Client;
 
-use super::shape::{self, Made};
+use super::shape::{self, Made, Ours};
 use super::{Adopt, Hashes, Loader, Received};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::name::{SnapshotId, quote_identifier, quote_literal};
@@ -91,17 +91,17 @@ impl Receipt {
         }
     }
 
-    /// Keeps it; `indexes` are those of each table that are ours.
-    pub async fn write(&self, loader: &Loader<'_>, indexes: Vec<BTreeSet<String>>) -> Result<()> {
+    /// Keeps it; `ours` is what of each table's keys and indexes we made.
+    pub async fn write(&self, loader: &Loader<'_>, ours: Vec<Ours>) -> Result<()> {
         let shipment = &loader.shipment;
         let hashes = shipment.star.tables.iter().map(|table| {
             (table.name().to_string(), Value::from_iter(table.hashes().into_iter().map(Value::from)))
         });
         let hashes = Value::from(serde_json::Map::from_iter(hashes));
         let mut made = BTreeMap::new();
-        for (table, indexes) in shipment.star.tables.iter().zip(indexes) {
+        for (table, ours) in shipment.star.tables.iter().zip(ours) {
             let before = self.made.get(table.name().as_str());
-            made.insert(table.name().to_string(), shape::made(loader, table, before, indexes).await?);
+            made.insert(table.name().to_string(), shape::made(loader, table, before, ours).await?);
         }
         let made = serde_json::to_string(&made).or_error(ErrorKind::Bug, || "the receipt".to_owned())?;
         let statement = format!(

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::hung::PlainIndex;
+use super::keys::{self, KeyThere};
 use super::{Loader, describe, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote, quote_literal};
@@ -51,14 +53,12 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
     let (name, relation) = (loader.qualified(table.name().as_str()), table.name().as_str());
     let doing = format!("index {name}");
     let there = hung::plain_indexes(loader, relation).await?;
-    let is_ours = |index: &str| made.is_some_and(|made| made.indexes.contains(index));
-    let asked = |columns: &Vec<String>| table.contract.indexes.contains(columns);
-    let gone: Vec<&String> = there
-        .iter()
-        .filter(|(index, columns)| is_ours(index) && !asked(columns))
-        .map(|(index, _)| index)
-        .collect();
-    let lacking = |columns: &&Vec<String>| there.iter().all(|(_, known)| known != *columns);
+    let is_ours = |index: &PlainIndex| {
+        made.is_some_and(|made| made.has(&made.indexes, &index.name, Some(&index.definition)))
+    };
+    let asked = |index: &PlainIndex| table.contract.indexes.contains(&index.columns);
+    let gone: Vec<&PlainIndex> = there.iter().filter(|index| is_ours(index) && !asked(index)).collect();
+    let lacking = |columns: &&Vec<String>| there.iter().all(|known| known.columns != **columns);
     let lacking: Vec<&Vec<String>> = table.contract.indexes.iter().filter(lacking).collect();
     let fits = gone.is_empty() && lacking.is_empty();
     if !fits && !hung::owns(loader, relation).await? {
@@ -66,80 +66,33 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
         return Ok(made.map(|made| made.indexes.clone()).unwrap_or_default());
     }
     for index in gone {
-        loader.execute(&format!("DROP INDEX {}", loader.qualified(index)), &doing).await?;
+        loader.execute(&format!("DROP INDEX {}", loader.qualified(&index.name)), &doing).await?;
     }
     for columns in &lacking {
         loader.execute(&format!("CREATE INDEX ON {name} ({})", quoted(columns)), &doing).await?;
     }
-    let before: BTreeSet<&String> = there.iter().map(|(index, _)| index).collect();
-    let now = if lacking.is_empty() { there.clone() } else { hung::plain_indexes(loader, relation).await? };
-    let ours = now
-        .into_iter()
-        .filter(|(index, columns)| (is_ours(index) || !before.contains(index)) && asked(columns));
-    Ok(ours.map(|(index, _)| index).collect())
-}
-
-/// The keys, made after the rows are in, which is faster. The business key is checked at the end of
-/// a transaction: rows may swap theirs.
-pub async fn constrain(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
-    let name = loader.qualified(table.name().as_str());
-    for key in wanted_keys(table) {
-        constrain_by(loader, &name, &key).await?;
-    }
-    Ok(())
-}
-
-/// A key that a table of the star is to have.
-struct WantedKey {
-    /// `p` or `u`, as the catalog has it; a unique one is checked at the end of a transaction.
-    kind: &'static str,
-    columns: Vec<String>,
-}
-
-impl WantedKey {
-    fn is(&self, key: &KeyThere) -> bool {
-        key.kind == self.kind && (key.deferrable || self.kind == "p") && key.columns == self.columns
-    }
-}
-
-fn wanted_keys(table: &StarTable) -> Vec<WantedKey> {
-    let mut wanted: Vec<WantedKey> = Vec::new();
-    if !table.contract.identity().is_empty() {
-        wanted.push(WantedKey { kind: "p", columns: table.contract.identity() });
-    }
-    if table.contract.memory.surrogate.is_some() {
-        wanted.push(WantedKey { kind: "u", columns: table.contract.key() });
-    }
-    wanted
-}
-
-/// Makes the keys that a table lacks.
-pub async fn constrain_lacking(loader: &Loader<'_>, table: &StarTable) -> Result<()> {
-    let name = loader.qualified(table.name().as_str());
-    let there = keys_there(loader, table.name().as_str()).await?;
-    for key in wanted_keys(table) {
-        if !there.iter().any(|known| key.is(known)) {
-            constrain_by(loader, &name, &key).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn constrain_by(loader: &Loader<'_>, name: &str, key: &WantedKey) -> Result<()> {
-    let columns = quoted(&key.columns);
-    let constraint = match key.kind {
-        "p" => format!("PRIMARY KEY ({columns})"),
-        _ => format!("UNIQUE ({columns}) DEFERRABLE INITIALLY DEFERRED"),
+    let ours = |index: &PlainIndex| {
+        (is_ours(index) || there.iter().all(|known| known.name != index.name)) && asked(index)
     };
-    loader.execute(&format!("ALTER TABLE {name} ADD {constraint}"), &format!("give {name} its keys")).await
+    let now = hung::plain_indexes(loader, relation).await?;
+    Ok(now.iter().filter(|index| ours(index)).map(|index| index.name.clone()).collect())
 }
 
 /// What became of an existing table's shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shaped {
     pub keys: Constraints,
     /// Whether a column came or went, or got another type, so that every row is to be written.
     pub columns_changed: bool,
+    /// Columns that somebody declared NOT NULL, and that are so again once their values are written.
+    pub not_null: Vec<String>,
+}
+
+impl Shaped {
+    /// Whether nothing had to be done.
+    pub fn is_as_it_was(&self) -> bool {
+        self.keys == Constraints::Kept && !self.columns_changed
+    }
 }
 
 /// Gives an existing table the columns that the star has now, and takes keys away that are not its
@@ -153,7 +106,7 @@ pub async fn reshape(
     same_key: bool,
 ) -> Result<Shaped> {
     let name = loader.qualified(table.name().as_str());
-    let mut columns_changed = false;
+    let (mut columns_changed, mut not_null) = (false, Vec::new());
     let there = columns_there(loader, table.name().as_str()).await?;
     let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
         let wanted = columns.iter().any(|wanted| wanted.name == column.name);
@@ -170,7 +123,7 @@ pub async fn reshape(
                 .hint("rename that column, or give the model's another name with AS"));
         }
     }
-    let keys = drop_other_keys(loader, table, made, &theirs, same_key).await?;
+    let keys = keys::drop_others(loader, table, made, &theirs, same_key).await?;
     let identity = table.contract.identity();
     for column in ours {
         match columns.iter().find(|wanted| wanted.name == column.name) {
@@ -185,13 +138,17 @@ pub async fn reshape(
                     return Err(Error::new(ErrorKind::Store, message)
                         .hint("drop what is not wanted of that by hand, and deliver again"));
                 }
-                let statement = format!("ALTER TABLE {name} DROP COLUMN {}", quote(&column.name));
+                // Tables that inherit from it keep theirs.
+                let own = loader.own(table.name().as_str()).await?;
+                let statement = format!("ALTER TABLE {own} DROP COLUMN {}", quote(&column.name));
                 loader.execute(&statement, &format!("drop the column {} of {name}", column.name)).await?;
                 columns_changed = true;
             }
             Some(wanted) if wanted.type_name == column.type_name => {}
             Some(wanted) => {
-                retype(loader, &name, wanted, identity.contains(&column.name)).await?;
+                spare_children(loader, table, wanted).await?;
+                not_null
+                    .extend(retype(loader, &name, column, wanted, identity.contains(&column.name)).await?);
                 columns_changed = true;
             }
         }
@@ -213,20 +170,30 @@ pub async fn reshape(
         );
         return Err(Error::new(ErrorKind::Store, message).hint(help));
     }
-    Ok(Shaped { keys, columns_changed })
+    Ok(Shaped { keys, columns_changed, not_null })
 }
 
 /// Another type in place, so that indexes, checks, grants and comments stay. The merge fills the column
 /// anew, so values that cannot be cast need not be kept; those of a key are needed to know its rows again.
-async fn retype(loader: &Loader<'_>, name: &str, wanted: &Column, is_key: bool) -> Result<()> {
+///
+/// Gives the column's name when somebody declared it NOT NULL, and its values wait for the merge.
+async fn retype(
+    loader: &Loader<'_>,
+    name: &str,
+    there: &ColumnThere,
+    wanted: &Column,
+    is_key: bool,
+) -> Result<Option<String>> {
     let column = quote(&wanted.name);
     let doing = format!("retype the column {} of {name}", wanted.name);
     let alter = |using: &str| {
         format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE {0} USING {using}::{0}", wanted.type_name)
     };
     if is_key {
-        return loader.execute(&alter(&column), &doing).await;
+        loader.execute(&alter(&column), &doing).await?;
+        return Ok(None);
     }
+    let mut waits = None;
     loader.execute("SAVEPOINT starmill_retype", &doing).await?;
     if let Err(error) = loader.execute(&alter(&column), &doing).await {
         // Whoever holds the table says nothing about its values.
@@ -234,23 +201,45 @@ async fn retype(loader: &Loader<'_>, name: &str, wanted: &Column, is_key: bool) 
             return Err(error);
         }
         loader.execute("ROLLBACK TO SAVEPOINT starmill_retype", &doing).await?;
+        if there.not_null {
+            let nullable = format!("ALTER TABLE {name} ALTER COLUMN {column} DROP NOT NULL");
+            loader.execute(&nullable, &doing).await?;
+            waits = Some(wanted.name.clone());
+        }
         loader.execute(&alter("NULL"), &doing).await?;
     }
-    loader.execute("RELEASE SAVEPOINT starmill_retype", &doing).await
+    loader.execute("RELEASE SAVEPOINT starmill_retype", &doing).await?;
+    Ok(waits)
+}
+
+/// Refuses to give tables that inherit from ours other types: their rows are nobody's but theirs.
+async fn spare_children(loader: &Loader<'_>, table: &StarTable, wanted: &Column) -> Result<()> {
+    let children = hung::children(loader, table.name().as_str()).await?;
+    let Some(first) = children.first() else { return Ok(()) };
+    let name = loader.qualified(table.name().as_str());
+    let message = format!(
+        "the column {} of {name} is {} now, and what inherits from it would change with it: {}",
+        wanted.name,
+        wanted.type_name,
+        list(&children)
+    );
+    Err(Error::new(ErrorKind::Store, message)
+        .hint(format!("let it inherit no more: ALTER TABLE {first} NO INHERIT {name}; and deliver again")))
 }
 
 /// A column of the target's table.
 #[derive(Debug)]
-struct ColumnThere {
-    name: String,
+pub struct ColumnThere {
+    pub name: String,
     type_name: String,
+    not_null: bool,
     /// It has no default, and must not be NULL.
     demands_a_value: bool,
 }
 
 async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThere>> {
     let query = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), \
-                a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' \
+                a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '', a.attnotnull \
          FROM pg_attribute AS a \
          JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
@@ -260,6 +249,7 @@ async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThe
         name: row.get(0),
         type_name: row.get(1),
         demands_a_value: row.get(2),
+        not_null: row.get(3),
     };
     Ok(rows.iter().map(column).collect())
 }
@@ -268,6 +258,25 @@ async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThe
 pub async fn has_columns(loader: &Loader<'_>, table: &StarTable) -> Result<bool> {
     let there = columns_there(loader, table.name().as_str()).await?;
     Ok(table.schema().fields().iter().all(|field| there.iter().any(|column| column.name == *field.name())))
+}
+
+/// Makes columns NOT NULL again, once their values are there.
+pub async fn make_not_null(loader: &Loader<'_>, table: &StarTable, columns: &[String]) -> Result<()> {
+    let name = loader.qualified(table.name().as_str());
+    for column in columns {
+        let statement = format!("ALTER TABLE {name} ALTER COLUMN {} SET NOT NULL", quote(column));
+        loader.execute(&statement, &format!("make {name}.{column} NOT NULL again")).await?;
+    }
+    Ok(())
+}
+
+/// The columns of a table in which somebody's collation takes different texts for one.
+pub async fn loose(loader: &Loader<'_>, table: &str) -> Result<BTreeSet<String>> {
+    let query = "SELECT a.attname::text FROM pg_attribute AS a JOIN pg_collation AS c ON c.oid = a.attcollation \
+         WHERE a.attrelid = $1 AND NOT a.attisdropped AND NOT c.collisdeterministic";
+    let rows = loader.client.query(query, &[&hung::oid(loader, table).await?]).await;
+    let rows = rows.map_err(|error| loader.failed(error, "show its collations"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The columns of a table that the star has in another type.
@@ -279,89 +288,6 @@ pub async fn retyped(loader: &Loader<'_>, table: &str, columns: &[Column]) -> Re
     Ok(there.iter().filter(differs).map(|column| column.name.clone()).collect())
 }
 
-/// A primary or unique key of the target's table.
-struct KeyThere {
-    name: String,
-    kind: String,
-    deferrable: bool,
-    columns: Vec<String>,
-}
-
-async fn keys_there(loader: &Loader<'_>, table: &str) -> Result<Vec<KeyThere>> {
-    let query = "SELECT k.conname, k.contype::text, k.condeferrable, \
-                array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS c(number, place) \
-                      JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = c.number ORDER BY c.place) \
-         FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE n.nspname = $1 AND c.relname = $2 AND k.contype IN ('p', 'u')";
-    let rows = loader.client.query(query, &[&loader.target.schema, &table]).await;
-    let rows = rows.map_err(|error| loader.failed(error, "show its keys"))?;
-    let key = |row: &tokio_postgres::Row| KeyThere {
-        name: row.get(0),
-        kind: row.get(1),
-        deferrable: row.get(2),
-        columns: row.get(3),
-    };
-    Ok(rows.iter().map(key).collect())
-}
-
-/// Drops a table's keys of our own making when they are not those of the star.
-async fn drop_other_keys(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    made: Option<&Made>,
-    theirs: &[&ColumnThere],
-    same_key: bool,
-) -> Result<Constraints> {
-    let there = keys_there(loader, table.name().as_str()).await?;
-    // Before receipts told, only starmill made a key that is checked at the end of a transaction.
-    let identity = table.contract.identity();
-    // A table has one primary key: one on our columns is ours whatever somebody called it.
-    let is_ours = |key: &&KeyThere| match made {
-        Some(made) => made.constraints.contains(&key.name) || (key.kind == "p" && key.columns == identity),
-        None => key.kind == "p" || key.deferrable,
-    };
-    let wanted = wanted_keys(table);
-    let ours: Vec<&KeyThere> = there.iter().filter(is_ours).collect();
-    let has_all = wanted.iter().all(|key| ours.iter().any(|known| key.is(known)));
-    let name = loader.qualified(table.name().as_str());
-    let only_wanted = ours.iter().all(|known| wanted.iter().any(|key| key.is(known)));
-    if only_wanted && has_all {
-        return Ok(Constraints::Kept);
-    }
-    if only_wanted && same_key && !theirs.is_empty() {
-        // Its rows are told apart as before. Without columns of others they are written anew, which mends more.
-        return Ok(Constraints::Lacking);
-    }
-    if !theirs.is_empty() {
-        let names = list(theirs.iter().map(|column| &column.name));
-        let message = format!(
-            "the key of {name} changed, so its rows are not known again, and the values of {names}, which starmill did not make, would be lost"
-        );
-        return Err(Error::new(ErrorKind::Store, message)
-            .hint("keep those values in a table of their own, drop the columns, and deliver again"));
-    }
-    let referring = hung::referring(loader, table.name().as_str()).await?;
-    if !referring.is_empty() {
-        let message = format!(
-            "the key of {name} changed, so its rows are written anew, and {} would lose or refuse theirs",
-            list(referring)
-        );
-        return Err(Error::new(ErrorKind::Store, message)
-            .hint("drop those foreign keys, deliver again, and make them anew on the new key"));
-    }
-    let doing = format!("drop the old keys of {name}");
-    for key in ours {
-        let drop = format!("ALTER TABLE {name} DROP CONSTRAINT {}", quote(&key.name));
-        loader.execute(&drop, &doing).await?;
-        // A primary key leaves its columns NOT NULL behind.
-        for column in key.columns.iter().filter(|_| key.kind == "p") {
-            let nullable = format!("ALTER TABLE {name} ALTER COLUMN {} DROP NOT NULL", quote(column));
-            loader.execute(&nullable, &doing).await?;
-        }
-    }
-    Ok(Constraints::Dropped)
-}
-
 /// What starmill made of a table, so that what others made is told apart.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Made {
@@ -369,6 +295,9 @@ pub struct Made {
     pub constraints: BTreeSet<String>,
     #[serde(default)]
     pub indexes: BTreeSet<String>,
+    /// What the constraints and indexes were, by name: somebody may make another of its name. Older receipts don't tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub definitions: BTreeMap<String, String>,
     /// Which table it was. A restored database gives the same table another number.
     #[serde(default)]
     pub oid: Option<u32>,
@@ -378,6 +307,22 @@ pub struct Made {
     /// What was said of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+impl Made {
+    /// Whether something of a name is what was made.
+    pub fn has(&self, names: &BTreeSet<String>, name: &str, definition: Option<&str>) -> bool {
+        let known = self.definitions.get(name).map(String::as_str);
+        names.contains(name) && (known.is_none() || definition.is_none() || known == definition)
+    }
+}
+
+/// What of a table's keys and indexes is ours.
+#[derive(Debug, Default)]
+pub struct Ours {
+    pub indexes: BTreeSet<String>,
+    /// Keys that were made just now.
+    pub keys: BTreeSet<String>,
 }
 
 /// Whether the table of its name is not the one that was delivered: somebody dropped that, and made another. It has
@@ -391,29 +336,31 @@ pub async fn is_another(loader: &Loader<'_>, table: &str, made: &Made) -> Result
         let there = columns_there(loader, table).await?;
         return Ok(made.columns.iter().any(|made| there.iter().all(|column| column.name != *made)));
     }
-    let there = keys_there(loader, table).await?;
+    let there = keys::there(loader, table).await?;
     Ok(there.iter().all(|key| !made.constraints.contains(&key.name)))
 }
 
 /// What is ours of a table once its delivery is done: the star's columns, and the keys on them.
-pub async fn made(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    before: Option<&Made>,
-    indexes: BTreeSet<String>,
-) -> Result<Made> {
+pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>, ours: Ours) -> Result<Made> {
+    let (name, indexes) = (table.name().as_str(), ours.indexes);
     let columns = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let keys = keys_there(loader, table.name().as_str()).await?;
-    let ours = |key: &&KeyThere| {
-        let known = before.is_some_and(|made| made.constraints.contains(&key.name));
-        let primary = key.kind == "p" && key.columns == table.contract.identity();
-        let business = table.contract.memory.surrogate.is_some()
-            && key.deferrable
-            && key.columns == table.contract.key();
-        known || primary || business
-    };
-    let constraints = keys.iter().filter(ours).map(|key| key.name.clone()).collect();
-    let oid = hung::oid(loader, table.name().as_str()).await?;
-    let description = Some(describe::of_table(loader, table));
-    Ok(Made { columns, constraints, indexes, oid, comments: describe::comments(table), description })
+    let keys = keys::there(loader, name).await?;
+    let keys: Vec<&KeyThere> =
+        keys.iter().filter(|key| ours.keys.contains(&key.name) || key.is_ours(table, before)).collect();
+    let of_indexes = hung::plain_indexes(loader, name).await?;
+    let of_indexes = of_indexes.into_iter().filter(|index| indexes.contains(&index.name));
+    let definitions = keys
+        .iter()
+        .map(|key| (key.name.clone(), key.definition.clone()))
+        .chain(of_indexes.map(|index| (index.name, index.definition)))
+        .collect();
+    Ok(Made {
+        columns,
+        constraints: keys.iter().map(|key| key.name.clone()).collect(),
+        indexes,
+        definitions,
+        oid: hung::oid(loader, name).await?,
+        comments: describe::comments(table),
+        description: Some(describe::of_table(loader, table)),
+    })
 }

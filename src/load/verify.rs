@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Loader;
+use super::alike::{differ, exact_key, numbered, same};
 use super::beside::Beside;
-use super::merge::{columns, differ, numbered, same};
+use super::merge::columns;
 use super::receipt::{received, table_exists};
-use super::shape::{has_columns, quoted};
+use super::shape::{has_columns, loose, quoted, retyped};
 use crate::error::Result;
 use crate::postgres::Isolation;
 use crate::star::table::StarTable;
@@ -75,7 +76,10 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
     let mut held = HeldTable { table: table.name().to_string(), ..HeldTable::default() };
     let exists = loader.exists(&table_exists(loader, table.name().as_str())).await?;
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    if !exists || !has_columns(loader, table).await? {
+    let fits = exists
+        && has_columns(loader, table).await?
+        && retyped(loader, table.name().as_str(), &columns).await?.is_empty();
+    if !fits {
         held.missing = table.rows();
         return Ok(held);
     }
@@ -84,7 +88,7 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
     let doing = format!("compare {into}");
     let rows = Beside::of_table(loader, table, &columns).await?;
     let beside = &rows.name;
-    let identity = table.contract.identity();
+    let (identity, loose) = (table.contract.identity(), loose(loader, table.name().as_str()).await?);
     let (same_row, differ) = match identity.as_slice() {
         [] => (
             "t.\"starmill: row\" = n.\"starmill: row\" AND t.\"starmill: copy\" = n.\"starmill: copy\""
@@ -93,16 +97,17 @@ async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
         ),
         identity => {
             let differ = differ(columns.iter().filter(|column| !identity.contains(&column.name)));
-            (same(identity), differ)
+            (same(identity, &loose), differ)
         }
     };
     let list = quoted(&names);
+    let told_apart: Vec<String> = identity.iter().map(|name| exact_key(name, &loose)).collect();
     // Rows that the target has twice are one row to a join, and one too many.
     let repeated = match identity.is_empty() {
         true => "0".to_owned(),
         false => format!(
             "(SELECT coalesce(sum(rows - 1), 0)::bigint FROM (SELECT count(*) AS rows FROM t GROUP BY {}) AS g)",
-            quoted(&identity)
+            told_apart.join(", ")
         ),
     };
     let (ours, theirs) = match identity.is_empty() {

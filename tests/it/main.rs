@@ -10,6 +10,7 @@ mod commands;
 mod contracts;
 mod corrections;
 mod cron;
+mod dba;
 mod delivery;
 mod delta;
 mod dialect;
