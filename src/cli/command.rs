@@ -12,8 +12,9 @@ use super::args::{Args, Command, Format, PipelineArg};
 use super::signals::Signals;
 use super::{query, render, schedule, snapshots, spinner};
 use crate::clock;
+use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::load::Adopt;
+use crate::load::{Adopt, refusal};
 use crate::operate::correct::{self, CorrectRequest};
 use crate::operate::{compare, history, runs};
 use crate::postgres;
@@ -62,7 +63,7 @@ pub async fn dispatch(args: Args) -> u8 {
             run_command(&pipeline, request).await
         }
         Command::Plan { pipeline } => {
-            let summary = async { Ok(planned(&pipeline.path).await?.summary()) };
+            let summary = async { Ok(planned(&pipeline.path).await?.summary().await) };
             finish(pipeline.format, stoppable(summary).await, render::plan)
         }
         Command::Check { pipeline } => check(&pipeline).await,
@@ -136,9 +137,18 @@ async fn run_command(pipeline: &PipelineArg, request: Request) -> u8 {
 }
 
 async fn check(pipeline: &PipelineArg) -> u8 {
-    match stoppable(planned(&pipeline.path)).await {
-        Ok(plan) => {
-            let warnings: Vec<_> = plan.warnings().collect();
+    let looked = async {
+        let plan = planned(&pipeline.path).await?;
+        let obstacles = plan.obstacles().await;
+        Ok((plan, obstacles))
+    };
+    match stoppable(looked).await {
+        Ok((plan, obstacles)) => {
+            let unseen = obstacles.as_ref().err().cloned().map(Diagnostic::warning);
+            if let Some(refusal) = obstacles.ok().and_then(|found| refusal(&found)) {
+                return fail(pipeline.format, &refusal);
+            }
+            let warnings: Vec<_> = plan.warnings().chain(&unseen).collect();
             match pipeline.format {
                 Format::Json => print_json(&json!({
                     "ok": true,

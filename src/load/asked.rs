@@ -31,7 +31,12 @@ pub async fn identity(target: &TargetSettings, pipeline: &str) -> Result<Identit
 }
 
 /// A server that is asked something small, which is answered soon or not at all.
-fn asked(target: &TargetSettings, pipeline: &str, timezone: &str, search_path: &[String]) -> Result<Server> {
+pub fn asked(
+    target: &TargetSettings,
+    pipeline: &str,
+    timezone: &str,
+    search_path: &[String],
+) -> Result<Server> {
     let pins = Pins {
         pipeline,
         timezone,

@@ -141,26 +141,39 @@ pub async fn make(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -
     Ok(now.filter(|name| before.iter().all(|known| known.name != *name)).collect())
 }
 
-/// Drops a table's keys of our own making when they are not those of the star.
-pub async fn drop_others(
+/// What has to become of a table's keys.
+pub struct KeyChange {
+    pub state: Constraints,
+    /// Those of our own making that are not the star's.
+    gone: Vec<KeyThere>,
+}
+
+impl KeyChange {
+    pub fn none() -> KeyChange {
+        KeyChange { state: Constraints::Kept, gone: Vec::new() }
+    }
+}
+
+/// What has to become of a table's keys, or what stands in its way.
+pub async fn planned(
     loader: &Loader<'_>,
     table: &StarTable,
     made: Option<&Made>,
     theirs: &[&ColumnThere],
     same_key: bool,
-) -> Result<Constraints> {
+) -> Result<Result<KeyChange>> {
     let there = there(loader, table.name().as_str()).await?;
     let wanted = wanted(loader, table, &there, made).await?;
-    let (ours, others): (Vec<&KeyThere>, Vec<&KeyThere>) =
-        there.iter().partition(|key| key.is_ours(table, made));
     let has_all = wanted.iter().all(|key| there.iter().any(|known| key.is_served_by(known)));
+    let (ours, others): (Vec<KeyThere>, Vec<KeyThere>) =
+        there.into_iter().partition(|key| key.is_ours(table, made));
     let only_wanted = ours.iter().all(|known| wanted.iter().any(|key| key.is_served_by(known)));
     if only_wanted && has_all {
-        return Ok(Constraints::Kept);
+        return Ok(Ok(KeyChange::none()));
     }
     if only_wanted && same_key && !(theirs.is_empty() && others.is_empty()) {
         // Its rows are told apart as before. Without anything of others they are written anew, which mends more.
-        return Ok(Constraints::Lacking);
+        return Ok(Ok(KeyChange { state: Constraints::Lacking, gone: Vec::new() }));
     }
     let name = loader.qualified(table.name().as_str());
     if !theirs.is_empty() {
@@ -168,8 +181,8 @@ pub async fn drop_others(
         let message = format!(
             "the key of {name} changed, so its rows are not known again, and the values of {names}, which starmill did not make, would be lost"
         );
-        return Err(Error::new(ErrorKind::Store, message)
-            .hint("keep those values in a table of their own, drop the columns, and deliver again"));
+        return Ok(Err(Error::new(ErrorKind::Store, message)
+            .hint("keep those values in a table of their own, drop the columns, and deliver again")));
     }
     let pointing = pointing(loader, table.name().as_str()).await?;
     if !pointing.is_empty() {
@@ -177,11 +190,17 @@ pub async fn drop_others(
             "the key of {name} changed, so its rows are written anew, and {} would lose or refuse theirs",
             list(&pointing)
         );
-        return Err(Error::new(ErrorKind::Store, message)
-            .hint("drop those foreign keys, deliver again, and make them anew on the new key"));
+        return Ok(Err(Error::new(ErrorKind::Store, message)
+            .hint("drop those foreign keys, deliver again, and make them anew on the new key")));
     }
+    Ok(Ok(KeyChange { state: Constraints::Dropped, gone: ours }))
+}
+
+/// Drops the keys that are to go.
+pub async fn drop(loader: &Loader<'_>, table: &StarTable, change: &KeyChange) -> Result<()> {
+    let name = loader.qualified(table.name().as_str());
     let doing = format!("drop the old keys of {name}");
-    for key in ours {
+    for key in &change.gone {
         let drop = format!("ALTER TABLE {name} DROP CONSTRAINT {}", quote(&key.name));
         loader.execute(&drop, &doing).await?;
         // A primary key leaves its columns NOT NULL behind.
@@ -190,5 +209,5 @@ pub async fn drop_others(
             loader.execute(&nullable, &doing).await?;
         }
     }
-    Ok(Constraints::Dropped)
+    Ok(())
 }

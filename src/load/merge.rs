@@ -1,6 +1,5 @@
 //! One table of the star into one table of the target.
 
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -9,6 +8,7 @@ use super::beside::{Beside, copy};
 use super::pointing::{pointed_at_by_none, pointing, spare_deleted, spare_updated};
 use super::prove::{Asked, otherwise, prove, written};
 use super::receipt::{Receipt, require_table, table_exists};
+use super::reshape::{self, Reshaping};
 use super::shape::{self, Column, Constraints, Ours, quoted};
 use super::{DeliveredTable, Loader, Trust, alike, at, describe, guard, hung, keys};
 use crate::error::{Error, ErrorKind, Result};
@@ -82,8 +82,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
         merged.delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
         merged.ours.keys = keys::make(loader, table, None).await?;
     } else {
-        require_table(loader, name).await?;
-        require_the_same(loader, table, receipt).await?;
+        require_ours(loader, table, receipt).await?;
         let unchanged = is_trusted(loader, receipt, name).await?
             && receipt.tables.get(name).is_some_and(|hashes| *hashes == table.hashes())
             && shape::has_columns(loader, table).await?;
@@ -112,9 +111,14 @@ async fn is_trusted(loader: &Loader<'_>, receipt: &Receipt, name: &str) -> Resul
         && (known.is_none() || known == hung::oid(loader, name).await?))
 }
 
-/// Refuses a table that stands in the place of the one that was delivered.
-async fn require_the_same(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<()> {
+/// Refuses what is no table, and a table that is not ours or stands in the place of the one that was delivered.
+pub async fn require_ours(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<()> {
     let name = table.name().as_str();
+    require_table(loader, name).await?;
+    if !receipt.owned.iter().any(|owned| owned == name) {
+        let message = format!("{}.{name} exists, and starmill did not make it", loader.target.schema);
+        return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
+    }
     let Some(made) = receipt.made.get(name).filter(|_| !receipt.adopts) else { return Ok(()) };
     if !shape::is_another(loader, name, made).await? {
         return Ok(());
@@ -129,14 +133,9 @@ async fn require_the_same(loader: &Loader<'_>, table: &StarTable, receipt: &Rece
 /// Makes a table that is there have the star's columns, keys and rows.
 async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: &mut Merged) -> Result<()> {
     let name = table.name().as_str();
-    if !receipt.owned.iter().any(|owned| owned == name) {
-        let message = format!("{}.{name} exists, and starmill did not make it", loader.target.schema);
-        return Err(Error::new(ErrorKind::Store, message).hint(loader.instead_of(name)));
-    }
     let columns = columns(table.schema(), name)?;
-    let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
-    let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table));
-    let shaped = shape::reshape(loader, table, &columns, receipt.made.get(name), same_key).await?;
+    let planned = planned(loader, table, &columns, receipt).await?;
+    let shaped = reshape::reshape(loader, table, planned).await?;
     if shaped.is_as_it_was()
         && let Some(changes) = changes(loader, table, receipt, merged).await?
     {
@@ -156,11 +155,24 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
         merged.delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
     }
     merge_all(loader, table, &columns, merged).await?;
-    shape::make_not_null(loader, table, &shaped.not_null).await?;
+    reshape::make_not_null(loader, table, &shaped.not_null).await?;
     if shaped.keys != Constraints::Kept {
         merged.ours.keys = keys::make(loader, table, receipt.made.get(name)).await?;
     }
     Ok(())
+}
+
+/// What has to become of a table's shape.
+pub async fn planned(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    columns: &[Column],
+    receipt: &Receipt,
+) -> Result<Reshaping> {
+    let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
+    let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table));
+    let made = receipt.made.get(table.name().as_str());
+    reshape::planned(loader, table, columns, made, same_key).await
 }
 
 /// The star that the target holds, and the table as it has it.

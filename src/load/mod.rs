@@ -5,15 +5,19 @@
 mod alike;
 mod asked;
 mod beside;
+mod depending;
 mod describe;
+mod gone;
 mod guard;
 mod hung;
 mod keys;
 mod lake;
+mod look;
 mod merge;
 mod pointing;
 mod prove;
 mod receipt;
+mod reshape;
 mod shape;
 mod takeover;
 mod verify;
@@ -32,7 +36,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{self, Point};
 use crate::lake::Shore;
 use crate::name::SnapshotId;
-use crate::name::{list, quote_identifier, quote_literal};
+use crate::name::{quote_identifier, quote_literal};
 use crate::pipeline::TargetSettings;
 use crate::postgres::{Isolation, Pins, Server, Side};
 use crate::star::PublishedStar;
@@ -40,6 +44,7 @@ use crate::star::PublishedStar;
 pub use asked::{Identity, Received, given, identity, received, sources_in};
 use lake::Lake;
 pub use lake::forget as forget_in_lake;
+pub use look::{Obstacle, look, refusal};
 use merge::Merged;
 use receipt::Receipt;
 pub use takeover::{TakenOver, takeover};
@@ -214,6 +219,7 @@ impl Loader<'_> {
             self.execute(&format!("CREATE SCHEMA {schema}"), "create the schema").await?;
         }
         guard::announce(self).await?;
+        Receipt::make_room(self).await?;
         let receipt = Receipt::read(self, adopt).await?;
         let mut delivered = Vec::new();
         let star = self.shipment.star;
@@ -231,7 +237,7 @@ impl Loader<'_> {
         for (table, merged) in star.tables.iter().zip(&delivered) {
             merge::conclude(self, table, merged).await?;
         }
-        self.drop_gone(&receipt).await?;
+        gone::drop(self, &receipt).await?;
         at(Point::LoadMerged)?;
         if let (Some(schema), Some(shore)) = (&self.target.lake, self.shipment.shore) {
             let adopts = adopt == Adopt::TakeOver;
@@ -253,47 +259,6 @@ impl Loader<'_> {
         if let Some(merged) = by_changes.filter(|_| may_be) {
             self.note_unproven(&merged.delivered.table);
         }
-    }
-
-    /// A table that the star no longer has goes from the target too; what depends on it stays its
-    /// owner's to decide, so there is no CASCADE.
-    async fn drop_gone(&self, receipt: &Receipt) -> Result<()> {
-        let tables = &self.shipment.star.tables;
-        for name in
-            receipt.tables.keys().filter(|name| tables.iter().all(|table| table.name().as_str() != *name))
-        {
-            let made = receipt.made.get(name).cloned();
-            let is_another = match &made {
-                Some(made) => shape::is_another(self, name, made).await?,
-                None => false,
-            };
-            if is_another || self.is_source(name) {
-                // Somebody's table stands in the place of ours, which is gone already.
-                tracing::warn!(
-                    table = name,
-                    "the star no longer has it, and the target's table of that name is somebody else's: it stays"
-                );
-                continue;
-            }
-            let others = match &made {
-                Some(made) => hung::on_table(self, name, made).await?,
-                None => Vec::new(),
-            };
-            if !others.is_empty() {
-                let qualified = self.qualified(name);
-                let message = format!(
-                    "the star no longer has {qualified}, and dropping it would drop {}, which starmill did not make",
-                    list(others)
-                );
-                let help = format!(
-                    "keep what is wanted of it, drop it by hand (DROP TABLE {qualified}), and deliver again"
-                );
-                return Err(Error::new(ErrorKind::Store, message).hint(help));
-            }
-            let statement = format!("DROP TABLE IF EXISTS {}", self.qualified(name));
-            self.execute(&statement, &format!("drop {name}, which the star no longer has")).await?;
-        }
-        Ok(())
     }
 
     /// Sending what changed was not enough for a table.

@@ -32,7 +32,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub async fn read(loader: &Loader<'_>, adopt: Adopt) -> Result<Receipt> {
+    /// Makes the table of the receipts what it has to be.
+    pub async fn make_room(loader: &Loader<'_>) -> Result<()> {
         let create = format!(
             "CREATE TABLE IF NOT EXISTS {} (pipeline text PRIMARY KEY, store text NOT NULL, snapshot text NOT NULL, \
              delivered_at timestamptz NOT NULL, tables jsonb NOT NULL, made jsonb)",
@@ -46,13 +47,21 @@ impl Receipt {
             let add = format!("ALTER TABLE {} ADD COLUMN made jsonb", loader.qualified(TABLE));
             loader.execute(&add, "let the receipts tell what starmill made").await?;
         }
+        Ok(())
+    }
+
+    pub async fn read(loader: &Loader<'_>, adopt: Adopt) -> Result<Receipt> {
+        // An older starmill's receipts don't tell what was made.
         let query = format!(
-            "SELECT store, snapshot, tables::text, made::text FROM {} WHERE pipeline = $1",
+            "SELECT store, snapshot, tables::text, to_jsonb(r) ->> 'made' FROM {} AS r WHERE pipeline = $1",
             loader.qualified(TABLE)
         );
         let adopts = adopt == Adopt::TakeOver;
         let pipeline = &loader.shipment.pipeline;
-        let row = loader.client.query_opt(&query, &[pipeline]).await;
+        let row = match loader.exists(&table_exists(loader, TABLE)).await? {
+            true => loader.client.query_opt(&query, &[pipeline]).await,
+            false => Ok(None),
+        };
         let row = row.map_err(|error| loader.failed(error, "show its receipt"))?;
         let Some(row) = row else {
             let owned = adopted(loader, adopt).await?;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::hung::PlainIndex;
 use super::keys::{self, KeyThere};
 use super::{Loader, describe, hung};
-use crate::error::{Error, ErrorKind, Result};
-use crate::name::{list, quote_identifier as quote, quote_literal};
+use crate::error::Result;
+use crate::name::{quote_identifier as quote, quote_literal};
 use crate::star::table::StarTable;
 
 #[derive(Debug, Clone)]
@@ -78,166 +78,17 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
     Ok(now.iter().filter(|index| ours(index)).map(|index| index.name.clone()).collect())
 }
 
-/// What became of an existing table's shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shaped {
-    pub keys: Constraints,
-    /// Whether a column came or went, or got another type, so that every row is to be written.
-    pub columns_changed: bool,
-    /// Columns that somebody declared NOT NULL, and that are so again once their values are written.
-    pub not_null: Vec<String>,
-}
-
-impl Shaped {
-    /// Whether nothing had to be done.
-    pub fn is_as_it_was(&self) -> bool {
-        self.keys == Constraints::Kept && !self.columns_changed
-    }
-}
-
-/// Gives an existing table the columns that the star has now, and takes keys away that are not its
-/// keys any more. Columns and constraints that somebody else made stay; what depends on a column or
-/// key of ours is its owner's affair: there is no CASCADE.
-pub async fn reshape(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    columns: &[Column],
-    made: Option<&Made>,
-    same_key: bool,
-) -> Result<Shaped> {
-    let name = loader.qualified(table.name().as_str());
-    let (mut columns_changed, mut not_null) = (false, Vec::new());
-    let there = columns_there(loader, table.name().as_str()).await?;
-    let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
-        let wanted = columns.iter().any(|wanted| wanted.name == column.name);
-        wanted || made.is_some_and(|made| made.columns.contains(&column.name))
-    });
-    if let Some(made) = made {
-        // A column that somebody made is not overwritten because the star has one of its name now.
-        let taken = columns.iter().find(|wanted| {
-            !made.columns.contains(&wanted.name) && there.iter().any(|column| column.name == wanted.name)
-        });
-        if let Some(taken) = taken {
-            let message = format!("{name} has a column {} already, which starmill did not make", taken.name);
-            return Err(Error::new(ErrorKind::Store, message)
-                .hint("rename that column, or give the model's another name with AS"));
-        }
-    }
-    let keys = keys::drop_others(loader, table, made, &theirs, same_key).await?;
-    let identity = table.contract.identity();
-    for column in ours {
-        match columns.iter().find(|wanted| wanted.name == column.name) {
-            None => {
-                let others = hung::on_column(loader, table.name().as_str(), &column.name, made).await?;
-                if !others.is_empty() {
-                    let message = format!(
-                        "the star no longer has the column {} of {name}, and dropping it would drop {}, which starmill did not make",
-                        column.name,
-                        list(others)
-                    );
-                    return Err(Error::new(ErrorKind::Store, message)
-                        .hint("drop what is not wanted of that by hand, and deliver again"));
-                }
-                // Tables that inherit from it keep theirs.
-                let own = loader.own(table.name().as_str()).await?;
-                let statement = format!("ALTER TABLE {own} DROP COLUMN {}", quote(&column.name));
-                loader.execute(&statement, &format!("drop the column {} of {name}", column.name)).await?;
-                columns_changed = true;
-            }
-            Some(wanted) if wanted.type_name == column.type_name => {}
-            Some(wanted) => {
-                spare_children(loader, table, wanted).await?;
-                not_null
-                    .extend(retype(loader, &name, column, wanted, identity.contains(&column.name)).await?);
-                columns_changed = true;
-            }
-        }
-    }
-    for column in columns.iter().filter(|column| there.iter().all(|known| known.name != column.name)) {
-        let statement = format!("ALTER TABLE {name} ADD COLUMN {} {}", quote(&column.name), column.type_name);
-        loader.execute(&statement, &format!("add the column {} to {name}", column.name)).await?;
-        columns_changed = true;
-    }
-    let demanding = theirs.iter().find(|column| column.demands_a_value);
-    if let Some(column) = demanding {
-        let message = format!(
-            "{name} has the column {}, which starmill did not make, which must have a value, and has no default",
-            column.name
-        );
-        let help = format!(
-            "give it a default: ALTER TABLE {name} ALTER COLUMN {} SET DEFAULT …; or drop its NOT NULL",
-            quote(&column.name)
-        );
-        return Err(Error::new(ErrorKind::Store, message).hint(help));
-    }
-    Ok(Shaped { keys, columns_changed, not_null })
-}
-
-/// Another type in place, so that indexes, checks, grants and comments stay. The merge fills the column
-/// anew, so values that cannot be cast need not be kept; those of a key are needed to know its rows again.
-///
-/// Gives the column's name when somebody declared it NOT NULL, and its values wait for the merge.
-async fn retype(
-    loader: &Loader<'_>,
-    name: &str,
-    there: &ColumnThere,
-    wanted: &Column,
-    is_key: bool,
-) -> Result<Option<String>> {
-    let column = quote(&wanted.name);
-    let doing = format!("retype the column {} of {name}", wanted.name);
-    let alter = |using: &str| {
-        format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE {0} USING {using}::{0}", wanted.type_name)
-    };
-    if is_key {
-        loader.execute(&alter(&column), &doing).await?;
-        return Ok(None);
-    }
-    let mut waits = None;
-    loader.execute("SAVEPOINT starmill_retype", &doing).await?;
-    if let Err(error) = loader.execute(&alter(&column), &doing).await {
-        // Whoever holds the table says nothing about its values.
-        if error.is_busy() {
-            return Err(error);
-        }
-        loader.execute("ROLLBACK TO SAVEPOINT starmill_retype", &doing).await?;
-        if there.not_null {
-            let nullable = format!("ALTER TABLE {name} ALTER COLUMN {column} DROP NOT NULL");
-            loader.execute(&nullable, &doing).await?;
-            waits = Some(wanted.name.clone());
-        }
-        loader.execute(&alter("NULL"), &doing).await?;
-    }
-    loader.execute("RELEASE SAVEPOINT starmill_retype", &doing).await?;
-    Ok(waits)
-}
-
-/// Refuses to give tables that inherit from ours other types: their rows are nobody's but theirs.
-async fn spare_children(loader: &Loader<'_>, table: &StarTable, wanted: &Column) -> Result<()> {
-    let children = hung::children(loader, table.name().as_str()).await?;
-    let Some(first) = children.first() else { return Ok(()) };
-    let name = loader.qualified(table.name().as_str());
-    let message = format!(
-        "the column {} of {name} is {} now, and what inherits from it would change with it: {}",
-        wanted.name,
-        wanted.type_name,
-        list(&children)
-    );
-    Err(Error::new(ErrorKind::Store, message)
-        .hint(format!("let it inherit no more: ALTER TABLE {first} NO INHERIT {name}; and deliver again")))
-}
-
 /// A column of the target's table.
 #[derive(Debug)]
 pub struct ColumnThere {
     pub name: String,
-    type_name: String,
-    not_null: bool,
+    pub type_name: String,
+    pub not_null: bool,
     /// It has no default, and must not be NULL.
-    demands_a_value: bool,
+    pub demands_a_value: bool,
 }
 
-async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThere>> {
+pub async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThere>> {
     let query = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), \
                 a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '', a.attnotnull \
          FROM pg_attribute AS a \
@@ -258,16 +109,6 @@ async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThe
 pub async fn has_columns(loader: &Loader<'_>, table: &StarTable) -> Result<bool> {
     let there = columns_there(loader, table.name().as_str()).await?;
     Ok(table.schema().fields().iter().all(|field| there.iter().any(|column| column.name == *field.name())))
-}
-
-/// Makes columns NOT NULL again, once their values are there.
-pub async fn make_not_null(loader: &Loader<'_>, table: &StarTable, columns: &[String]) -> Result<()> {
-    let name = loader.qualified(table.name().as_str());
-    for column in columns {
-        let statement = format!("ALTER TABLE {name} ALTER COLUMN {} SET NOT NULL", quote(column));
-        loader.execute(&statement, &format!("make {name}.{column} NOT NULL again")).await?;
-    }
-    Ok(())
 }
 
 /// The columns of a table in which somebody's collation takes different texts for one.

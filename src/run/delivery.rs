@@ -1,20 +1,24 @@
 //! A published star on its way into the target: after its night, before the next one, or by command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::alert;
 use super::record::Record;
 use super::report::{Mode, Outcome, RunReport};
+use super::{Purpose, alert};
 use crate::clock::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Shore;
-use crate::load::{self, Adopt, Delivery, Shipment, TakenOver, Trust, Verification};
-use crate::name::{SnapshotId, SourceTable};
-use crate::pipeline::{self, Deployment, TargetSettings};
+use crate::load::{self, Adopt, Delivery, Obstacle, Shipment, TakenOver, Trust, Verification};
+use crate::name::{RunId, SnapshotId, SourceTable};
+use crate::pipeline::{self, Deployment, Pipeline, TargetSettings};
 use crate::progress::{Event, Progress};
 use crate::star::PublishedStar;
+use crate::star::audit::Sums;
+use crate::star::design::{Design, ModelDesign};
 use crate::star::origin::Position;
+use crate::star::table::{Provenance, StarTable};
 use crate::store::manifest::{Latest, Manifest};
 use crate::store::notes::DeliveryNote;
 use crate::store::{Beginning, Followed, Store, StoreWriter, gone, older};
@@ -73,6 +77,80 @@ pub async fn require_known(
         }
         // Another store's star: the delivery says so, and what may be done.
         Some(_) => Ok(()),
+    }
+}
+
+/// What stands in the way of a designed star into its target; nothing where there is no target.
+pub async fn obstacles(pipeline: &Pipeline, design: &Design) -> Result<Vec<Obstacle>> {
+    let deployment = &pipeline.deployment;
+    let Some(target) = &deployment.target else { return Ok(Vec::new()) };
+    let store = Store::of(&deployment.store);
+    let latest = if store.exists() { store.latest()? } else { None };
+    let published = match &latest {
+        Some(latest) => Some(store.snapshot(&latest.snapshot)?),
+        None => None,
+    };
+    let sources = match &published {
+        Some(published) => sources(&published.manifest, target).await?,
+        // Nothing is known of the source's cluster yet: whoever cannot tell is careful.
+        None if pipeline.source.url.is_postgres() => {
+            let read: Vec<&SourceTable> = design.reads.keys().collect();
+            load::sources_in(target, &deployment.name, &read).await?
+        }
+        None => Vec::new(),
+    };
+    let of_design = |model: &ModelDesign| StarTable {
+        contract: Arc::clone(&model.contract),
+        folder: PathBuf::new(),
+        files: Vec::new(),
+        provenance: Provenance::Written,
+    };
+    let star = PublishedStar {
+        snapshot: latest
+            .as_ref()
+            .map_or_else(|| SnapshotId::of(&RunId::new(clock::now())), |latest| latest.snapshot.clone()),
+        tables: design.models.iter().map(of_design).collect(),
+        sums: Sums::new(),
+    };
+    let kept = |id: &SnapshotId| store.snapshot(id).ok().map(|published| published.star);
+    // A store that was never published has delivered nothing.
+    let id = latest.as_ref().map_or("", |latest| latest.store.as_str());
+    let shipment = Shipment {
+        star: &star,
+        pipeline: &deployment.name,
+        store: id,
+        trust: Trust::Receipt,
+        lock_wait: Duration::ZERO,
+        sources,
+        shore: None,
+        kept: &kept,
+    };
+    load::look(shipment, target, deployment.timezone).await
+}
+
+/// Looks at the target before a night builds its star. What lacks a right ends a night that would publish; what else stands in the
+/// way is told. A target that cannot be asked holds up nothing.
+pub async fn look_ahead(
+    pipeline: &Pipeline,
+    design: &Design,
+    purpose: Purpose,
+    report: &mut RunReport,
+) -> Result<()> {
+    let found = match obstacles(pipeline, design).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "the target could not be looked at");
+            return Ok(());
+        }
+    };
+    let (lacking, others): (Vec<Obstacle>, Vec<Obstacle>) =
+        found.into_iter().partition(|obstacle| obstacle.is_privilege && purpose == Purpose::Publish);
+    report
+        .warnings
+        .extend(others.iter().map(|obstacle| format!("the target will not take the star: {obstacle}")));
+    match load::refusal(&lacking) {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::delivery;
 use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind, Result};
+use crate::load::Obstacle;
 use crate::name::{SourceTable, list};
 use crate::pipeline::catalog::{Catalog, RelationKind};
 use crate::pipeline::model::Body;
@@ -233,6 +235,8 @@ pub struct PlanSummary {
     pub target: Option<String>,
     pub changes: Vec<SchemaChange>,
     pub warnings: Vec<String>,
+    /// What stands in its way into the target.
+    pub obstacles: Vec<Obstacle>,
 }
 
 #[derive(Debug, Serialize)]
@@ -265,7 +269,17 @@ impl Plan {
         self.pipeline.warnings.iter().chain(&self.design.warnings)
     }
 
-    pub fn summary(&self) -> PlanSummary {
+    /// What stands in the way of its star into the target, or why the target could not be looked at.
+    pub async fn obstacles(&self) -> std::result::Result<Vec<Obstacle>, String> {
+        let found = delivery::obstacles(&self.pipeline, &self.design).await;
+        found.map_err(|error| format!("the target could not be looked at: {error}"))
+    }
+
+    pub async fn summary(&self) -> PlanSummary {
+        let (obstacles, unseen) = match self.obstacles().await {
+            Ok(found) => (found, None),
+            Err(unseen) => (Vec::new(), Some(unseen)),
+        };
         let (pipeline, design) = (&self.pipeline, &self.design);
         let on_server = matches!(pipeline.source.url, Location::Postgres(_));
         let reads = design.reads.iter().map(|(table, read)| PlannedRead {
@@ -308,7 +322,8 @@ impl Plan {
                 .as_ref()
                 .map(|target| format!("{} (schema {})", target.url, target.schema)),
             changes: self.changes.clone(),
-            warnings: self.warnings().map(|warning| warning.message.clone()).collect(),
+            warnings: self.warnings().map(|warning| warning.message.clone()).chain(unseen).collect(),
+            obstacles,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::continued::{accepts, frozen, registry};
 use super::masked::{Remasked, remasked};
 use super::plan::{Plan, plan};
 use super::report::{RunReport, TableReport};
-use super::{Request, restored};
+use super::{Request, delivery, restored};
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::fault::{self, Point};
@@ -73,6 +73,7 @@ pub async fn rehearse(
     };
     same_pipeline(&stand.store, previous.as_ref(), &pipeline)?;
     let Plan { pipeline, design, source, changes, masked } = plan(pipeline, known(previous.as_ref())).await?;
+    delivery::look_ahead(&pipeline, &design, request.purpose, report).await?;
     let before = previous.as_ref().map(|previous| &previous.manifest);
     let remasked = remasked(before, &masked, &pipeline, &design, &request.accept)?;
     report.warnings.extend(remasked.told());

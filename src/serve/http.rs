@@ -164,7 +164,7 @@ async fn told(standing: Standing) -> serde_json::Value {
     let looked = in_time(move || {
         let store = Store::of(&standing.deployment.store);
         let readable = store.is_readable();
-        (readable, store.note::<IncidentNote>().filter(|_| readable))
+        (readable, store.note::<IncidentNote>())
     });
     let (readable, incident) = looked.await.unwrap_or((false, None));
     value["healthy"] = (readable && incident.is_none()).into();
@@ -176,7 +176,7 @@ async fn told(standing: Standing) -> serde_json::Value {
 async fn metrics_text(State(board): State<Board>) -> Response {
     let standings = standings(&board);
     let readable = standings.pipelines.iter().cloned().map(|standing| async move {
-        in_time(move || Store::of(&standing.deployment.store).is_readable()).await.unwrap_or(false)
+        in_time(move || Store::of(&standing.deployment.store).is_readable()).await
     });
     let readable = futures::future::join_all(readable).await;
     match in_time(move || metrics(&standings, &readable)).await {

@@ -69,8 +69,9 @@ struct Metrics {
     left_out: Gauge,
 }
 
-/// The metrics as an OpenMetrics text; `readable` says of each pipeline whether its store can be read now.
-pub fn text(standings: &Standings, readable: &[bool]) -> Result<String> {
+/// The metrics as an OpenMetrics text; `readable` says of each pipeline whether its store can be read
+/// now; one of which nothing is known in time is not asked again.
+pub fn text(standings: &Standings, readable: &[Option<bool>]) -> Result<String> {
     let metrics = Metrics::default();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     metrics.build.get_or_create(&OfBuild { version }).set(1);
@@ -95,7 +96,7 @@ fn since(at: DateTime<Utc>) -> f64 {
 }
 
 impl Metrics {
-    fn take(&self, standing: &Standing, readable: bool) -> Result<()> {
+    fn take(&self, standing: &Standing, readable: Option<bool>) -> Result<()> {
         let pipeline = OfPipeline { pipeline: standing.pipeline.clone() };
         self.active.get_or_create(&pipeline).set(i64::from(standing.doing == Activity::Running));
         if let Some(next) = standing.next_night {
@@ -106,8 +107,8 @@ impl Metrics {
             self.nights.get_or_create(&label).inc_by(count);
         }
         self.attempts.get_or_create(&pipeline).inc_by(standing.ends.attempts);
-        self.readable.get_or_create(&pipeline).set(i64::from(readable));
-        if !readable {
+        self.readable.get_or_create(&pipeline).set(i64::from(readable == Some(true)));
+        if readable.is_none() {
             return Ok(());
         }
         let store = Store::of(&standing.deployment.store);

@@ -86,8 +86,15 @@ pub enum Stopped {
 
 /// Holds a pipeline against its source, as its night will: who begins the scheduler hears by day what is wrong.
 async fn checked(path: PathBuf) {
-    if let Err(error) = planned(&path).await {
-        tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline's nights will fail as it is now");
+    match planned(&path).await {
+        Ok(plan) => {
+            for obstacle in plan.obstacles().await.unwrap_or_default() {
+                tracing::error!(pipeline = %path.display(), %obstacle, "the target will not take the star as it is now");
+            }
+        }
+        Err(error) => {
+            tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline's nights will fail as it is now");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! starmill as its users meet it: the real binary, real files, a real Postgres.
 
+mod ahead;
 mod bad_input;
 mod blog;
 mod buckets;

@@ -53,6 +53,12 @@ pub fn plan(plan: &PlanSummary) -> String {
         text.push_str(&format!(",\n  and delivers it into {target}"));
     }
     text.push_str(".\n");
+    for obstacle in &plan.obstacles {
+        text.push_str(&format!(
+            "\nwarning: the target will not take the star: {}\n",
+            crate::shown::line(&obstacle.to_string())
+        ));
+    }
     for warning in &plan.warnings {
         text.push_str(&format!("\nwarning: {}\n", crate::shown::line(warning)));
     }

@@ -1,0 +1,77 @@
+//! Tables that the star no longer has. They go from the target too; what depends on one stays its owner's to decide, so there is
+//! no CASCADE.
+
+use super::receipt::{Receipt, table_exists};
+use super::{Loader, depending, hung, shape};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::list;
+
+/// A table that is to go.
+pub struct Gone {
+    pub table: String,
+    /// What stands in the way.
+    pub refused: Option<Error>,
+}
+
+/// The tables that are to go.
+pub async fn planned(loader: &Loader<'_>, receipt: &Receipt) -> Result<Vec<Gone>> {
+    let tables = &loader.shipment.star.tables;
+    let mut gone = Vec::new();
+    for name in receipt.tables.keys().filter(|name| tables.iter().all(|table| table.name().as_str() != *name))
+    {
+        if !loader.exists(&table_exists(loader, name)).await? {
+            continue;
+        }
+        let made = receipt.made.get(name);
+        let is_another = match made {
+            Some(made) => shape::is_another(loader, name, made).await?,
+            None => false,
+        };
+        if is_another || loader.is_source(name) {
+            // Somebody's table stands in the place of ours, which is gone already.
+            tracing::warn!(
+                table = name,
+                "the star no longer has it, and the target's table of that name is somebody else's: it stays"
+            );
+            continue;
+        }
+        gone.push(Gone { table: name.clone(), refused: in_the_way(loader, name, made).await? });
+    }
+    Ok(gone)
+}
+
+async fn in_the_way(loader: &Loader<'_>, name: &str, made: Option<&shape::Made>) -> Result<Option<Error>> {
+    let qualified = loader.qualified(name);
+    let hung = match made {
+        Some(made) => hung::on_table(loader, name, made).await?,
+        None => Vec::new(),
+    };
+    if !hung.is_empty() {
+        let message = format!(
+            "the star no longer has {qualified}, and dropping it would drop {}, which starmill did not make",
+            list(hung)
+        );
+        let help =
+            format!("keep what is wanted of it, drop it by hand (DROP TABLE {qualified}), and deliver again");
+        return Ok(Some(Error::new(ErrorKind::Store, message).hint(help)));
+    }
+    let depending = depending::on_table(loader, name).await?;
+    Ok((!depending.is_empty()).then(|| {
+        let message =
+            format!("the star no longer has {qualified}, and others depend on it: {}", list(&depending));
+        Error::new(ErrorKind::Store, message)
+            .hint("have them do without the table, or drop them by hand, and deliver again")
+    }))
+}
+
+/// Drops them.
+pub async fn drop(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
+    for Gone { table, refused } in planned(loader, receipt).await? {
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        let statement = format!("DROP TABLE {}", loader.qualified(&table));
+        loader.execute(&statement, &format!("drop {table}, which the star no longer has")).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! What has to become of a table's columns and keys so that it takes the star's rows: planned first, from the catalog alone, so
+//! that what stands in the way is known before a night is built; then done.
+
+use super::hung;
+use super::keys::{self, KeyChange};
+use super::shape::{Column, ColumnThere, Constraints, Made, columns_there};
+use super::{Loader, depending};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{list, quote_identifier as quote};
+use crate::star::table::StarTable;
+
+/// What has to be done to a table.
+pub struct Reshaping {
+    changes: Vec<Change>,
+    keys: KeyChange,
+    /// What stands in the way, each with what helps.
+    pub refused: Vec<Error>,
+}
+
+enum Change {
+    Drop(String),
+    Retype { to: Column, is_key: bool, not_null: bool },
+    Add(Column),
+}
+
+impl Reshaping {
+    /// Whether only the table's owner may do it.
+    pub fn wants_owner(&self) -> bool {
+        !self.changes.is_empty() || self.keys.state != Constraints::Kept
+    }
+}
+
+/// What became of an existing table's shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shaped {
+    pub keys: Constraints,
+    /// Whether a column came or went, or got another type, so that every row is to be written.
+    pub columns_changed: bool,
+    /// Columns that somebody declared NOT NULL, and that are so again once their values are written.
+    pub not_null: Vec<String>,
+}
+
+impl Shaped {
+    /// Whether nothing had to be done.
+    pub fn is_as_it_was(&self) -> bool {
+        self.keys == Constraints::Kept && !self.columns_changed
+    }
+}
+
+/// Plans to give an existing table the columns that the star has now, and to take keys away that are not its keys any more.
+/// Columns and constraints that somebody else made stay; what depends on a column or key of ours is its owner's affair: there
+/// is no CASCADE.
+pub async fn planned(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    columns: &[Column],
+    made: Option<&Made>,
+    same_key: bool,
+) -> Result<Reshaping> {
+    let name = loader.qualified(table.name().as_str());
+    let there = columns_there(loader, table.name().as_str()).await?;
+    let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
+        let wanted = columns.iter().any(|wanted| wanted.name == column.name);
+        wanted || made.is_some_and(|made| made.columns.contains(&column.name))
+    });
+    let mut refused = refused_columns(&name, columns, made, &there, &theirs);
+    let keys = keys::planned(loader, table, made, &theirs, same_key).await?;
+    let keys = keys.unwrap_or_else(|error| {
+        refused.push(error);
+        KeyChange::none()
+    });
+    let identity = table.contract.identity();
+    let mut changes = Vec::new();
+    for column in ours {
+        match columns.iter().find(|wanted| wanted.name == column.name) {
+            None => {
+                refused.extend(in_the_way_of_a_drop(loader, table, column, made).await?);
+                changes.push(Change::Drop(column.name.clone()));
+            }
+            Some(wanted) if wanted.type_name == column.type_name => {}
+            Some(wanted) => {
+                refused.extend(in_the_way_of_a_type(loader, table, wanted).await?);
+                let is_key = identity.contains(&column.name);
+                let not_null = column.not_null;
+                changes.push(Change::Retype { to: wanted.clone(), is_key, not_null });
+            }
+        }
+    }
+    let new = columns.iter().filter(|column| there.iter().all(|known| known.name != column.name));
+    changes.extend(new.cloned().map(Change::Add));
+    Ok(Reshaping { changes, keys, refused })
+}
+
+/// Columns of others that leave no room for the star's.
+fn refused_columns(
+    name: &str,
+    columns: &[Column],
+    made: Option<&Made>,
+    there: &[ColumnThere],
+    theirs: &[&ColumnThere],
+) -> Vec<Error> {
+    // A column that somebody made is not overwritten because the star has one of its name now.
+    let taken = columns.iter().find(|wanted| {
+        made.is_some_and(|made| !made.columns.contains(&wanted.name))
+            && there.iter().any(|column| column.name == wanted.name)
+    });
+    let taken = taken.map(|taken| {
+        let message = format!("{name} has a column {} already, which starmill did not make", taken.name);
+        Error::new(ErrorKind::Store, message)
+            .hint("rename that column, or give the model's another name with AS")
+    });
+    let demanding = theirs.iter().find(|column| column.demands_a_value).map(|column| {
+        let message = format!(
+            "{name} has the column {}, which starmill did not make, which must have a value, and has no default",
+            column.name
+        );
+        let help = format!(
+            "give it a default: ALTER TABLE {name} ALTER COLUMN {} SET DEFAULT …; or drop its NOT NULL",
+            quote(&column.name)
+        );
+        Error::new(ErrorKind::Store, message).hint(help)
+    });
+    taken.into_iter().chain(demanding).collect()
+}
+
+async fn in_the_way_of_a_drop(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    column: &ColumnThere,
+    made: Option<&Made>,
+) -> Result<Option<Error>> {
+    let (relation, name) = (table.name().as_str(), loader.qualified(table.name().as_str()));
+    let others = hung::on_column(loader, relation, &column.name, made).await?;
+    if !others.is_empty() {
+        let message = format!(
+            "the star no longer has the column {} of {name}, and dropping it would drop {}, which starmill did not make",
+            column.name,
+            list(others)
+        );
+        let error = Error::new(ErrorKind::Store, message);
+        return Ok(Some(error.hint("drop what is not wanted of that by hand, and deliver again")));
+    }
+    let depending = depending::on_column(loader, relation, &column.name, depending::Fate::Dropped).await?;
+    Ok((!depending.is_empty()).then(|| {
+        let message = format!(
+            "the star no longer has the column {} of {name}, and others depend on it: {}",
+            column.name,
+            list(&depending)
+        );
+        Error::new(ErrorKind::Store, message)
+            .hint("have them do without the column, or drop them by hand, and deliver again")
+    }))
+}
+
+/// What reads a column, and tables that inherit from ours: their rows are nobody's but theirs.
+async fn in_the_way_of_a_type(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    wanted: &Column,
+) -> Result<Option<Error>> {
+    let (relation, name) = (table.name().as_str(), loader.qualified(table.name().as_str()));
+    let becomes = format!("the column {} of {name} is {} now", wanted.name, wanted.type_name);
+    let children = hung::children(loader, relation).await?;
+    if let Some(first) = children.first() {
+        let message =
+            format!("{becomes}, and what inherits from it would change with it: {}", list(&children));
+        let help =
+            format!("let it inherit no more: ALTER TABLE {first} NO INHERIT {name}; and deliver again");
+        return Ok(Some(Error::new(ErrorKind::Store, message).hint(help)));
+    }
+    let depending = depending::on_column(loader, relation, &wanted.name, depending::Fate::Retyped).await?;
+    Ok((!depending.is_empty()).then(|| {
+        let message = format!("{becomes}, and others depend on what it was: {}", list(&depending));
+        Error::new(ErrorKind::Store, message).hint(
+            "drop them by hand, deliver again, and make them anew; or keep the column's type with a CAST in the model",
+        )
+    }))
+}
+
+/// Does what was planned.
+pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping) -> Result<Shaped> {
+    if let Some(refused) = planned.refused.into_iter().next() {
+        return Err(refused);
+    }
+    let name = loader.qualified(table.name().as_str());
+    keys::drop(loader, table, &planned.keys).await?;
+    let columns_changed = !planned.changes.is_empty();
+    let mut not_null = Vec::new();
+    for change in planned.changes {
+        match change {
+            Change::Drop(column) => {
+                // Tables that inherit from it keep theirs.
+                let own = loader.own(table.name().as_str()).await?;
+                let statement = format!("ALTER TABLE {own} DROP COLUMN {}", quote(&column));
+                loader.execute(&statement, &format!("drop the column {column} of {name}")).await?;
+            }
+            Change::Retype { to, is_key, not_null: was } => {
+                not_null.extend(retype(loader, &name, &to, is_key, was).await?);
+            }
+            Change::Add(Column { name: column, type_name }) => {
+                let statement = format!("ALTER TABLE {name} ADD COLUMN {} {type_name}", quote(&column));
+                loader.execute(&statement, &format!("add the column {column} to {name}")).await?;
+            }
+        }
+    }
+    Ok(Shaped { keys: planned.keys.state, columns_changed, not_null })
+}
+
+/// Another type in place, so that indexes, checks, grants and comments stay. The merge fills the column
+/// anew, so values that cannot be cast need not be kept; those of a key are needed to know its rows again.
+///
+/// Gives the column's name when somebody declared it NOT NULL, and its values wait for the merge.
+async fn retype(
+    loader: &Loader<'_>,
+    name: &str,
+    wanted: &Column,
+    is_key: bool,
+    not_null: bool,
+) -> Result<Option<String>> {
+    let column = quote(&wanted.name);
+    let doing = format!("retype the column {} of {name}", wanted.name);
+    let alter = |using: &str| {
+        format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE {0} USING {using}::{0}", wanted.type_name)
+    };
+    if is_key {
+        loader.execute(&alter(&column), &doing).await?;
+        return Ok(None);
+    }
+    let mut waits = None;
+    loader.execute("SAVEPOINT starmill_retype", &doing).await?;
+    if let Err(error) = loader.execute(&alter(&column), &doing).await {
+        // Whoever holds the table says nothing about its values.
+        if error.is_busy() {
+            return Err(error);
+        }
+        loader.execute("ROLLBACK TO SAVEPOINT starmill_retype", &doing).await?;
+        if not_null {
+            let nullable = format!("ALTER TABLE {name} ALTER COLUMN {column} DROP NOT NULL");
+            loader.execute(&nullable, &doing).await?;
+            waits = Some(wanted.name.clone());
+        }
+        loader.execute(&alter("NULL"), &doing).await?;
+    }
+    loader.execute("RELEASE SAVEPOINT starmill_retype", &doing).await?;
+    Ok(waits)
+}
+
+/// Makes columns NOT NULL again, once their values are there.
+pub async fn make_not_null(loader: &Loader<'_>, table: &StarTable, columns: &[String]) -> Result<()> {
+    let name = loader.qualified(table.name().as_str());
+    for column in columns {
+        let statement = format!("ALTER TABLE {name} ALTER COLUMN {} SET NOT NULL", quote(column));
+        loader.execute(&statement, &format!("make {name}.{column} NOT NULL again")).await?;
+    }
+    Ok(())
+}
