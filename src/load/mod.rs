@@ -21,6 +21,7 @@ mod reshape;
 mod shape;
 mod takeover;
 mod verify;
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -49,6 +50,7 @@ use merge::Merged;
 use receipt::Receipt;
 pub use takeover::{TakenOver, takeover};
 pub use verify::{HeldTable, Verification};
+use views::SetAside;
 
 /// Whether a target that holds another store's star is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,15 @@ pub struct Delivery {
     pub target: String,
     pub schema: String,
     pub tables: Vec<DeliveredTable>,
+    /// Views of others that were made again, since a column that they read got another type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<String>,
+}
+
+/// What a transaction did.
+struct Delivered {
+    tables: Vec<DeliveredTable>,
+    views: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -117,12 +128,12 @@ pub async fn load(
         let loader = Loader::new(&client, &server, target, shipment);
         patiently(loader, adopt, wait).await
     };
-    let tables = server.watched(target.silent_max, loaded).await?;
-    Ok(Delivery { target: target.url.to_string(), schema: target.schema.clone(), tables })
+    let Delivered { tables, views } = server.watched(target.silent_max, loaded).await?;
+    Ok(Delivery { target: target.url.to_string(), schema: target.schema.clone(), tables, views })
 }
 
 /// Delivers, and lets go of everything where others hold what it needs: whoever queues behind it comes through meanwhile.
-async fn patiently(mut loader: Loader<'_>, adopt: Adopt, wait: Duration) -> Result<Vec<DeliveredTable>> {
+async fn patiently(mut loader: Loader<'_>, adopt: Adopt, wait: Duration) -> Result<Delivered> {
     let watch = Stopwatch::start();
     let mut pause = FIRST_PAUSE;
     loop {
@@ -130,6 +141,7 @@ async fn patiently(mut loader: Loader<'_>, adopt: Adopt, wait: Duration) -> Resu
         let Err(error) = &loaded else { return loaded };
         // The server rolls back when the session ends; saying so frees its locks at once.
         let _ = loader.client.batch_execute("ROLLBACK").await;
+        loader.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let unproven = loader.unproven.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(table) = unproven {
             loader.drifted = Some(table);
@@ -182,6 +194,8 @@ struct Loader<'a> {
     shipment: Shipment<'a>,
     /// The table that sending what changed did not make what it should be: then all of it is sent.
     unproven: Mutex<Option<String>>,
+    /// Views that are put back at the end.
+    set_aside: Mutex<Vec<SetAside>>,
     /// The table of which that was found out before.
     drifted: Option<String>,
 }
@@ -193,12 +207,20 @@ impl<'a> Loader<'a> {
         target: &'a TargetSettings,
         shipment: Shipment<'a>,
     ) -> Loader<'a> {
-        Loader { client, server, target, shipment, unproven: Mutex::default(), drifted: None }
+        Loader {
+            client,
+            server,
+            target,
+            shipment,
+            unproven: Mutex::default(),
+            set_aside: Mutex::default(),
+            drifted: None,
+        }
     }
 }
 
 impl Loader<'_> {
-    async fn transaction(&self, adopt: Adopt) -> Result<Vec<DeliveredTable>> {
+    async fn transaction(&self, adopt: Adopt) -> Result<Delivered> {
         let schema = quote_identifier(&self.target.schema);
         // Whatever the role's default: what waited for a lock must see what was committed meanwhile.
         self.server.begin(self.client, Isolation::ReadCommitted).await?;
@@ -238,6 +260,7 @@ impl Loader<'_> {
             merge::conclude(self, table, merged).await?;
         }
         gone::drop(self, &receipt).await?;
+        let views = views::put_back(self).await?;
         at(Point::LoadMerged)?;
         if let (Some(schema), Some(shore)) = (&self.target.lake, self.shipment.shore) {
             let adopts = adopt == Adopt::TakeOver;
@@ -249,7 +272,7 @@ impl Loader<'_> {
         at(Point::LoadReceipt)?;
         self.execute("COMMIT", "commit").await?;
         at(Point::LoadCommitted)?;
-        Ok(delivered)
+        Ok(Delivered { tables: delivered, views })
     }
 
     /// A key that is checked at the end may clash with a row that nobody delivered.

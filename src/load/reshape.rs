@@ -4,7 +4,7 @@
 use super::hung;
 use super::keys::{self, KeyChange};
 use super::shape::{Column, ColumnThere, Constraints, Made, columns_there};
-use super::{Loader, depending};
+use super::{Loader, depending, views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote};
 use crate::star::table::StarTable;
@@ -168,11 +168,11 @@ async fn in_the_way_of_a_type(
             format!("let it inherit no more: ALTER TABLE {first} NO INHERIT {name}; and deliver again");
         return Ok(Some(Error::new(ErrorKind::Store, message).hint(help)));
     }
-    let depending = depending::on_column(loader, relation, &wanted.name, depending::Fate::Retyped).await?;
+    let depending = views::in_the_way(loader, relation, &wanted.name).await?;
     Ok((!depending.is_empty()).then(|| {
         let message = format!("{becomes}, and others depend on what it was: {}", list(&depending));
         Error::new(ErrorKind::Store, message).hint(
-            "drop them by hand, deliver again, and make them anew; or keep the column's type with a CAST in the model",
+            "drop them by hand, deliver again, and make them anew (`views = \"recreate\"` in [target] does that of plain views); or keep the column's type with a CAST in the model",
         )
     }))
 }
@@ -195,6 +195,7 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
                 loader.execute(&statement, &format!("drop the column {column} of {name}")).await?;
             }
             Change::Retype { to, is_key, not_null: was } => {
+                views::set_aside(loader, table.name().as_str(), &to.name).await?;
                 not_null.extend(retype(loader, &name, &to, is_key, was).await?);
             }
             Change::Add(Column { name: column, type_name }) => {

@@ -201,6 +201,14 @@ impl Resolver<'_> {
             Some(text) => self.duration(text).map(Some),
             None => Some(None),
         };
+        let views = target.views.as_ref();
+        if let Some(views) = views.filter(|views| !["keep", "recreate"].contains(&views.value.as_str())) {
+            self.notes.error(
+                views.span.clone(),
+                "what becomes of views is \"keep\" or \"recreate\"",
+                "write views = \"recreate\"",
+            );
+        }
         Some(TargetSettings {
             url: PostgresUrl::new(url.value.clone()),
             schema,
@@ -210,6 +218,7 @@ impl Resolver<'_> {
             lock_wait: self.length(&target.lock_wait, LOCK_WAIT)?,
             statement_timeout: bound(&target.statement_timeout)?,
             role: target.role.as_ref().map(|role| role.value.clone()).filter(|role| !role.is_empty()),
+            recreates_views: views.is_some_and(|views| views.value == "recreate"),
         })
     }
 

@@ -87,6 +87,7 @@ pub struct TargetFile {
     pub lock_wait: Option<Text>,
     pub statement_timeout: Option<Text>,
     pub role: Option<Text>,
+    pub views: Option<Text>,
 }
 
 #[derive(Debug)]
@@ -224,6 +225,7 @@ fn target(section: Section) -> TargetFile {
         lock_wait: section.string("lock_wait"),
         statement_timeout: section.string("statement_timeout"),
         role: section.string("role"),
+        views: section.string("views"),
     };
     section.finish();
     file

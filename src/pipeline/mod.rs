@@ -151,6 +151,8 @@ pub struct TargetSettings {
     pub statement_timeout: Option<Duration>,
     /// As whom it writes; none as whom it connects.
     pub role: Option<String>,
+    /// Whether views of others are made again when a column that they read gets another type; else they stand in its way.
+    pub recreates_views: bool,
 }
 
 /// Where a source is.

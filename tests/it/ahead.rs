@@ -130,3 +130,54 @@ fn somebody_elses_tables_are_told_by_check_and_a_target_that_is_away_holds_up_no
     away.starmill(&CHECK).exits(0).warns("the target could not be looked at");
     away.starmill(&RUN).exits(11);
 }
+
+#[test]
+fn views_over_a_column_of_another_type_are_made_again_as_they_were() {
+    let database = cluster().database();
+    let project = project(&database);
+    let role = format!("reader_{}", database.name);
+    database.sql(&format!(
+        "CREATE ROLE {role}; CREATE ROLE {role}_owner; GRANT ALL ON SCHEMA mart TO {role}_owner; GRANT SELECT ON mart.s TO {role}_owner; \
+         CREATE VIEW mart.\"v 1\" WITH (security_barrier = true) AS SELECT id, n * 2 AS twice FROM mart.s WHERE n > 0; \
+         COMMENT ON VIEW mart.\"v 1\" IS 'it''s doubled'; COMMENT ON COLUMN mart.\"v 1\".twice IS 'two times'; \
+         ALTER VIEW mart.\"v 1\" ALTER COLUMN twice SET DEFAULT 7; ALTER VIEW mart.\"v 1\" OWNER TO {role}_owner; \
+         GRANT SELECT ON mart.\"v 1\" TO {role} WITH GRANT OPTION; GRANT SELECT (id) ON mart.\"v 1\" TO PUBLIC; \
+         CREATE VIEW mart.over AS SELECT sum(twice) AS t FROM mart.\"v 1\"; \
+         CREATE MATERIALIZED VIEW mart.m AS SELECT n, count(*) AS c FROM mart.s GROUP BY n; CREATE UNIQUE INDEX m_n ON mart.m (n)"
+    ));
+    let state = "SELECT c.relname, c.relkind, pg_get_userbyid(c.relowner), coalesce(c.relacl, acldefault('r', c.relowner))::text, c.reloptions::text, obj_description(c.oid, 'pg_class'), \
+            col_description(c.oid, 2), (SELECT attacl::text FROM pg_attribute WHERE attrelid = c.oid AND attname = 'id'), \
+            (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = c.oid), (SELECT string_agg(pg_get_indexdef(indexrelid), ',') FROM pg_index WHERE indrelid = c.oid) \
+         FROM pg_class c WHERE c.relnamespace = 'mart'::regnamespace AND c.relkind IN ('v', 'm') ORDER BY 1";
+    let before = database.sql(state);
+    project.write("sql/p/s.sql", "SELECT id, CAST(n AS bigint) AS n, name FROM a");
+    project.write("data/a.csv", "id,name,n\n10,Ann,5\n20,Ben,2\n");
+    let refused = project.starmill(&CHECK).exits(8);
+    refused.warns("the materialized view mart.m and the view mart.\"v 1\"").warns("views = \"recreate\"");
+    project.edit("pipelines/p.toml", "schema = \"mart\"", "schema = \"mart\"\nviews = \"recreate\"");
+    project.starmill(&CHECK).exits(0);
+    // A new default for what is made must not be theirs.
+    database.sql(&format!("ALTER DEFAULT PRIVILEGES GRANT INSERT ON TABLES TO {role}"));
+    project
+        .starmill(&RUN)
+        .exits(0)
+        .says("Made again, over columns of another type: mart.\"v 1\", mart.m and mart.over.");
+    assert_eq!(database.sql(state), before);
+    assert_eq!(database.sql("SELECT t FROM mart.over"), "14");
+    assert_eq!(database.sql("SELECT n, c FROM mart.m ORDER BY n"), "2|1\n5|1");
+    // One that cannot be made again stays, and stands in the way.
+    database
+        .sql("CREATE FUNCTION mart.f() RETURNS SETOF mart.over LANGUAGE sql AS 'SELECT * FROM mart.over'");
+    project.write("sql/p/s.sql", "SELECT id, CAST(n AS text) AS n, name FROM a");
+    let refused = project.starmill(&CHECK).exits(8);
+    refused.warns("the view mart.over (function mart.f() depends on it)");
+    project.starmill(&RUN).exits(11);
+    database.sql("DROP FUNCTION mart.f()");
+    // Nor one whose words mean nothing any more.
+    let refused = project.starmill(&["deliver", "pipelines/p.toml"]).exits(8);
+    refused.warns("the view mart.\"v 1\" reads what got another type, and cannot be made again");
+    assert_eq!(database.sql(state), before);
+    assert_eq!(database.sql("SELECT t FROM mart.over"), "14");
+    project.edit("pipelines/p.toml", "recreate", "remake");
+    project.starmill(&CHECK).exits(3).warns("what becomes of views is");
+}

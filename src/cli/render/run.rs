@@ -311,6 +311,10 @@ pub fn delivery(delivery: &Delivery) -> String {
     }
     let mut text =
         format!("  Delivered into schema {} of {}:\n\n{}", delivery.schema, delivery.target, block(&rows));
+    if !delivery.views.is_empty() {
+        let views = delivery.views.iter().map(|view| shown::line(view));
+        text.push_str(&format!("\n  Made again, over columns of another type: {}.\n", list(views)));
+    }
     for line in &delivery.tables {
         if let Some(drift) = &line.drift {
             text.push_str(&format!(
