@@ -2,7 +2,7 @@
 //! no CASCADE.
 
 use super::receipt::{Receipt, table_exists};
-use super::{Loader, depending, hung, shape};
+use super::{Loader, depending, foreign, hung, shape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::list;
 
@@ -35,12 +35,13 @@ pub async fn planned(loader: &Loader<'_>, receipt: &Receipt) -> Result<Vec<Gone>
             );
             continue;
         }
-        gone.push(Gone { table: name.clone(), refused: in_the_way(loader, name, made).await? });
+        gone.push(Gone { table: name.clone(), refused: in_the_way(loader, name, receipt).await? });
     }
     Ok(gone)
 }
 
-async fn in_the_way(loader: &Loader<'_>, name: &str, made: Option<&shape::Made>) -> Result<Option<Error>> {
+async fn in_the_way(loader: &Loader<'_>, name: &str, receipt: &Receipt) -> Result<Option<Error>> {
+    let made = receipt.made.get(name);
     let qualified = loader.qualified(name);
     let hung = match made {
         Some(made) => hung::on_table(loader, name, made).await?,
@@ -55,7 +56,7 @@ async fn in_the_way(loader: &Loader<'_>, name: &str, made: Option<&shape::Made>)
             format!("keep what is wanted of it, drop it by hand (DROP TABLE {qualified}), and deliver again");
         return Ok(Some(Error::new(ErrorKind::Store, message).hint(help)));
     }
-    let depending = depending::on_table(loader, name).await?;
+    let depending = depending::on_table(loader, name, &foreign::ours(receipt)).await?;
     Ok((!depending.is_empty()).then(|| {
         let message =
             format!("the star no longer has {qualified}, and others depend on it: {}", list(&depending));

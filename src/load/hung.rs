@@ -43,7 +43,9 @@ pub async fn owns(loader: &Loader<'_>, table: &str) -> Result<bool> {
 fn is_ours(hung: &Hung, made: Option<&Made>) -> bool {
     let (name, definition) = (&hung.name, hung.definition.as_deref());
     made.is_some_and(|made| match hung.kind.as_str() {
-        "the constraint" => made.has(&made.constraints, name, definition),
+        "the constraint" => {
+            made.has(&made.constraints, name, definition) || made.has(&made.foreign_keys, name, definition)
+        }
         "the trigger" => name == GUARD,
         "the index" => made.has(&made.indexes, name, definition) || made.constraints.contains(name),
         _ => false,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::pointing::pointing;
+use super::pointing::{Pointing, pointing};
+use super::receipt::Receipt;
 use super::shape::{ColumnThere, Constraints, Made, quoted};
-use super::{Loader, hung};
+use super::{Loader, foreign, hung};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote};
 use crate::star::table::StarTable;
@@ -50,6 +51,12 @@ pub async fn there(loader: &Loader<'_>, table: &str) -> Result<Vec<KeyThere>> {
         columns: row.get(4),
     };
     Ok(rows.iter().map(key).collect())
+}
+
+/// Whether a column alone tells a table's rows apart, so that it can be pointed at.
+pub async fn are_told_apart_by(loader: &Loader<'_>, table: &str, column: &str) -> Result<bool> {
+    let there = there(loader, table).await?;
+    Ok(there.iter().any(|key| !key.deferrable && key.columns == [column]))
 }
 
 /// A key that a table of the star is to have.
@@ -146,11 +153,13 @@ pub struct KeyChange {
     pub state: Constraints,
     /// Those of our own making that are not the star's.
     gone: Vec<KeyThere>,
+    /// Foreign keys of ours that point at them; they are made again at the end.
+    pointing: Vec<Pointing>,
 }
 
 impl KeyChange {
     pub fn none() -> KeyChange {
-        KeyChange { state: Constraints::Kept, gone: Vec::new() }
+        KeyChange { state: Constraints::Kept, gone: Vec::new(), pointing: Vec::new() }
     }
 }
 
@@ -158,10 +167,11 @@ impl KeyChange {
 pub async fn planned(
     loader: &Loader<'_>,
     table: &StarTable,
-    made: Option<&Made>,
+    receipt: &Receipt,
     theirs: &[&ColumnThere],
     same_key: bool,
 ) -> Result<Result<KeyChange>> {
+    let made = receipt.made.get(table.name().as_str());
     let there = there(loader, table.name().as_str()).await?;
     let wanted = wanted(loader, table, &there, made).await?;
     let has_all = wanted.iter().all(|key| there.iter().any(|known| key.is_served_by(known)));
@@ -173,7 +183,7 @@ pub async fn planned(
     }
     if only_wanted && same_key && !(theirs.is_empty() && others.is_empty()) {
         // Its rows are told apart as before. Without anything of others they are written anew, which mends more.
-        return Ok(Ok(KeyChange { state: Constraints::Lacking, gone: Vec::new() }));
+        return Ok(Ok(KeyChange { state: Constraints::Lacking, gone: Vec::new(), pointing: Vec::new() }));
     }
     let name = loader.qualified(table.name().as_str());
     if !theirs.is_empty() {
@@ -184,22 +194,29 @@ pub async fn planned(
         return Ok(Err(Error::new(ErrorKind::Store, message)
             .hint("keep those values in a table of their own, drop the columns, and deliver again")));
     }
-    let pointing = pointing(loader, table.name().as_str()).await?;
-    if !pointing.is_empty() {
+    let ours_pointing = foreign::ours(receipt);
+    let (pointing, others): (Vec<Pointing>, Vec<Pointing>) = pointing(loader, table.name().as_str())
+        .await?
+        .into_iter()
+        .partition(|key| key.is_among(&ours_pointing));
+    if !others.is_empty() {
         let message = format!(
             "the key of {name} changed, so its rows are written anew, and {} would lose or refuse theirs",
-            list(&pointing)
+            list(&others)
         );
         return Ok(Err(Error::new(ErrorKind::Store, message)
             .hint("drop those foreign keys, deliver again, and make them anew on the new key")));
     }
-    Ok(Ok(KeyChange { state: Constraints::Dropped, gone: ours }))
+    Ok(Ok(KeyChange { state: Constraints::Dropped, gone: ours, pointing }))
 }
 
 /// Drops the keys that are to go.
 pub async fn drop(loader: &Loader<'_>, table: &StarTable, change: &KeyChange) -> Result<()> {
     let name = loader.qualified(table.name().as_str());
     let doing = format!("drop the old keys of {name}");
+    for key in &change.pointing {
+        loader.execute(&key.drop(), &doing).await?;
+    }
     for key in &change.gone {
         let drop = format!("ALTER TABLE {name} DROP CONSTRAINT {}", quote(&key.name));
         loader.execute(&drop, &doing).await?;

@@ -10,7 +10,7 @@ use super::prove::{Asked, otherwise, prove, written};
 use super::receipt::{Receipt, require_table, table_exists};
 use super::reshape::{self, Reshaping};
 use super::shape::{self, Column, Constraints, Ours, quoted};
-use super::{DeliveredTable, Loader, Trust, alike, at, describe, guard, hung, keys};
+use super::{DeliveredTable, Loader, Trust, alike, at, describe, foreign, guard, hung, keys, not_null};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
@@ -32,6 +32,8 @@ pub struct Merged {
     pub by_changes: bool,
     /// What of its keys and indexes is ours.
     pub ours: Ours,
+    /// Columns that somebody declared NOT NULL, and that are so again at the end.
+    not_null: Vec<String>,
     /// What was sent, to be held against what is there where others may have their way with it.
     sent: Option<Sent>,
 }
@@ -74,7 +76,15 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
     let drift = drift.map(|_| "its rows were others than were delivered".to_owned());
     let delivered = DeliveredTable { table: name.to_owned(), drift, ..DeliveredTable::default() };
     let ours = Ours::default();
-    let mut merged = Merged { delivered, late: None, touched: true, by_changes: false, ours, sent: None };
+    let mut merged = Merged {
+        delivered,
+        late: None,
+        touched: true,
+        by_changes: false,
+        ours,
+        not_null: Vec::new(),
+        sent: None,
+    };
     let made = receipt.made.get(name);
     if !exists {
         let columns = columns(table.schema(), name)?;
@@ -155,7 +165,7 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
         merged.delivered.deleted = loader.changed(&delete, &format!("empty {name}")).await?;
     }
     merge_all(loader, table, &columns, merged).await?;
-    reshape::make_not_null(loader, table, &shaped.not_null).await?;
+    merged.not_null = shaped.not_null;
     if shaped.keys != Constraints::Kept {
         merged.ours.keys = keys::make(loader, table, receipt.made.get(name)).await?;
     }
@@ -171,8 +181,7 @@ pub async fn planned(
 ) -> Result<Reshaping> {
     let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
     let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table));
-    let made = receipt.made.get(table.name().as_str());
-    reshape::planned(loader, table, columns, made, same_key).await
+    reshape::planned(loader, table, columns, receipt, same_key).await
 }
 
 /// The star that the target holds, and the table as it has it.
@@ -217,6 +226,20 @@ pub async fn part_last(loader: &Loader<'_>, table: &StarTable, merged: &mut Merg
         Some(parting) => part(loader, table, &parting, &mut merged.delivered).await,
         None => Ok(()),
     }
+}
+
+/// What is promised of its columns, once all rows are there and what was deferred has had its say.
+pub async fn promise(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    receipt: &Receipt,
+    merged: &mut Merged,
+) -> Result<()> {
+    let made = receipt.made.get(table.name().as_str());
+    reshape::make_not_null(loader, table, &merged.not_null).await?;
+    merged.ours.not_null = not_null::make(loader, table, made).await?;
+    merged.ours.foreign_keys = foreign::make(loader, table, made).await?;
+    Ok(())
 }
 
 /// The proof of the whole table, once nothing is written any more.

@@ -7,6 +7,7 @@ mod asked;
 mod beside;
 mod depending;
 mod describe;
+mod foreign;
 mod gone;
 mod guard;
 mod hung;
@@ -14,6 +15,7 @@ mod keys;
 mod lake;
 mod look;
 mod merge;
+mod not_null;
 mod pointing;
 mod prove;
 mod receipt;
@@ -256,6 +258,9 @@ impl Loader<'_> {
         // What others deferred to the end has its say now: nothing may write after the proof.
         let deferred = self.execute("SET CONSTRAINTS ALL IMMEDIATE", "keep what is checked at the end").await;
         deferred.inspect_err(|error| self.note_clash(error, &delivered))?;
+        for (table, merged) in star.tables.iter().zip(&mut delivered) {
+            merge::promise(self, table, &receipt, merged).await?;
+        }
         for (table, merged) in star.tables.iter().zip(&delivered) {
             merge::conclude(self, table, merged).await?;
         }

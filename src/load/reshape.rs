@@ -1,10 +1,12 @@
 //! What has to become of a table's columns and keys so that it takes the star's rows: planned first, from the catalog alone, so
 //! that what stands in the way is known before a night is built; then done.
 
+use super::depending::Fate;
 use super::hung;
 use super::keys::{self, KeyChange};
+use super::receipt::Receipt;
 use super::shape::{Column, ColumnThere, Constraints, Made, columns_there};
-use super::{Loader, depending, views};
+use super::{Loader, depending, foreign, views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote};
 use crate::star::table::StarTable;
@@ -54,9 +56,10 @@ pub async fn planned(
     loader: &Loader<'_>,
     table: &StarTable,
     columns: &[Column],
-    made: Option<&Made>,
+    receipt: &Receipt,
     same_key: bool,
 ) -> Result<Reshaping> {
+    let made = receipt.made.get(table.name().as_str());
     let name = loader.qualified(table.name().as_str());
     let there = columns_there(loader, table.name().as_str()).await?;
     let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
@@ -64,7 +67,7 @@ pub async fn planned(
         wanted || made.is_some_and(|made| made.columns.contains(&column.name))
     });
     let mut refused = refused_columns(&name, columns, made, &there, &theirs);
-    let keys = keys::planned(loader, table, made, &theirs, same_key).await?;
+    let keys = keys::planned(loader, table, receipt, &theirs, same_key).await?;
     let keys = keys.unwrap_or_else(|error| {
         refused.push(error);
         KeyChange::none()
@@ -74,7 +77,7 @@ pub async fn planned(
     for column in ours {
         match columns.iter().find(|wanted| wanted.name == column.name) {
             None => {
-                refused.extend(in_the_way_of_a_drop(loader, table, column, made).await?);
+                refused.extend(in_the_way_of_a_drop(loader, table, column, receipt).await?);
                 changes.push(Change::Drop(column.name.clone()));
             }
             Some(wanted) if wanted.type_name == column.type_name => {}
@@ -127,8 +130,9 @@ async fn in_the_way_of_a_drop(
     loader: &Loader<'_>,
     table: &StarTable,
     column: &ColumnThere,
-    made: Option<&Made>,
+    receipt: &Receipt,
 ) -> Result<Option<Error>> {
+    let made = receipt.made.get(table.name().as_str());
     let (relation, name) = (table.name().as_str(), loader.qualified(table.name().as_str()));
     let others = hung::on_column(loader, relation, &column.name, made).await?;
     if !others.is_empty() {
@@ -140,7 +144,8 @@ async fn in_the_way_of_a_drop(
         let error = Error::new(ErrorKind::Store, message);
         return Ok(Some(error.hint("drop what is not wanted of that by hand, and deliver again")));
     }
-    let depending = depending::on_column(loader, relation, &column.name, depending::Fate::Dropped).await?;
+    let depending =
+        depending::on_column(loader, relation, &column.name, Fate::Dropped(&foreign::ours(receipt))).await?;
     Ok((!depending.is_empty()).then(|| {
         let message = format!(
             "the star no longer has the column {} of {name}, and others depend on it: {}",

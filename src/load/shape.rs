@@ -136,6 +136,12 @@ pub struct Made {
     pub constraints: BTreeSet<String>,
     #[serde(default)]
     pub indexes: BTreeSet<String>,
+    /// Keys that point at dimensions.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub foreign_keys: BTreeSet<String>,
+    /// Columns that were declared NOT NULL.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub not_null: BTreeSet<String>,
     /// What the constraints and indexes were, by name: somebody may make another of its name. Older receipts don't tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub definitions: BTreeMap<String, String>,
@@ -164,6 +170,9 @@ pub struct Ours {
     pub indexes: BTreeSet<String>,
     /// Keys that were made just now.
     pub keys: BTreeSet<String>,
+    /// With what they are.
+    pub foreign_keys: Vec<(String, String)>,
+    pub not_null: BTreeSet<String>,
 }
 
 /// Whether the table of its name is not the one that was delivered: somebody dropped that, and made another. It has
@@ -194,11 +203,14 @@ pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>,
         .iter()
         .map(|key| (key.name.clone(), key.definition.clone()))
         .chain(of_indexes.map(|index| (index.name, index.definition)))
+        .chain(ours.foreign_keys.iter().cloned())
         .collect();
     Ok(Made {
         columns,
         constraints: keys.iter().map(|key| key.name.clone()).collect(),
         indexes,
+        foreign_keys: ours.foreign_keys.into_iter().map(|(name, _)| name).collect(),
+        not_null: ours.not_null,
         definitions,
         oid: hung::oid(loader, name).await?,
         comments: describe::comments(table),

@@ -3,8 +3,9 @@
 
 use std::sync::PoisonError;
 
+use super::Loader;
+use super::depending::{self, Fate};
 use super::hung::oid;
-use super::{Loader, depending};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{quote_identifier as quote, quote_literal};
 
@@ -48,7 +49,7 @@ async fn over(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<(u32
 
 /// What depends on a column and cannot be set aside while it gets another type.
 pub async fn in_the_way(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<String>> {
-    let depending = depending::on_column(loader, table, column, depending::Fate::Retyped).await?;
+    let depending = depending::on_column(loader, table, column, Fate::Retyped).await?;
     if !loader.target.recreates_views {
         return Ok(depending);
     }

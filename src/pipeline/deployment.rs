@@ -218,6 +218,7 @@ impl Resolver<'_> {
             lock_wait: self.length(&target.lock_wait, LOCK_WAIT)?,
             statement_timeout: bound(&target.statement_timeout)?,
             role: target.role.as_ref().map(|role| role.value.clone()).filter(|role| !role.is_empty()),
+            foreign_keys: target.foreign_keys.as_ref().is_some_and(|asked| asked.value),
             recreates_views: views.is_some_and(|views| views.value == "recreate"),
         })
     }

@@ -88,6 +88,7 @@ pub struct TargetFile {
     pub statement_timeout: Option<Text>,
     pub role: Option<Text>,
     pub views: Option<Text>,
+    pub foreign_keys: Option<Spanned<bool>>,
 }
 
 #[derive(Debug)]
@@ -226,6 +227,7 @@ fn target(section: Section) -> TargetFile {
         statement_timeout: section.string("statement_timeout"),
         role: section.string("role"),
         views: section.string("views"),
+        foreign_keys: section.boolean("foreign_keys"),
     };
     section.finish();
     file

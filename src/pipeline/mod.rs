@@ -153,6 +153,8 @@ pub struct TargetSettings {
     pub role: Option<String>,
     /// Whether views of others are made again when a column that they read gets another type; else they stand in its way.
     pub recreates_views: bool,
+    /// Whether facts point at their dimensions by foreign keys.
+    pub foreign_keys: bool,
 }
 
 /// Where a source is.

@@ -48,6 +48,9 @@ pub struct ColumnNote {
     pub not_additive: Option<NotAdditive>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_null: bool,
+    /// The dimension whose member it names, where it is looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimension: Option<String>,
     /// The columns of the source that it is made of, as `users.name`; a table alone where its rows are counted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub made_of: BTreeSet<String>,
@@ -103,6 +106,10 @@ impl TableContract {
         }
         for (column, not_additive) in &known.additivity {
             notes.entry(column.clone()).or_default().not_additive = Some(not_additive.clone());
+        }
+        for lookup in model.lookups() {
+            let note = notes.entry(lookup.column.value.clone()).or_default();
+            note.dimension = Some(lookup.dimension.to_string());
         }
         for declared in &model.declared.columns {
             let note = notes.entry(declared.name.value.clone()).or_default();

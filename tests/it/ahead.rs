@@ -170,7 +170,7 @@ fn views_over_a_column_of_another_type_are_made_again_as_they_were() {
         .sql("CREATE FUNCTION mart.f() RETURNS SETOF mart.over LANGUAGE sql AS 'SELECT * FROM mart.over'");
     project.write("sql/p/s.sql", "SELECT id, CAST(n AS text) AS n, name FROM a");
     let refused = project.starmill(&CHECK).exits(8);
-    refused.warns("the view mart.over (function mart.f() depends on it)");
+    refused.warns("the view mart.over (function f() depends on it)");
     project.starmill(&RUN).exits(11);
     database.sql("DROP FUNCTION mart.f()");
     // Nor one whose words mean nothing any more.

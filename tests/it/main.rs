@@ -34,6 +34,7 @@ mod memory;
 mod nights;
 mod operate;
 mod others;
+mod promised;
 mod query;
 mod random;
 mod relations;

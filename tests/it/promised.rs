@@ -1,0 +1,90 @@
+//! What the pipeline promises of its tables, the target holds: foreign keys from facts to dimensions, columns that are NOT NULL.
+
+use crate::support::{Project, cluster};
+
+const VERIFY: [&str; 3] = ["deliver", "--verify", "pipelines/shop.toml"];
+const KEYS: &str = "SELECT string_agg(c.relname || '.' || k.conname || ' ' || d.relname || ' ' || k.convalidated, ', ' ORDER BY k.conname) \
+     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class d ON d.oid = k.confrelid \
+     WHERE k.contype = 'f' AND c.relname = 'fact_order_items'";
+
+#[test]
+fn facts_point_at_their_dimensions_where_the_pipeline_asks_for_it() {
+    let source = cluster().shop();
+    let target = cluster().database();
+    let mut project = Project::shop_on(&source);
+    project.set("SHOP_TARGET", &target.url());
+    project.night();
+    assert_eq!(target.sql(KEYS), "");
+    // A key of somebody's own serves as well, and stays.
+    target.sql("ALTER TABLE mart.fact_order_items ADD CONSTRAINT dba FOREIGN KEY (product_key) REFERENCES mart.dim_product (product_key) ON DELETE RESTRICT");
+    project.edit("pipelines/shop.toml", "[target]", "[target]\nforeign_keys = true");
+    project.night();
+    let keys = target.sql(KEYS);
+    assert!(keys.contains("fact_order_items.dba dim_product true"), "{keys}");
+    assert!(keys.contains("fact_order_items_customer_key_fkey dim_customer true"), "{keys}");
+    assert!(!keys.contains("product_key_fkey"), "{keys}");
+    // Members and their facts come, change and go.
+    source.sql(
+        "DELETE FROM order_items WHERE order_id IN (SELECT order_id FROM orders WHERE customer_id = 17); \
+         DELETE FROM orders WHERE customer_id = 17; DELETE FROM addresses WHERE customer_id = 17; DELETE FROM customers WHERE customer_id = 17; \
+         INSERT INTO customers (customer_id, full_name) VALUES (50001, 'Late'); INSERT INTO addresses (address_id, customer_id, street, city, postcode) VALUES (70001, 50001, 's', 'c', 'p'); \
+         INSERT INTO orders (order_id, customer_id, address_id, ordered_at, order_total) VALUES (90001, 50001, 70001, '2024-03-03 10:00:00+00', 5); \
+         INSERT INTO order_items VALUES (99998, 90001, 1, 1, 5.00)",
+    );
+    project.night();
+    assert_eq!(target.sql(KEYS), keys);
+    project.starmill(&VERIFY).exits(0);
+    // What somebody dropped is made again; what is asked for no more goes, and theirs stays.
+    target.sql("ALTER TABLE mart.fact_order_items DROP CONSTRAINT fact_order_items_customer_key_fkey");
+    project.night();
+    assert_eq!(target.sql(KEYS), keys);
+    project.edit("pipelines/shop.toml", "[target]\nforeign_keys = true", "[target]");
+    project.night();
+    assert_eq!(target.sql(KEYS), "fact_order_items.dba dim_product true");
+    project.starmill(&VERIFY).exits(0);
+}
+
+#[test]
+fn the_key_of_a_dimension_may_change_and_a_dimension_may_go_beneath_our_own_foreign_keys() {
+    let target = cluster().database();
+    let toml = format!(
+        "name = \"p\"\n[source]\nurl = \"data\"\n[store]\nurl = \"out\"\n[target]\nurl = \"{}\"\nforeign_keys = true\n\
+         [dimension.d]\nkey = [\"id\"]\nsurrogate = \"d_key\"\n\
+         [fact.f]\ngrain = \"f\"\nkey = [\"n\"]\nlookups.d_key = {{ dimension = \"d\", on = {{ id = \"id\" }} }}\ncolumns.v = {{ not_null = true }}\n",
+        target.url()
+    );
+    let project = Project::of(
+        &toml,
+        &[("d", "SELECT id, name FROM d"), ("f", "SELECT n, id, v FROM f")],
+        "CREATE TABLE d (id int PRIMARY KEY, name text); CREATE TABLE f (n int PRIMARY KEY, id int, v int);",
+        &[("d", "id,name\n1,a\n2,b\n"), ("f", "n,id,v\n1,1,5\n2,2,6\n3,7,7\n")],
+    );
+    let run = ["run", "pipelines/p.toml"];
+    let accepted = ["run", "--accept", "d", "pipelines/p.toml"];
+    project.starmill(&run).exits(0);
+    let keys = "SELECT string_agg(k.conname || ' ' || pg_get_constraintdef(k.oid), ', ' ORDER BY k.conname) FROM pg_constraint k WHERE k.contype = 'f' AND k.conrelid = 'mart.f'::regclass";
+    let not_null =
+        "SELECT attnotnull FROM pg_attribute WHERE attrelid = 'mart.f'::regclass AND attname = 'v'";
+    assert_eq!(target.sql(keys), "f_d_key_fkey FOREIGN KEY (d_key) REFERENCES mart.d(d_key)");
+    assert_eq!(target.sql(not_null), "t");
+    // Another surrogate, looked up under the same column.
+    project.edit("pipelines/p.toml", "surrogate = \"d_key\"", "surrogate = \"member_key\"");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(0);
+    project.starmill(&accepted).exits(0);
+    assert_eq!(target.sql(keys), "f_d_key_fkey FOREIGN KEY (d_key) REFERENCES mart.d(member_key)");
+    project.starmill(&["deliver", "--verify", "pipelines/p.toml"]).exits(0);
+    // Nothing is promised any more.
+    project.edit("pipelines/p.toml", "columns.v = { not_null = true }\n", "");
+    project.starmill(&run).exits(0);
+    assert_eq!(target.sql(not_null), "f");
+    // The dimension goes.
+    let toml = project.read("pipelines/p.toml");
+    let toml = toml.replace("[dimension.d]\nkey = [\"id\"]\nsurrogate = \"member_key\"\n", "");
+    let toml = toml.replace("lookups.d_key = { dimension = \"d\", on = { id = \"id\" } }\n", "");
+    project.write("pipelines/p.toml", &toml);
+    project.write("sql/p/f.sql", "SELECT n, id, v, CAST(id AS bigint) AS d_key FROM f");
+    project.starmill(&["check", "pipelines/p.toml"]).exits(0);
+    project.starmill(&run).exits(0);
+    assert_eq!(target.sql(keys), "");
+    assert_eq!(target.sql("SELECT to_regclass('mart.d') IS NULL"), "t");
+}
