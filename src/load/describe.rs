@@ -36,6 +36,13 @@ pub fn of_table(loader: &Loader<'_>, table: &StarTable) -> String {
     )
 }
 
+/// What is said of a table.
+pub async fn said(loader: &Loader<'_>, table: &str) -> Result<Option<String>> {
+    let query = "SELECT obj_description($1, 'pg_class')";
+    let row = loader.client.query_one(query, &[&oid(loader, table).await?]).await;
+    Ok(row.map_err(|error| loader.failed(error, "show its comments"))?.get(0))
+}
+
 /// Makes a table's own comment what it is to be, where it is still the one that we made.
 async fn itself(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<()> {
     let wanted = of_table(loader, table);
@@ -44,10 +51,7 @@ async fn itself(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> 
         return Ok(());
     };
     let name = table.name().as_str();
-    let query = "SELECT obj_description($1, 'pg_class')";
-    let row = loader.client.query_one(query, &[&oid(loader, name).await?]).await;
-    let there: Option<String> = row.map_err(|error| loader.failed(error, "show its comments"))?.get(0);
-    if there.as_ref() != Some(before) || !owns(loader, name).await? {
+    if said(loader, name).await?.as_ref() != Some(before) || !owns(loader, name).await? {
         return Ok(());
     }
     let qualified = loader.qualified(name);
@@ -67,7 +71,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
         return Ok(());
     }
     let qualified = loader.qualified(table.name().as_str());
-    let there = said(loader, table.name().as_str()).await?;
+    let there = of_columns(loader, table.name().as_str()).await?;
     for (column, said) in &there {
         let is_ours = said.is_none() || said.as_ref() == before.get(column);
         if !is_ours || said.as_ref() == wanted.get(column) {
@@ -81,7 +85,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
 }
 
 /// The columns of a table with their comments.
-async fn said(loader: &Loader<'_>, table: &str) -> Result<BTreeMap<String, Option<String>>> {
+async fn of_columns(loader: &Loader<'_>, table: &str) -> Result<BTreeMap<String, Option<String>>> {
     let query = "SELECT a.attname::text, col_description(a.attrelid, a.attnum) FROM pg_attribute AS a \
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped";
     let rows = loader.client.query(query, &[&oid(loader, table).await?]).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::receipt::Receipt;
+use super::receipt::{Receipt, table_exists};
 use super::shape::Made;
 use super::{Loader, hung, keys};
 use crate::error::Result;
@@ -69,22 +69,42 @@ pub fn ours(receipt: &Receipt) -> Vec<String> {
     receipt.made.iter().flat_map(of).collect()
 }
 
-/// Makes the foreign keys that a table lacks, once all rows are there, and drops ours that are asked for no more. Gives the
-/// names of those that are ours, with what they are.
+/// Drops foreign keys of ours that are asked for no more, before rows come that they would refuse.
+pub async fn let_go(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
+    for table in &loader.shipment.star.tables {
+        let name = table.name().as_str();
+        let Some(made) = receipt.made.get(name).filter(|made| !made.foreign_keys.is_empty()) else {
+            continue;
+        };
+        if !loader.exists(&table_exists(loader, name)).await? || !hung::owns(loader, name).await? {
+            continue;
+        }
+        let wanted = wanted(loader, table);
+        let there = there(loader, name).await?;
+        let ours = there.iter().filter(|key| made.has(&made.foreign_keys, &key.name, Some(&key.definition)));
+        for key in ours.filter(|key| !wanted.iter().any(|wanted| wanted.is(key))) {
+            let statement =
+                format!("ALTER TABLE {} DROP CONSTRAINT {}", loader.qualified(name), quote(&key.name));
+            loader.execute(&statement, &format!("take a foreign key from {name}")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the foreign keys that a table lacks, once all rows are there. Gives the names of those that are ours, with what they
+/// are.
 pub async fn make(
     loader: &Loader<'_>,
     table: &StarTable,
     made: Option<&Made>,
 ) -> Result<Vec<(String, String)>> {
     let (wanted, name) = (wanted(loader, table), table.name().as_str());
-    if wanted.is_empty() && made.is_none_or(|made| made.foreign_keys.is_empty()) {
+    if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let before = there(loader, name).await?;
     let is_ours =
         |key: &There| made.is_some_and(|made| made.has(&made.foreign_keys, &key.name, Some(&key.definition)));
-    let gone = before.iter().filter(|key| is_ours(key) && !wanted.iter().any(|wanted| wanted.is(key)));
-    let gone: Vec<&There> = gone.collect();
     let lacking = wanted.iter().filter(|wanted| !before.iter().any(|key| wanted.is(key)));
     let lacking: Vec<&Wanted> = lacking.collect();
     let ours = |keys: Vec<There>, before: &BTreeSet<String>| {
@@ -93,16 +113,11 @@ pub async fn make(
         keys.map(|key| (key.name, key.definition)).collect::<Vec<_>>()
     };
     let known: BTreeSet<String> = before.iter().map(|key| key.name.clone()).collect();
-    if !(gone.is_empty() && lacking.is_empty()) && !hung::owns(loader, name).await? {
+    if !lacking.is_empty() && !hung::owns(loader, name).await? {
         tracing::warn!(table = name, "the role does not own the table, whose foreign keys stay as they are");
         return Ok(ours(before, &known));
     }
     let qualified = loader.qualified(name);
-    let doing = format!("give {qualified} its foreign keys");
-    for key in gone {
-        let statement = format!("ALTER TABLE {qualified} DROP CONSTRAINT {}", quote(&key.name));
-        loader.execute(&statement, &doing).await?;
-    }
     for key in lacking {
         if !keys::are_told_apart_by(loader, &key.dimension, &key.key).await? {
             let (dimension, key) = (&key.dimension, &key.key);
@@ -119,7 +134,7 @@ pub async fn make(
             "ALTER TABLE {qualified} ADD FOREIGN KEY ({column}) REFERENCES {dimension} ({})",
             quote(&key.key)
         );
-        loader.execute(&statement, &doing).await?;
+        loader.execute(&statement, &format!("give {qualified} its foreign keys")).await?;
     }
     Ok(ours(there(loader, name).await?, &known))
 }

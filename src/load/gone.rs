@@ -1,7 +1,7 @@
 //! Tables that the star no longer has. They go from the target too; what depends on one stays its owner's to decide, so there is
 //! no CASCADE.
 
-use super::receipt::{Receipt, table_exists};
+use super::receipt::{Receipt, require_table, table_exists};
 use super::{Loader, depending, foreign, hung, shape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::list;
@@ -27,7 +27,9 @@ pub async fn planned(loader: &Loader<'_>, receipt: &Receipt) -> Result<Vec<Gone>
             Some(made) => shape::is_another(loader, name, made).await?,
             None => false,
         };
-        if is_another || loader.is_source(name) {
+        // What is no table any more was put there by somebody, too.
+        let is_table = require_table(loader, name).await.is_ok();
+        if is_another || !is_table || loader.is_source(name) {
             // Somebody's table stands in the place of ours, which is gone already.
             tracing::warn!(
                 table = name,

@@ -4,6 +4,7 @@ use super::Loader;
 use super::guard::GUARD;
 use super::shape::Made;
 use crate::error::Result;
+use crate::name::DELIVERY_TABLE;
 
 /// The table by its schema and name, as every question here asks for it.
 const TABLE: &str = "(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
@@ -74,7 +75,7 @@ pub async fn on_column(
                 coalesce(k.conname, i.relname, s.stxname)::text, \
                 CASE WHEN k.oid IS NOT NULL THEN pg_get_constraintdef(k.oid) WHEN i.relkind IN ('i', 'I') THEN pg_get_indexdef(i.oid) END \
          FROM a JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum \
-         LEFT JOIN pg_constraint AS k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype <> 'n' \
+         LEFT JOIN pg_constraint AS k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype <> 'n' AND k.conrelid = a.attrelid \
          LEFT JOIN pg_class AS i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND i.relkind IN ('i', 'I', 'S') \
          LEFT JOIN pg_statistic_ext AS s ON d.classid = 'pg_statistic_ext'::regclass AND s.oid = d.objid \
          WHERE coalesce(k.oid, i.oid, s.oid) IS NOT NULL ORDER BY 1, 2";
@@ -82,11 +83,23 @@ pub async fn on_column(
     Ok(told(names(loader, table, &query).await?, made))
 }
 
-/// Triggers and rules of others that may write otherwise than they are told.
-pub async fn rewriting(loader: &Loader<'_>, table: &str) -> Result<Vec<String>> {
-    let query = "SELECT 'the trigger', t.tgname::text, NULL::text FROM pg_trigger AS t WHERE t.tgrelid = TABLE_OID AND NOT t.tgisinternal AND t.tgenabled <> 'D' \
-         UNION ALL SELECT 'the rule', r.rulename::text, NULL FROM pg_rewrite AS r WHERE r.ev_class = TABLE_OID AND r.ev_enabled <> 'D' ORDER BY 1, 2";
-    Ok(told(names(loader, table, query).await?, Some(&Made::default())))
+/// Triggers and rules of others, on delivered tables, their partitions and the receipts, that may write otherwise than they are
+/// told, and into each other's tables.
+pub async fn rewriting(loader: &Loader<'_>) -> Result<Vec<String>> {
+    let names: Vec<&str> = loader.shipment.star.tables.iter().map(|table| table.name().as_str()).collect();
+    let query = "WITH RECURSIVE r(oid) AS ( \
+           SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) \
+           UNION SELECT i.inhrelid FROM r JOIN pg_inherits AS i ON i.inhparent = r.oid) \
+         SELECT 'the trigger', t.tgname || ' on ' || format('%I.%I', n.nspname, c.relname) FROM r JOIN pg_class AS c ON c.oid = r.oid \
+             JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_trigger AS t ON t.tgrelid = r.oid \
+             WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname <> $3 \
+         UNION ALL SELECT 'the rule', w.rulename || ' on ' || format('%I.%I', n.nspname, c.relname) FROM r JOIN pg_class AS c ON c.oid = r.oid \
+             JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_rewrite AS w ON w.ev_class = r.oid \
+             WHERE w.ev_enabled <> 'D' AND w.rulename <> '_RETURN' ORDER BY 1, 2";
+    let names: Vec<&str> = names.into_iter().chain([DELIVERY_TABLE]).collect();
+    let rows = loader.client.query(query, &[&loader.target.schema, &names, &GUARD]).await;
+    let rows = rows.map_err(|error| loader.failed(error, "show the triggers of its tables"))?;
+    Ok(rows.iter().map(|row| format!("{} {}", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }
 
 /// Everything of others that goes with a table.
@@ -97,6 +110,10 @@ pub async fn on_table(loader: &Loader<'_>, table: &str, made: &Made) -> Result<V
          UNION ALL SELECT 'the trigger', t.tgname::text, NULL FROM pg_trigger AS t WHERE t.tgrelid = TABLE_OID AND NOT t.tgisinternal \
          UNION ALL SELECT 'the rule', r.rulename::text, NULL FROM pg_rewrite AS r WHERE r.ev_class = TABLE_OID \
          UNION ALL SELECT 'the statistics', s.stxname::text, NULL FROM pg_statistic_ext AS s WHERE s.stxrelid = TABLE_OID \
+         UNION ALL SELECT 'the partition', format('%I.%I', n.nspname, c.relname), NULL FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid \
+                   JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE i.inhparent = TABLE_OID AND c.relispartition \
+         UNION ALL SELECT 'its place in the table', format('%I.%I', n.nspname, c.relname), NULL FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent \
+                   JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE i.inhrelid = TABLE_OID \
          UNION ALL SELECT 'its place in the publication', p.pubname::text, NULL FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid \
                    WHERE r.prrelid = TABLE_OID \
          UNION ALL SELECT 'the sequence', q.relname::text, NULL FROM pg_depend AS d JOIN pg_class AS q ON d.classid = 'pg_class'::regclass AND q.oid = d.objid AND q.relkind = 'S' \
@@ -137,11 +154,19 @@ pub async fn plain_indexes(loader: &Loader<'_>, table: &str) -> Result<Vec<Plain
     Ok(rows.iter().map(index).collect())
 }
 
-/// Unique indexes, the primary key's apart, that are checked at each row, so that a row cannot take the value of one that goes later.
+/// Unique and exclusion indexes, the primary key's apart, that are checked at each row, so that a row cannot take the value of one that goes later.
 pub async fn strict_uniques(loader: &Loader<'_>, table: &str) -> Result<Vec<String>> {
     let query = "SELECT 'the index', i.relname::text, pg_get_indexdef(i.oid) FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid \
-         WHERE x.indrelid = TABLE_OID AND x.indisunique AND x.indimmediate AND NOT x.indisprimary ORDER BY 2";
+         WHERE x.indrelid = TABLE_OID AND (x.indisunique AND x.indimmediate AND NOT x.indisprimary OR x.indisexclusion) ORDER BY 2";
     Ok(told(names(loader, table, query).await?, None))
+}
+
+/// The table that one is a partition of, quoted where it must be.
+pub async fn whole(loader: &Loader<'_>, table: &str) -> Result<Option<String>> {
+    let query = "SELECT 'the table', format('%I.%I', n.nspname, c.relname), NULL::text FROM pg_inherits AS i JOIN pg_class AS p ON p.oid = i.inhrelid \
+         JOIN pg_class AS c ON c.oid = i.inhparent JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE i.inhrelid = TABLE_OID AND p.relispartition";
+    Ok(names(loader, table, query).await?.into_iter().map(|hung| hung.name).next())
 }
 
 /// Tables that inherit from one, partitions apart, quoted where they must be.

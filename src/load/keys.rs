@@ -59,6 +59,12 @@ pub async fn are_told_apart_by(loader: &Loader<'_>, table: &str, column: &str) -
     Ok(there.iter().any(|key| !key.deferrable && key.columns == [column]))
 }
 
+/// Whether some key keeps rows from being there twice.
+pub async fn tell_apart(loader: &Loader<'_>, table: &str, identity: &[String]) -> Result<bool> {
+    let there = there(loader, table).await?;
+    Ok(there.iter().any(|key| key.columns.iter().all(|column| identity.contains(column))))
+}
+
 /// A key that a table of the star is to have.
 struct WantedKey {
     is: Wanted,
@@ -181,7 +187,8 @@ pub async fn planned(
     if only_wanted && has_all {
         return Ok(Ok(KeyChange::none()));
     }
-    if only_wanted && same_key && !(theirs.is_empty() && others.is_empty()) {
+    let pointing = pointing(loader, table.name().as_str()).await?;
+    if only_wanted && same_key && !(theirs.is_empty() && others.is_empty() && pointing.is_empty()) {
         // Its rows are told apart as before. Without anything of others they are written anew, which mends more.
         return Ok(Ok(KeyChange { state: Constraints::Lacking, gone: Vec::new(), pointing: Vec::new() }));
     }
@@ -195,10 +202,8 @@ pub async fn planned(
             .hint("keep those values in a table of their own, drop the columns, and deliver again")));
     }
     let ours_pointing = foreign::ours(receipt);
-    let (pointing, others): (Vec<Pointing>, Vec<Pointing>) = pointing(loader, table.name().as_str())
-        .await?
-        .into_iter()
-        .partition(|key| key.is_among(&ours_pointing));
+    let (pointing, others): (Vec<Pointing>, Vec<Pointing>) =
+        pointing.into_iter().partition(|key| key.is_among(&ours_pointing));
     if !others.is_empty() {
         let message = format!(
             "the key of {name} changed, so its rows are written anew, and {} would lose or refuse theirs",

@@ -3,10 +3,11 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::alike::{differ, numbered, same};
+use super::alike::{differ, same};
 use super::beside::{Beside, copy};
+use super::copies::{merge_whole_rows, without_copies};
 use super::pointing::{pointed_at_by_none, pointing, spare_deleted, spare_updated};
-use super::prove::{Asked, otherwise, prove, written};
+use super::prove::{Asked, Sent, SentRows, otherwise, prove, written};
 use super::receipt::{Receipt, require_table, table_exists};
 use super::reshape::{self, Reshaping};
 use super::shape::{self, Column, Constraints, Ours, quoted};
@@ -28,6 +29,8 @@ pub struct Merged {
     late: Option<Parting>,
     /// Whether there was anything to write.
     touched: bool,
+    /// Whether it was made just now.
+    is_new: bool,
     /// Whether only what changed was sent.
     pub by_changes: bool,
     /// What of its keys and indexes is ours.
@@ -38,20 +41,10 @@ pub struct Merged {
     sent: Option<Sent>,
 }
 
-/// Rows that were written.
-struct Sent {
-    /// A table of them.
-    beside: String,
-    /// Says of `t` and `n` whether they are one row, and whether it has other values.
-    same: String,
-    differ: String,
-}
-
 impl Merged {
     /// Keeps what was sent where others may have their way with it.
-    async fn note_sent(&mut self, loader: &Loader<'_>, table: &str, sent: Sent) -> Result<()> {
-        self.sent = (!hung::rewriting(loader, table).await?.is_empty()).then_some(sent);
-        Ok(())
+    pub fn note_sent(&mut self, loader: &Loader<'_>, sent: Sent) {
+        self.sent = (!loader.rewriting.is_empty()).then_some(sent);
     }
 
     /// Gives the room of temporary tables back, unless they are still asked.
@@ -64,9 +57,9 @@ impl Merged {
 }
 
 /// Rows that the star no longer has.
-struct Parting {
+pub struct Parting {
     /// Says of a row `t` whether it is one.
-    gone: String,
+    pub gone: String,
 }
 
 pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) -> Result<Merged> {
@@ -80,6 +73,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
         delivered,
         late: None,
         touched: true,
+        is_new: !exists,
         by_changes: false,
         ours,
         not_null: Vec::new(),
@@ -95,7 +89,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
         require_ours(loader, table, receipt).await?;
         let unchanged = is_trusted(loader, receipt, name).await?
             && receipt.tables.get(name).is_some_and(|hashes| *hashes == table.hashes())
-            && shape::has_columns(loader, table).await?;
+            && shape::fits(loader, table, made).await?;
         if unchanged {
             // Somebody may have written there since.
             let found = otherwise(loader, table, &loader.shipment.star.sums, Asked::Rows).await?;
@@ -166,6 +160,7 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
     }
     merge_all(loader, table, &columns, merged).await?;
     merged.not_null = shaped.not_null;
+    merged.delivered.deleted += shaped.emptied;
     if shaped.keys != Constraints::Kept {
         merged.ours.keys = keys::make(loader, table, receipt.made.get(name)).await?;
     }
@@ -180,7 +175,8 @@ pub async fn planned(
     receipt: &Receipt,
 ) -> Result<Reshaping> {
     let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
-    let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table));
+    let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table))
+        && shape::has_own(loader, table, receipt.made.get(table.name().as_str())).await?;
     reshape::planned(loader, table, columns, receipt, same_key).await
 }
 
@@ -244,12 +240,14 @@ pub async fn promise(
 
 /// The proof of the whole table, once nothing is written any more.
 pub async fn conclude(loader: &Loader<'_>, table: &StarTable, merged: &Merged) -> Result<()> {
-    if !merged.touched {
+    let may_be_written = !loader.rewriting.is_empty();
+    if !merged.touched && !may_be_written {
         return Ok(());
     }
     let proved = async {
-        if let Some(Sent { beside, same, differ }) = &merged.sent {
-            written(loader, table, beside, same, differ).await?;
+        // A table that was made just now has no trigger, and was not sent to anybody.
+        if may_be_written && !merged.is_new {
+            written(loader, table, merged.sent.as_ref()).await?;
         }
         prove(loader, table).await
     };
@@ -275,7 +273,7 @@ const MUCH: u64 = 10;
 const FEW: u64 = 20;
 
 /// Deletes what the star no longer has.
-async fn part(
+pub async fn part(
     loader: &Loader<'_>,
     table: &StarTable,
     parting: &Parting,
@@ -322,6 +320,7 @@ async fn merge_all(
         return merged.clear(loader, &[&beside]).await;
     }
     beside.find_by(loader, &identity).await?;
+    without_copies(loader, table, merged).await?;
     let same = same(&identity, &shape::loose(loader, table.name().as_str()).await?);
     let parting = Parting { gone: format!("NOT EXISTS (SELECT FROM {} AS n WHERE {same})", beside.name) };
     upsert(loader, table, columns, &beside, (&same, parting), merged).await?;
@@ -398,7 +397,7 @@ async fn upsert(
                 others.iter().copied().filter(|column| ours.contains(&&column.name)).collect();
             let differ = alike::differ(among.iter().copied());
             (!among.is_empty())
-                .then(|| format!("SELECT FROM {own} AS t JOIN {beside} AS n ON {same} WHERE {differ}"))
+                .then(|| format!("SELECT FROM {own} AS t JOIN {beside} AS n ON {same} WHERE ({differ})"))
         })
         .await?;
         let sets: Vec<String> =
@@ -414,43 +413,7 @@ async fn upsert(
         quoted(&names)
     );
     merged.delivered.inserted = loader.changed(&insert, &doing).await?;
-    merged.note_sent(loader, name, Sent { beside: beside.clone(), same: same.to_owned(), differ }).await
-}
-
-/// Without a key a row is its own identity, and equal rows are counted.
-async fn merge_whole_rows(
-    loader: &Loader<'_>,
-    table: &StarTable,
-    beside: &Beside,
-    columns: &[Column],
-    merged: &mut Merged,
-) -> Result<()> {
-    let name = table.name().as_str();
-    let (into, own) = (loader.qualified(name), loader.own(name).await?);
-    let doing = format!("merge into {into}");
-    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let list = quoted(&names);
-    let numbered = |table: &str, extra: &str| numbered(table, extra, &list);
-    let gone = format!(
-        "(t.tableoid, t.ctid) IN (SELECT o.part, o.at FROM ({}) AS o LEFT JOIN ({}) AS n USING (\"starmill: row\", \"starmill: copy\") WHERE n.\"starmill: row\" IS NULL)",
-        numbered(&own, "tableoid AS part, ctid AS at,"),
-        numbered(&beside.name, "")
-    );
-    part(loader, table, &Parting { gone }, &mut merged.delivered).await?;
-    let insert = format!(
-        "INSERT INTO {into} ({list}) SELECT {list} FROM ({}) AS n LEFT JOIN ({}) AS o USING (\"starmill: row\", \"starmill: copy\") WHERE o.\"starmill: row\" IS NULL",
-        numbered(&beside.name, &format!("{list},")),
-        numbered(&own, "")
-    );
-    merged.delivered.inserted = loader.changed(&insert, &doing).await?;
-    let of = |alias: &str| {
-        let listed: Vec<String> = names.iter().map(|name| format!("{alias}.{}", quote(name))).collect();
-        format!("ROW({})::text", listed.join(", "))
-    };
-    let sent = Sent {
-        beside: beside.name.clone(),
-        same: format!("{} = {}", of("t"), of("n")),
-        differ: "false".to_owned(),
-    };
-    merged.note_sent(loader, name, sent).await
+    let rows = SentRows::ByKey { same: same.to_owned(), differ };
+    merged.note_sent(loader, Sent { beside: beside.clone(), rows });
+    Ok(())
 }

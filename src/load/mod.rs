@@ -5,6 +5,7 @@
 mod alike;
 mod asked;
 mod beside;
+mod copies;
 mod depending;
 mod describe;
 mod foreign;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
@@ -147,7 +148,7 @@ async fn patiently(mut loader: Loader<'_>, adopt: Adopt, wait: Duration) -> Resu
         let unproven = loader.unproven.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(table) = unproven {
             loader.drifted = Some(table);
-            tracing::warn!(%error, "the target was not as it had been left; every row is compared");
+            tracing::warn!(%error, "sending what changed is not enough; every row is compared");
             loader.shipment.trust = Trust::Nothing;
             continue;
         }
@@ -177,7 +178,8 @@ pub async fn verify(shipment: Shipment<'_>, target: &TargetSettings, timezone: T
 
 /// A target's server for a pipeline's sessions that look into one schema, with the target's own bounds.
 fn server(target: &TargetSettings, pipeline: &str, timezone: &str, schema: &str) -> Result<Server> {
-    let path = [schema.to_owned()];
+    // Functions of triggers name what they mean as their authors' sessions did.
+    let path = [schema.to_owned(), "public".to_owned()];
     let pins = Pins {
         pipeline,
         timezone,
@@ -196,6 +198,8 @@ struct Loader<'a> {
     shipment: Shipment<'a>,
     /// The table that sending what changed did not make what it should be: then all of it is sent.
     unproven: Mutex<Option<String>>,
+    /// Triggers and rules of others that may have their way with what is written.
+    rewriting: Vec<String>,
     /// Views that are put back at the end.
     set_aside: Mutex<Vec<SetAside>>,
     /// The table of which that was found out before.
@@ -216,13 +220,14 @@ impl<'a> Loader<'a> {
             shipment,
             unproven: Mutex::default(),
             set_aside: Mutex::default(),
+            rewriting: Vec::new(),
             drifted: None,
         }
     }
 }
 
 impl Loader<'_> {
-    async fn transaction(&self, adopt: Adopt) -> Result<Delivered> {
+    async fn transaction(&mut self, adopt: Adopt) -> Result<Delivered> {
         let schema = quote_identifier(&self.target.schema);
         // Whatever the role's default: what waited for a lock must see what was committed meanwhile.
         self.server.begin(self.client, Isolation::ReadCommitted).await?;
@@ -245,6 +250,8 @@ impl Loader<'_> {
         guard::announce(self).await?;
         Receipt::make_room(self).await?;
         let receipt = Receipt::read(self, adopt).await?;
+        self.rewriting = hung::rewriting(self).await?;
+        foreign::let_go(self, &receipt).await?;
         let mut delivered = Vec::new();
         let star = self.shipment.star;
         for table in &star.tables {
@@ -261,9 +268,6 @@ impl Loader<'_> {
         for (table, merged) in star.tables.iter().zip(&mut delivered) {
             merge::promise(self, table, &receipt, merged).await?;
         }
-        for (table, merged) in star.tables.iter().zip(&delivered) {
-            merge::conclude(self, table, merged).await?;
-        }
         gone::drop(self, &receipt).await?;
         let views = views::put_back(self).await?;
         at(Point::LoadMerged)?;
@@ -271,13 +275,17 @@ impl Loader<'_> {
             let adopts = adopt == Adopt::TakeOver;
             Lake { client: self.client, server: self.server, schema, adopts }.bring_up(shore).await?;
         }
-        let (delivered, ours): (Vec<_>, Vec<_>) =
-            delivered.into_iter().map(|merged| (merged.delivered, merged.ours)).unzip();
+        let ours = delivered.iter_mut().map(|merged| std::mem::take(&mut merged.ours)).collect();
         receipt.write(self, ours).await?;
         at(Point::LoadReceipt)?;
+        // Nothing is written after the proof: a trigger may hang anywhere.
+        for (table, merged) in star.tables.iter().zip(&delivered) {
+            merge::conclude(self, table, merged).await?;
+        }
         self.execute("COMMIT", "commit").await?;
         at(Point::LoadCommitted)?;
-        Ok(Delivered { tables: delivered, views })
+        let tables = delivered.into_iter().map(|merged| merged.delivered).collect();
+        Ok(Delivered { tables, views })
     }
 
     /// A key that is checked at the end may clash with a row that nobody delivered.
@@ -332,15 +340,20 @@ impl Loader<'_> {
     }
 
     fn failed(&self, error: tokio_postgres::Error, doing: &str) -> Error {
-        let clash = error.as_db_error().filter(|db| *db.code() == SqlState::UNIQUE_VIOLATION);
-        let key = clash.and_then(|db| Some((db.table()?.to_owned(), db.constraint()?.to_owned())));
+        let named =
+            |db: &DbError| Some((db.code().clone(), db.table()?.to_owned(), db.constraint()?.to_owned()));
+        let key = error.as_db_error().and_then(named);
         let error = self.server.error(error, format!("the target {} refused to {doing}", self.target.url));
         match key {
-            Some((table, key)) => error.hint(format!(
-                "rows of {} may take values of {key} from each other on their way: drop it, and declare it as a constraint that is checked at the end (UNIQUE (…) DEFERRABLE INITIALLY DEFERRED); where the star has a value twice, it is no key",
+            Some((SqlState::UNIQUE_VIOLATION, table, key)) => error.hint(format!(
+                "rows of {} may take values of {key} from each other on their way: drop it, and declare it as a constraint that is checked at the end (UNIQUE (…) DEFERRABLE INITIALLY DEFERRED); where that cannot be, or the star has a value twice, do without it",
                 self.qualified(&table)
             )),
-            None => error,
+            Some((SqlState::FOREIGN_KEY_VIOLATION, table, key)) => error.hint(format!(
+                "what {key} of {table} points at may come later, or go earlier: have it checked at the end (ALTER TABLE … ALTER CONSTRAINT {} DEFERRABLE INITIALLY DEFERRED); where the star does not have it, do without the key",
+                quote_identifier(&key)
+            )),
+            _ => error,
         }
     }
 }

@@ -34,6 +34,15 @@ impl Pointing {
         self.relation.as_ref().is_some_and(of)
     }
 
+    /// Says of a row `t` that something points at it by this key; nothing where the role cannot tell.
+    fn points_at_row(&self) -> Option<String> {
+        let same =
+            self.columns.iter().map(|(theirs, ours)| format!("p.{} = t.{}", quote(theirs), quote(ours)));
+        let same: Vec<String> = same.collect();
+        self.readable
+            .then(|| format!("EXISTS (SELECT FROM {} AS p WHERE {})", self.table, same.join(" AND ")))
+    }
+
     /// The statement that drops it.
     pub fn drop(&self) -> String {
         format!("ALTER TABLE {} DROP CONSTRAINT {}", self.table, quote(&self.name))
@@ -48,12 +57,11 @@ pub async fn pointing(loader: &Loader<'_>, table: &str) -> Result<Vec<Pointing>>
              JOIN pg_attribute AS a ON a.attrelid = {of} AND a.attnum = c.number ORDER BY c.place)"
         )
     };
-    // Keys of partitions are those of their whole.
     let query = format!(
         "SELECT k.conname::text, format('%I.%I', n.nspname, c.relname), {}, {}, k.confdeltype IN ('c', 'n', 'd'), \
-                k.confupdtype IN ('c', 'n', 'd'), has_table_privilege(k.conrelid, 'SELECT'), CASE n.nspname WHEN $2 THEN c.relname::text END \
+                k.confupdtype IN ('c', 'n', 'd'), has_table_privilege(k.conrelid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(k.conrelid), CASE n.nspname WHEN $2 THEN c.relname::text END \
          FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE k.contype = 'f' AND k.confrelid = $1 AND k.conparentid = 0 ORDER BY 2, 1",
+         WHERE k.contype = 'f' AND k.confrelid = $1 ORDER BY 2, 1",
         names("k.conrelid", "k.conkey"),
         names("k.confrelid", "k.confkey"),
     );
@@ -76,26 +84,25 @@ pub async fn pointing(loader: &Loader<'_>, table: &str) -> Result<Vec<Pointing>>
 
 /// Refuses to delete rows of a table where that would change those of others.
 pub async fn spare_deleted(loader: &Loader<'_>, table: &str, gone: &str) -> Result<()> {
-    let along: Vec<Pointing> =
-        pointing(loader, table).await?.into_iter().filter(|key| key.on_delete).collect();
-    if along.is_empty() {
-        return Ok(());
-    }
     let own = loader.own(table).await?;
-    if !loader.exists(&format!("SELECT FROM {own} AS t WHERE {gone}")).await? {
-        return Ok(());
+    for key in pointing(loader, table).await?.iter().filter(|key| key.on_delete) {
+        // Where the role cannot see what points there, any row may be pointed at.
+        let pointed = key.points_at_row().map(|points| format!(" AND {points}")).unwrap_or_default();
+        if !loader.exists(&format!("SELECT FROM {own} AS t WHERE ({gone}){pointed}")).await? {
+            continue;
+        }
+        let message = format!(
+            "{} has rows that the star no longer has, and deleting them would delete or change rows of others by {key}",
+            loader.qualified(table)
+        );
+        return Err(Error::new(ErrorKind::Store, message).hint(
+            "declare the foreign key again without ON DELETE CASCADE, SET NULL or SET DEFAULT, or delete what points at those rows by hand",
+        ));
     }
-    let message = format!(
-        "{} has rows that the star no longer has, and deleting them would delete or change rows of others by {}",
-        loader.qualified(table),
-        list(along)
-    );
-    Err(Error::new(ErrorKind::Store, message).hint(
-        "declare the foreign key again without ON DELETE CASCADE, SET NULL or SET DEFAULT, or delete what points at those rows by hand",
-    ))
+    Ok(())
 }
 
-/// Refuses to change values that others' rows would follow. `differing` are the rows `t` whose values among some columns are
+/// Refuses to change values that others' rows would follow. `differing` asks for rows `t` whose values among some columns are
 /// others in the star.
 pub async fn spare_updated(
     loader: &Loader<'_>,
@@ -106,7 +113,8 @@ pub async fn spare_updated(
     for key in pointing.iter().filter(|key| key.on_update) {
         let ours: Vec<&String> = key.columns.iter().map(|(_, ours)| ours).collect();
         let Some(query) = differing(&ours) else { continue };
-        if !loader.exists(&query).await? {
+        let pointed = key.points_at_row().map(|points| format!(" AND {points}")).unwrap_or_default();
+        if !loader.exists(&format!("{query}{pointed}")).await? {
             continue;
         }
         let message = format!(
@@ -123,14 +131,6 @@ pub async fn spare_updated(
 
 /// Says of a row `t` that nothing points at it; nothing where the role cannot tell.
 pub fn pointed_at_by_none(pointing: &[Pointing]) -> Option<String> {
-    let by_none = pointing.iter().map(|key| {
-        let same: Vec<String> = key
-            .columns
-            .iter()
-            .map(|(theirs, ours)| format!("p.{} = t.{}", quote(theirs), quote(ours)))
-            .collect();
-        key.readable
-            .then(|| format!("NOT EXISTS (SELECT FROM {} AS p WHERE {})", key.table, same.join(" AND ")))
-    });
+    let by_none = pointing.iter().map(|key| Some(format!("NOT {}", key.points_at_row()?)));
     Some(by_none.collect::<Option<Vec<String>>>()?.join(" AND ")).filter(|said| !said.is_empty())
 }

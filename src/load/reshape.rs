@@ -4,8 +4,9 @@
 use super::depending::Fate;
 use super::hung;
 use super::keys::{self, KeyChange};
+use super::pointing::pointing;
 use super::receipt::Receipt;
-use super::shape::{Column, ColumnThere, Constraints, Made, columns_there};
+use super::shape::{Column, ColumnThere, Constraints, columns_there};
 use super::{Loader, depending, foreign, views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote};
@@ -15,13 +16,21 @@ use crate::star::table::StarTable;
 pub struct Reshaping {
     changes: Vec<Change>,
     keys: KeyChange,
+    /// Whether nobody has anything in its rows, so that they may be written anew.
+    only_ours: bool,
     /// What stands in the way, each with what helps.
     pub refused: Vec<Error>,
 }
 
 enum Change {
     Drop(String),
-    Retype { to: Column, is_key: bool, not_null: bool },
+    /// With what hangs on the column.
+    Retype {
+        to: Column,
+        is_key: bool,
+        not_null: bool,
+        hung: Vec<String>,
+    },
     Add(Column),
 }
 
@@ -38,6 +47,8 @@ pub struct Shaped {
     pub keys: Constraints,
     /// Whether a column came or went, or got another type, so that every row is to be written.
     pub columns_changed: bool,
+    /// Rows that were deleted, since their keys could not be kept.
+    pub emptied: u64,
     /// Columns that somebody declared NOT NULL, and that are so again once their values are written.
     pub not_null: Vec<String>,
 }
@@ -61,12 +72,18 @@ pub async fn planned(
 ) -> Result<Reshaping> {
     let made = receipt.made.get(table.name().as_str());
     let name = loader.qualified(table.name().as_str());
-    let there = columns_there(loader, table.name().as_str()).await?;
+    let relation = table.name().as_str();
+    let (there, oid) = (columns_there(loader, relation).await?, hung::oid(loader, relation).await?);
+    let is_made = |column: &ColumnThere| made.is_some_and(|made| made.has_column(column, oid));
     let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
         let wanted = columns.iter().any(|wanted| wanted.name == column.name);
-        wanted || made.is_some_and(|made| made.columns.contains(&column.name))
+        wanted || is_made(column)
     });
-    let mut refused = refused_columns(&name, columns, made, &there, &theirs);
+    // A column that somebody made is not overwritten because the star has one of its name.
+    let knows = made.is_some() && !receipt.adopts;
+    let taken = ours.iter().filter(|column| knows && !is_made(column));
+    let mut refused: Vec<Error> = taken.map(|column| taken_name(&name, column)).collect();
+    refused.extend(refused_columns(&name, &theirs));
     let keys = keys::planned(loader, table, receipt, &theirs, same_key).await?;
     let keys = keys.unwrap_or_else(|error| {
         refused.push(error);
@@ -85,33 +102,33 @@ pub async fn planned(
                 refused.extend(in_the_way_of_a_type(loader, table, wanted).await?);
                 let is_key = identity.contains(&column.name);
                 let not_null = column.not_null;
-                changes.push(Change::Retype { to: wanted.clone(), is_key, not_null });
+                let hung = hung::on_column(loader, relation, &column.name, made).await?;
+                changes.push(Change::Retype { to: wanted.clone(), is_key, not_null, hung });
             }
         }
     }
+    let changed = !changes.is_empty()
+        || columns.iter().any(|column| there.iter().all(|known| known.name != column.name));
+    if let Some(whole) = hung::whole(loader, relation).await?.filter(|_| changed) {
+        let message = format!("the columns of {name} change, which is a partition of {whole}");
+        let help = format!("ALTER TABLE {whole} DETACH PARTITION {name}, and deliver again");
+        refused.push(Error::new(ErrorKind::Store, message).hint(help));
+    }
     let new = columns.iter().filter(|column| there.iter().all(|known| known.name != column.name));
     changes.extend(new.cloned().map(Change::Add));
-    Ok(Reshaping { changes, keys, refused })
+    let only_ours = theirs.is_empty() && pointing(loader, relation).await?.is_empty();
+    Ok(Reshaping { changes, keys, only_ours, refused })
 }
 
-/// Columns of others that leave no room for the star's.
-fn refused_columns(
-    name: &str,
-    columns: &[Column],
-    made: Option<&Made>,
-    there: &[ColumnThere],
-    theirs: &[&ColumnThere],
-) -> Vec<Error> {
-    // A column that somebody made is not overwritten because the star has one of its name now.
-    let taken = columns.iter().find(|wanted| {
-        made.is_some_and(|made| !made.columns.contains(&wanted.name))
-            && there.iter().any(|column| column.name == wanted.name)
-    });
-    let taken = taken.map(|taken| {
-        let message = format!("{name} has a column {} already, which starmill did not make", taken.name);
-        Error::new(ErrorKind::Store, message)
-            .hint("rename that column, or give the model's another name with AS")
-    });
+/// A column of somebody's under the name of one of the star's.
+fn taken_name(name: &str, column: &ColumnThere) -> Error {
+    let message = format!("{name} has a column {} already, which starmill did not make", column.name);
+    Error::new(ErrorKind::Store, message)
+        .hint("rename that column, or drop it, or give the model's another name with AS; `starmill deliver --adopt` takes it over, after it asked")
+}
+
+/// Columns of others that leave no room for the star's rows.
+fn refused_columns(name: &str, theirs: &[&ColumnThere]) -> Option<Error> {
     let demanding = theirs.iter().find(|column| column.demands_a_value).map(|column| {
         let message = format!(
             "{name} has the column {}, which starmill did not make, which must have a value, and has no default",
@@ -123,7 +140,7 @@ fn refused_columns(
         );
         Error::new(ErrorKind::Store, message).hint(help)
     });
-    taken.into_iter().chain(demanding).collect()
+    demanding
 }
 
 async fn in_the_way_of_a_drop(
@@ -190,7 +207,7 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
     let name = loader.qualified(table.name().as_str());
     keys::drop(loader, table, &planned.keys).await?;
     let columns_changed = !planned.changes.is_empty();
-    let mut not_null = Vec::new();
+    let (mut not_null, mut emptied) = (Vec::new(), 0);
     for change in planned.changes {
         match change {
             Change::Drop(column) => {
@@ -199,9 +216,13 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
                 let statement = format!("ALTER TABLE {own} DROP COLUMN {}", quote(&column));
                 loader.execute(&statement, &format!("drop the column {column} of {name}")).await?;
             }
-            Change::Retype { to, is_key, not_null: was } => {
+            Change::Retype { to, is_key: true, hung, .. } => {
                 views::set_aside(loader, table.name().as_str(), &to.name).await?;
-                not_null.extend(retype(loader, &name, &to, is_key, was).await?);
+                emptied += retype_key(loader, table, &to, planned.only_ours, &hung).await?;
+            }
+            Change::Retype { to, is_key: false, not_null: was, hung } => {
+                views::set_aside(loader, table.name().as_str(), &to.name).await?;
+                not_null.extend(retype(loader, &name, &to, was, &hung).await?);
             }
             Change::Add(Column { name: column, type_name }) => {
                 let statement = format!("ALTER TABLE {name} ADD COLUMN {} {type_name}", quote(&column));
@@ -209,32 +230,77 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
             }
         }
     }
-    Ok(Shaped { keys: planned.keys.state, columns_changed, not_null })
+    Ok(Shaped { keys: planned.keys.state, columns_changed, emptied, not_null })
 }
 
-/// Another type in place, so that indexes, checks, grants and comments stay. The merge fills the column
-/// anew, so values that cannot be cast need not be kept; those of a key are needed to know its rows again.
+fn alter_type(name: &str, wanted: &Column, using: &str) -> String {
+    let (column, to) = (quote(&wanted.name), &wanted.type_name);
+    format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE {to} USING {using}::{to}")
+}
+
+/// What the server refused, with what helps rather than what it advises.
+fn stuck(error: Error, doing: &str, help: String) -> Error {
+    if error.is_busy() {
+        return error;
+    }
+    Error::new(error.kind(), format!("cannot {doing}")).caused_by(error).hint(help)
+}
+
+/// What helps when a column cannot get another type.
+fn unhung(wanted: &Column, hung: &[String]) -> String {
+    let hung = if hung.is_empty() { "its default, check or index".to_owned() } else { list(hung) };
+    format!("drop what hangs on {} ({hung}) by hand, deliver again, and make it anew", wanted.name)
+}
+
+/// Another type of a key's column in place, by which its rows are known again. Where the values cannot be kept, or would be the
+/// same, all rows are written anew, if nobody else has anything in them. Gives how many were deleted.
+async fn retype_key(
+    loader: &Loader<'_>,
+    table: &StarTable,
+    wanted: &Column,
+    only_ours: bool,
+    hung: &[String],
+) -> Result<u64> {
+    let name = loader.qualified(table.name().as_str());
+    let doing = format!("retype the key {} of {name}", wanted.name);
+    loader.execute("SAVEPOINT starmill_retype", &doing).await?;
+    let alter = alter_type(&name, wanted, &quote(&wanted.name));
+    let mut emptied = 0;
+    if let Err(error) = loader.execute(&alter, &doing).await {
+        if error.is_busy() {
+            return Err(error);
+        }
+        if !only_ours {
+            let help = "the rows are not known again by their new keys, and others have values in them or point at them: keep those in a table of their own, drop the columns or foreign keys, and deliver again";
+            return Err(stuck(error, &doing, help.to_owned()));
+        }
+        loader.execute("ROLLBACK TO SAVEPOINT starmill_retype", &doing).await?;
+        emptied = loader
+            .changed(&format!("DELETE FROM {}", loader.own(table.name().as_str()).await?), &doing)
+            .await?;
+        let done = loader.execute(&alter, &doing).await;
+        done.map_err(|error| stuck(error, &doing, unhung(wanted, hung)))?;
+    }
+    loader.execute("RELEASE SAVEPOINT starmill_retype", &doing).await?;
+    Ok(emptied)
+}
+
+/// Another type in place, so that indexes, checks, grants and comments stay. The merge fills the column anew, so values that
+/// cannot be cast need not be kept.
 ///
 /// Gives the column's name when somebody declared it NOT NULL, and its values wait for the merge.
 async fn retype(
     loader: &Loader<'_>,
     name: &str,
     wanted: &Column,
-    is_key: bool,
     not_null: bool,
+    hung: &[String],
 ) -> Result<Option<String>> {
     let column = quote(&wanted.name);
     let doing = format!("retype the column {} of {name}", wanted.name);
-    let alter = |using: &str| {
-        format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE {0} USING {using}::{0}", wanted.type_name)
-    };
-    if is_key {
-        loader.execute(&alter(&column), &doing).await?;
-        return Ok(None);
-    }
     let mut waits = None;
     loader.execute("SAVEPOINT starmill_retype", &doing).await?;
-    if let Err(error) = loader.execute(&alter(&column), &doing).await {
+    if let Err(error) = loader.execute(&alter_type(name, wanted, &column), &doing).await {
         // Whoever holds the table says nothing about its values.
         if error.is_busy() {
             return Err(error);
@@ -242,10 +308,12 @@ async fn retype(
         loader.execute("ROLLBACK TO SAVEPOINT starmill_retype", &doing).await?;
         if not_null {
             let nullable = format!("ALTER TABLE {name} ALTER COLUMN {column} DROP NOT NULL");
-            loader.execute(&nullable, &doing).await?;
+            let done = loader.execute(&nullable, &doing).await;
+            done.map_err(|error| stuck(error, &doing, unhung(wanted, hung)))?;
             waits = Some(wanted.name.clone());
         }
-        loader.execute(&alter("NULL"), &doing).await?;
+        let done = loader.execute(&alter_type(name, wanted, "NULL"), &doing).await;
+        done.map_err(|error| stuck(error, &doing, unhung(wanted, hung)))?;
     }
     loader.execute("RELEASE SAVEPOINT starmill_retype", &doing).await?;
     Ok(waits)

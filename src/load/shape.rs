@@ -82,6 +82,8 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
 #[derive(Debug)]
 pub struct ColumnThere {
     pub name: String,
+    /// Its number in the table, which another column of its name would not have.
+    pub number: i16,
     pub type_name: String,
     pub not_null: bool,
     /// It has no default, and must not be NULL.
@@ -90,7 +92,7 @@ pub struct ColumnThere {
 
 pub async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<ColumnThere>> {
     let query = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), \
-                a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '', a.attnotnull \
+                a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '', a.attnotnull, a.attnum \
          FROM pg_attribute AS a \
          JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
@@ -101,14 +103,38 @@ pub async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<Colum
         type_name: row.get(1),
         demands_a_value: row.get(2),
         not_null: row.get(3),
+        number: row.get(4),
     };
     Ok(rows.iter().map(column).collect())
 }
 
-/// Whether a table of the target has all of the star's columns.
+/// Whether a table of the target has all of the star's columns, in their types.
 pub async fn has_columns(loader: &Loader<'_>, table: &StarTable) -> Result<bool> {
-    let there = columns_there(loader, table.name().as_str()).await?;
-    Ok(table.schema().fields().iter().all(|field| there.iter().any(|column| column.name == *field.name())))
+    fits(loader, table, None).await
+}
+
+/// Whether a table of the target has all of the star's columns, in their types, and those that were made.
+pub async fn fits(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<bool> {
+    let name = table.name().as_str();
+    let there = columns_there(loader, name).await?;
+    let columns = super::merge::columns(table.schema(), name)?;
+    let oid = hung::oid(loader, name).await?;
+    let is_made = |column: &ColumnThere| made.is_none_or(|made| made.has_column(column, oid));
+    Ok(columns.iter().all(|wanted| {
+        there.iter().any(|column| {
+            column.name == wanted.name && column.type_name == wanted.type_name && is_made(column)
+        })
+    }))
+}
+
+/// Whether what tells a table's rows apart is still in the columns that were made.
+pub async fn has_own(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<bool> {
+    let name = table.name().as_str();
+    let Some(made) = made else { return Ok(true) };
+    let (there, oid) = (columns_there(loader, name).await?, hung::oid(loader, name).await?);
+    let identity = table.contract.identity();
+    let own = |name: &String| there.iter().any(|column| column.name == *name && made.has_column(column, oid));
+    Ok(identity.iter().all(own))
 }
 
 /// The columns of a table in which somebody's collation takes different texts for one.
@@ -136,6 +162,9 @@ pub struct Made {
     pub constraints: BTreeSet<String>,
     #[serde(default)]
     pub indexes: BTreeSet<String>,
+    /// The columns' numbers in the table: somebody may make another of its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub numbers: BTreeMap<String, i16>,
     /// Keys that point at dimensions.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub foreign_keys: BTreeSet<String>,
@@ -157,6 +186,13 @@ pub struct Made {
 }
 
 impl Made {
+    /// Whether a column of the table of this number is one that was made.
+    pub fn has_column(&self, column: &ColumnThere, oid: Option<u32>) -> bool {
+        // A table that was restored counts its columns anew.
+        let number = self.numbers.get(&column.name).filter(|_| self.oid == oid);
+        self.columns.contains(&column.name) && number.is_none_or(|number| *number == column.number)
+    }
+
     /// Whether something of a name is what was made.
     pub fn has(&self, names: &BTreeSet<String>, name: &str, definition: Option<&str>) -> bool {
         let known = self.definitions.get(name).map(String::as_str);
@@ -175,25 +211,30 @@ pub struct Ours {
     pub not_null: BTreeSet<String>,
 }
 
-/// Whether the table of its name is not the one that was delivered: somebody dropped that, and made another. It has
-/// another number, and none of the keys that were made.
+/// Whether the table of its name is not the one that was delivered: somebody dropped that, and made another. One that was
+/// restored has another number, and our columns and words.
 pub async fn is_another(loader: &Loader<'_>, table: &str, made: &Made) -> Result<bool> {
     let Some(oid) = made.oid else { return Ok(false) };
-    if hung::oid(loader, table).await? == Some(oid) {
+    let now = hung::oid(loader, table).await?;
+    if now == Some(oid) {
         return Ok(false);
     }
-    if made.constraints.is_empty() {
-        let there = columns_there(loader, table).await?;
-        return Ok(made.columns.iter().any(|made| there.iter().all(|column| column.name != *made)));
-    }
-    let there = keys::there(loader, table).await?;
-    Ok(there.iter().all(|key| !made.constraints.contains(&key.name)))
+    let there = columns_there(loader, table).await?;
+    let said = describe::said(loader, table).await?;
+    let lacks = made.columns.iter().any(|made| there.iter().all(|column| column.name != *made));
+    let keys = keys::there(loader, table).await?;
+    let has_key = made.constraints.is_empty() || keys.iter().any(|key| made.constraints.contains(&key.name));
+    Ok(lacks || !has_key || made.description.is_some() && said != made.description)
 }
 
 /// What is ours of a table once its delivery is done: the star's columns, and the keys on them.
 pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>, ours: Ours) -> Result<Made> {
     let (name, indexes) = (table.name().as_str(), ours.indexes);
-    let columns = table.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let columns: BTreeSet<String> =
+        table.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let there = columns_there(loader, name).await?;
+    let numbers = there.into_iter().filter(|column| columns.contains(&column.name));
+    let numbers = numbers.map(|column| (column.name, column.number)).collect();
     let keys = keys::there(loader, name).await?;
     let keys: Vec<&KeyThere> =
         keys.iter().filter(|key| ours.keys.contains(&key.name) || key.is_ours(table, before)).collect();
@@ -207,6 +248,7 @@ pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>,
         .collect();
     Ok(Made {
         columns,
+        numbers,
         constraints: keys.iter().map(|key| key.name.clone()).collect(),
         indexes,
         foreign_keys: ours.foreign_keys.into_iter().map(|(name, _)| name).collect(),
@@ -214,6 +256,8 @@ pub async fn made(loader: &Loader<'_>, table: &StarTable, before: Option<&Made>,
         definitions,
         oid: hung::oid(loader, name).await?,
         comments: describe::comments(table),
-        description: Some(describe::of_table(loader, table)),
+        description: describe::said(loader, name)
+            .await?
+            .filter(|said| *said == describe::of_table(loader, table)),
     })
 }

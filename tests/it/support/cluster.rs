@@ -221,6 +221,20 @@ impl Database {
         command
     }
 
+    /// Drops a table, and puts back what the server's own backup tool kept of it.
+    #[track_caller]
+    pub fn restore(&self, table: &str, with_its_parts: &str, meanwhile: impl FnOnce()) {
+        let dumped =
+            Command::new("pg_dump").args(["-d", &self.url(), "-t", with_its_parts]).output().unwrap();
+        assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+        meanwhile();
+        self.sql(&format!("DROP TABLE {table} CASCADE"));
+        // What a newer tool writes is its own affair.
+        let dump = String::from_utf8(dumped.stdout).unwrap();
+        let dump = dump.lines().filter(|line| !line.starts_with('\\') || *line == "\\.");
+        self.sql(&dump.map(|line| format!("{line}\n")).collect::<String>());
+    }
+
     /// Runs SQL in one session, and gives what psql prints, a row a line.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
