@@ -31,7 +31,8 @@ pub async fn make(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -
     });
     let gone: Vec<&String> = gone.collect();
     let kept = before.iter().filter(|column| declared.contains(column)).cloned();
-    if !(lacking.is_empty() && gone.is_empty()) && !hung::owns(loader, name).await? {
+    let fits = lacking.is_empty() && gone.is_empty();
+    if !fits && !hung::owns(loader, name).await? {
         tracing::warn!(
             table = name,
             "the role does not own the table, whose columns stay nullable or not as they are"

@@ -129,7 +129,7 @@ fn taken_name(name: &str, column: &ColumnThere) -> Error {
 
 /// Columns of others that leave no room for the star's rows.
 fn refused_columns(name: &str, theirs: &[&ColumnThere]) -> Option<Error> {
-    let demanding = theirs.iter().find(|column| column.demands_a_value).map(|column| {
+    theirs.iter().find(|column| column.demands_a_value).map(|column| {
         let message = format!(
             "{name} has the column {}, which starmill did not make, which must have a value, and has no default",
             column.name
@@ -139,8 +139,7 @@ fn refused_columns(name: &str, theirs: &[&ColumnThere]) -> Option<Error> {
             quote(&column.name)
         );
         Error::new(ErrorKind::Store, message).hint(help)
-    });
-    demanding
+    })
 }
 
 async fn in_the_way_of_a_drop(
