@@ -140,7 +140,7 @@ async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: 
     let columns = columns(table.schema(), name)?;
     let planned = planned(loader, table, &columns, receipt).await?;
     let shaped = reshape::reshape(loader, table, planned).await?;
-    if shaped.is_as_it_was()
+    if shaped.has_its_rows()
         && let Some(changes) = changes(loader, table, receipt, merged).await?
     {
         merged.by_changes = true;

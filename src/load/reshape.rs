@@ -10,6 +10,8 @@ use super::shape::{Column, ColumnThere, Constraints, columns_there};
 use super::{Loader, depending, foreign, views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote};
+use crate::pgcopy::encode;
+use crate::star::diff::widens;
 use crate::star::table::StarTable;
 
 /// What has to be done to a table.
@@ -30,6 +32,7 @@ enum Change {
         is_key: bool,
         not_null: bool,
         hung: Vec<String>,
+        keeps_values: bool,
     },
     Add(Column),
 }
@@ -45,8 +48,8 @@ impl Reshaping {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shaped {
     pub keys: Constraints,
-    /// Whether a column came or went, or got another type, so that every row is to be written.
-    pub columns_changed: bool,
+    /// Whether a column came or went, or got a type that does not hold its values, so that every row is to be written.
+    pub values_changed: bool,
     /// Rows that were deleted, since their keys could not be kept.
     pub emptied: u64,
     /// Columns that somebody declared NOT NULL, and that are so again once their values are written.
@@ -54,9 +57,9 @@ pub struct Shaped {
 }
 
 impl Shaped {
-    /// Whether nothing had to be done.
-    pub fn is_as_it_was(&self) -> bool {
-        self.keys == Constraints::Kept && !self.columns_changed
+    /// Whether its rows are those that it had.
+    pub fn has_its_rows(&self) -> bool {
+        self.keys == Constraints::Kept && !self.values_changed
     }
 }
 
@@ -103,7 +106,8 @@ pub async fn planned(
                 let is_key = identity.contains(&column.name);
                 let not_null = column.not_null;
                 let hung = hung::on_column(loader, relation, &column.name, made).await?;
-                changes.push(Change::Retype { to: wanted.clone(), is_key, not_null, hung });
+                let keeps_values = keeps_values(receipt, table, column);
+                changes.push(Change::Retype { to: wanted.clone(), is_key, not_null, hung, keeps_values });
             }
         }
     }
@@ -118,6 +122,17 @@ pub async fn planned(
     changes.extend(new.cloned().map(Change::Add));
     let only_ours = theirs.is_empty() && pointing(loader, relation).await?.is_empty();
     Ok(Reshaping { changes, keys, only_ours, refused })
+}
+
+/// Whether a column's new type has every value that was delivered into it.
+fn keeps_values(receipt: &Receipt, table: &StarTable, column: &ColumnThere) -> bool {
+    let tables = receipt.held.iter().flat_map(|star| &star.tables);
+    let held = tables.into_iter().find(|held| held.name() == table.name());
+    let of = |table: &StarTable| {
+        table.schema().field_with_name(&column.name).ok().map(|field| field.data_type().clone())
+    };
+    let (Some(before), Some(after)) = (held.and_then(of), of(table)) else { return false };
+    encode::postgres_type(&before).as_ref() == Some(&column.type_name) && widens(&before, &after)
 }
 
 /// A column of somebody's under the name of one of the star's.
@@ -205,7 +220,8 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
     }
     let name = loader.qualified(table.name().as_str());
     keys::drop(loader, table, &planned.keys).await?;
-    let columns_changed = !planned.changes.is_empty();
+    let keeps = |change: &Change| matches!(change, Change::Retype { keeps_values: true, .. });
+    let values_changed = !planned.changes.iter().all(keeps);
     let (mut not_null, mut emptied) = (Vec::new(), 0);
     for change in planned.changes {
         match change {
@@ -219,7 +235,7 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
                 views::set_aside(loader, table.name().as_str(), &to.name).await?;
                 emptied += retype_key(loader, table, &to, planned.only_ours, &hung).await?;
             }
-            Change::Retype { to, is_key: false, not_null: was, hung } => {
+            Change::Retype { to, is_key: false, not_null: was, hung, .. } => {
                 views::set_aside(loader, table.name().as_str(), &to.name).await?;
                 not_null.extend(retype(loader, &name, &to, was, &hung).await?);
             }
@@ -229,7 +245,7 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
             }
         }
     }
-    Ok(Shaped { keys: planned.keys.state, columns_changed, emptied, not_null })
+    Ok(Shaped { keys: planned.keys.state, values_changed, emptied, not_null })
 }
 
 fn alter_type(name: &str, wanted: &Column, using: &str) -> String {

@@ -2,20 +2,38 @@
 //! corrected them since, and the backup knows nothing of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::row::{OwnedRow, RowConverter, SortField};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::pipeline::model::Model;
 use crate::star::diff::walk::cell;
 use crate::star::{Registry, shelf};
 
-/// Values that are told one by one.
-const TOLD: usize = 10;
+/// A value that was corrected after a backup was made, and is to be corrected again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LostCorrection {
+    pub table: String,
+    /// Whose it is, as `column=value`.
+    pub key: String,
+    pub column: String,
+    /// As newer snapshots or the target have it, and as the backup does.
+    pub newer: String,
+    pub older: String,
+}
 
-/// What is to be corrected again, in words; `given` are the rows that newer snapshots and the target have.
-pub fn outdated(given: &[RecordBatch], known: &Registry, model: &Model) -> Result<Vec<String>> {
+impl fmt::Display for LostCorrection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LostCorrection { table, key, column, newer, older } = self;
+        write!(f, "{table} {key}: {column} is {newer}, and {older} in the backup")
+    }
+}
+
+/// What is to be corrected again; `given` are the rows that newer snapshots and the target have.
+pub fn outdated(given: &[RecordBatch], known: &Registry, model: &Model) -> Result<Vec<LostCorrection>> {
     let columns: Vec<String> = model.first_seen.iter().map(|column| column.value.clone()).collect();
     let Some(first) = given.first().filter(|_| !columns.is_empty() && model.history().is_none()) else {
         return Ok(Vec::new());
@@ -32,22 +50,21 @@ pub fn outdated(given: &[RecordBatch], known: &Registry, model: &Model) -> Resul
             }
         }
     }
-    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut told: BTreeSet<LostCorrection> = BTreeSet::new();
     for batch in given {
         for (row, (key, value)) in keys.rows(batch)?.into_iter().zip(values.rows(batch)?).enumerate() {
             let Some((_, texts)) = there.get(&key).filter(|(held, _)| *held != value) else { continue };
-            let named = crate::name::named(&model.key_columns(), &keys.texts(batch, row)?).join(",");
+            let named = crate::name::named(&model.key_columns(), &keys.texts(batch, row)?).join(", ");
             for ((column, newer), older) in columns.iter().zip(values.texts(batch, row)?).zip(texts) {
                 if newer != *older {
-                    told.insert(format!("{named}: {column} is {newer}, and {older} in the backup"));
+                    let (key, column) = (named.clone(), column.clone());
+                    let table = model.name.to_string();
+                    told.insert(LostCorrection { table, key, column, newer, older: older.clone() });
                 }
             }
         }
     }
-    let more = told.len().saturating_sub(TOLD);
-    let mut told: Vec<String> = told.into_iter().take(TOLD).collect();
-    told.extend((more > 0).then(|| format!("and {more} more")));
-    Ok(told)
+    Ok(told.into_iter().collect())
 }
 
 /// Some columns of batches, as rows that can be compared.

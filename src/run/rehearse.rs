@@ -90,11 +90,7 @@ pub async fn rehearse(
         Beginning::Restored => {
             let completed =
                 restored::complete(&pipeline, &design, &stand.store, &stand.star, &mut registry).await?;
-            for told in completed.lost {
-                report.warnings.push(format!(
-                    "corrected after the backup, and to be corrected again (`starmill correct`): {told}"
-                ));
-            }
+            report.lost_corrections = completed.lost;
             completed.added
         }
         Beginning::Usual | Beginning::New => Vec::new(),

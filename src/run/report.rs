@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::outdated::LostCorrection;
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind};
 use crate::load::Delivery;
@@ -47,6 +48,9 @@ pub struct RunReport {
     pub pending_delivery: Option<Delivery>,
     pub steps: Vec<StepRecord>,
     pub warnings: Vec<String>,
+    /// What was corrected after the backup that a store was restored from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_corrections: Vec<LostCorrection>,
     pub error: Option<ErrorReport>,
 }
 
@@ -172,6 +176,7 @@ impl RunReport {
             pending_delivery: None,
             steps: Vec::new(),
             warnings: Vec::new(),
+            lost_corrections: Vec::new(),
             error: None,
         }
     }

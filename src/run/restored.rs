@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, Rec
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 
-use super::outdated::{Side, outdated};
+use super::outdated::{LostCorrection, Side, outdated};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::load;
 use crate::name::{ModelName, SnapshotId};
@@ -28,7 +28,7 @@ use crate::store::Store;
 pub struct Completed {
     pub added: Vec<Registration>,
     /// First-seen values that were corrected after it.
-    pub lost: Vec<String>,
+    pub lost: Vec<LostCorrection>,
 }
 
 /// Completes every registry from the snapshots that are there and not named, and from the target, as far as they hold its
@@ -71,7 +71,7 @@ pub async fn complete(
         if history {
             given = as_said(&given, &schema, model, known)?;
         }
-        lost.extend(outdated(&given, known, model)?.into_iter().map(|told| format!("{} {told}", model.name)));
+        lost.extend(outdated(&given, known, model)?);
         let registry = design.contract.memory.registry_schema(&design.raw, zone);
         added.extend(registered(&given, model, (&schema, &registry), folder, known)?);
     }

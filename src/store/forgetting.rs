@@ -364,7 +364,7 @@ fn has_pair(text: &str, pair: &str) -> bool {
 }
 
 /// Lists in manifests and reports that tell of single rows.
-const EXAMPLES: [&str; 2] = ["examples", "corrected"];
+const EXAMPLES: [&str; 3] = ["examples", "corrected", "lost_corrections"];
 
 /// Whether a row's key is that of somebody who is told so.
 pub(super) fn is_told(key: &str, told: &[Vec<String>]) -> bool {

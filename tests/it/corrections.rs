@@ -492,4 +492,16 @@ fn a_store_that_is_gone_on_from_a_backup_names_what_was_corrected_since() {
     copy("backup", "out");
     let ran = project.starmill(&["run", "--accept-restored", "pipelines/p.toml"]).exits(0);
     ran.says("to be corrected again (`starmill correct`): s id=1: a is GOOD, and x in the backup");
+    // Whoever is forgotten goes from there, too.
+    let told = || {
+        let found =
+            std::process::Command::new("grep").args(["-rl", "GOOD"]).arg(project.path("out/runs")).output();
+        let found = found.unwrap();
+        String::from_utf8(found.stdout).unwrap().lines().count()
+    };
+    assert!(told() > 0);
+    project
+        .starmill(&["snapshots", "forget", "pipelines/p.toml", "--table", "s", "--key", "1", "--yes"])
+        .exits(0);
+    assert_eq!(told(), 0);
 }

@@ -324,6 +324,35 @@ fn only_what_changed_travels_to_a_target_that_still_holds_what_it_was_left_with(
 }
 
 #[test]
+fn only_what_changed_travels_also_when_a_column_gets_a_wider_type() {
+    let source = cluster().shop();
+    let target = cluster().database();
+    let mut project = Project::shop_on(&source);
+    project.set("SHOP_TARGET", &target.url());
+    project.night();
+    let all = rows_sent(&target);
+    source.sql("UPDATE order_items SET line_total = line_total + 1 WHERE item_id = 7");
+    project.edit(
+        "sql/shop/fact_order_items.sql",
+        "    i.line_total ",
+        "    CAST(i.line_total AS numeric(20, 2)) AS line_total ",
+    );
+    let told = project.starmill(&["run", "pipelines/shop.toml"]).exits(0);
+    assert!(!told.stdout.contains("somebody wrote"), "{}", told.stdout);
+    let changed = rows_sent(&target) - all;
+    assert!(changed < 500, "{changed} rows went there; the fact alone has 12,257");
+    let column = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'mart.fact_order_items'::regclass AND attname = 'line_total'";
+    assert_eq!(target.sql(column), "numeric(20,2)");
+    project.starmill(&["deliver", "pipelines/shop.toml", "--verify"]).exits(0);
+    // A narrower one may have no room, and every row is written.
+    project.edit("sql/shop/fact_order_items.sql", "numeric(20, 2)", "numeric(16, 2)");
+    project.starmill(&["run", "pipelines/shop.toml"]).exits(0);
+    assert!(rows_sent(&target) - all > 12_257);
+    assert_eq!(target.sql(column), "numeric(16,2)");
+    project.starmill(&["deliver", "pipelines/shop.toml", "--verify"]).exits(0);
+}
+
+#[test]
 fn a_trigger_that_changes_a_text_is_found_out_as_well() {
     let target = cluster().database();
     let mut project = Project::shop();

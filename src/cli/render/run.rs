@@ -45,8 +45,23 @@ pub fn run(report: &RunReport, folder: &str) -> String {
     for warning in &report.warnings {
         text.push_str(&format!("\nwarning: {}\n", crate::shown::line(warning)));
     }
+    for lost in report.lost_corrections.iter().take(LOST) {
+        let lost = shown::line(&lost.to_string()).into_owned();
+        text.push_str(&format!(
+            "\nwarning: corrected after the backup, and to be corrected again (`starmill correct`): {lost}\n"
+        ));
+    }
+    let more = report.lost_corrections.len().saturating_sub(LOST);
+    if more > 0 {
+        text.push_str(&format!(
+            "\nwarning: {more} more values were corrected after the backup: --format json has them all\n"
+        ));
+    }
     text
 }
+
+/// Corrections that are told one by one.
+const LOST: usize = 10;
 
 fn headline(report: &RunReport) -> String {
     let what = match (report.outcome, report.mode) {

@@ -21,7 +21,7 @@ use super::{AuditedStar, PublishedStar};
 use crate::error::Result;
 use crate::name::SnapshotId;
 use cursor::Cursor;
-pub use rows::{RowChanges, row_changes};
+pub use rows::{RowChanges, row_changes, widens};
 use walk::{Tally, walk};
 
 /// What a run changes in the published star.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{BatchCoalescer, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::cursor::Cursor;
 use super::walk::{Sight, differences, walk};
@@ -24,7 +25,27 @@ pub struct RowChanges {
     pub gone: Vec<RecordBatch>,
 }
 
-/// The changes between two states of a table with the same columns and order, whose rows are told apart by `identity`; nothing
+/// Whether every value of some columns is one of others of the same names, as it is.
+fn is_held_by(old: &Schema, new: &Schema) -> bool {
+    let holds = |(old, new): (&Arc<Field>, &Arc<Field>)| {
+        old.name() == new.name() && widens(old.data_type(), new.data_type())
+    };
+    old.fields().len() == new.fields().len() && old.fields().iter().zip(new.fields()).all(holds)
+}
+
+/// Whether a type has every value of another, so that none is rounded, cut or refused.
+pub fn widens(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
+    match (from, to) {
+        (Int16, Int32 | Int64) | (Int32, Int64) | (Float32, Float64) => true,
+        (Decimal128(digits, scale), Decimal128(more, finer)) => {
+            finer >= scale && i16::from(*more) - i16::from(*finer) >= i16::from(*digits) - i16::from(*scale)
+        }
+        _ => from == to,
+    }
+}
+
+/// The changes between two states of a table with the same columns, in types that hold what they held, and order, whose rows are told apart by `identity`; nothing
 /// when they take more than so many bytes, or the order tells no rows apart.
 pub async fn row_changes(
     old: &StarTable,
@@ -33,7 +54,7 @@ pub async fn row_changes(
     most_bytes: usize,
 ) -> Result<Option<RowChanges>> {
     let (key, sort) = (new.contract.key(), &new.contract.sort);
-    let comparable = old.schema() == new.schema()
+    let comparable = is_held_by(old.schema(), new.schema())
         && old.contract.sort == *sort
         && !key.is_empty()
         && !identity.is_empty()
@@ -43,7 +64,9 @@ pub async fn row_changes(
     }
     let rest = new.schema().fields().iter().map(|field| field.name()).filter(|name| !sort.contains(name));
     let columns: Vec<String> = sort.iter().chain(rest).cloned().collect();
-    let (old, new) = without_shared(old, new);
+    let (mut old, new) = without_shared(old, new);
+    // Its values are read in the types that they have now.
+    old.contract = old.contract.with_schema(Arc::clone(new.schema()));
     let old_rows = Cursor::of_files(&old, &columns, sort.len()).await?;
     let new_rows = Cursor::of_files(&new, &columns, sort.len()).await?;
     let identity = identity.iter().filter_map(|name| columns.iter().position(|column| column == name));
