@@ -10,33 +10,49 @@ use super::free_port;
 
 pub struct Proxy {
     pub port: u16,
+    /// How many bytes clients have sent.
+    sent: Arc<AtomicUsize>,
 }
 
 impl Proxy {
     /// Begins to listen only after a while, on a port that refuses until then.
     pub fn late(server: u16, after: Duration) -> Proxy {
-        let port = free_port();
+        let (port, sent) = (free_port(), Arc::default());
+        let count = Arc::clone(&sent);
         std::thread::spawn(move || {
             std::thread::sleep(after);
-            serve(TcpListener::bind(("127.0.0.1", port)).unwrap(), server, usize::MAX, End::Cut);
+            serve(TcpListener::bind(("127.0.0.1", port)).unwrap(), server, usize::MAX, End::Cut, count);
         });
-        Proxy { port }
+        Proxy { port, sent }
+    }
+
+    /// Brings everything, and counts what clients send.
+    pub fn counting(server: u16) -> Proxy {
+        Proxy::over(TcpListener::bind("127.0.0.1:0").unwrap(), server, usize::MAX, End::Cut)
+    }
+
+    /// How many bytes clients have sent since that was asked.
+    pub fn sent(&self) -> usize {
+        self.sent.swap(0, Ordering::Relaxed)
+    }
+
+    fn over(listener: TcpListener, server: u16, after: usize, end: End) -> Proxy {
+        let (port, sent) = (listener.local_addr().unwrap().port(), Arc::default());
+        let count = Arc::clone(&sent);
+        std::thread::spawn(move || serve(listener, server, after, end, count));
+        Proxy { port, sent }
     }
 
     /// Cuts every connection once the server has sent so many bytes over all of them.
     pub fn cutting(server: u16, after: usize) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || serve(listener, server, after, End::Cut));
-        Proxy { port }
+        Proxy::over(listener, server, after, End::Cut)
     }
 
     /// Brings nothing more of one connection, once the server has sent so many bytes over all of them, and keeps it.
     pub fn losing(server: u16, after: usize) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || serve(listener, server, after, End::Lost));
-        Proxy { port }
+        Proxy::over(listener, server, after, End::Lost)
     }
 }
 
@@ -48,15 +64,15 @@ enum End {
     Lost,
 }
 
-fn serve(listener: TcpListener, server: u16, most: usize, end: End) {
+fn serve(listener: TcpListener, server: u16, most: usize, end: End, sent: Arc<AtomicUsize>) {
     let passed = Arc::new(AtomicUsize::new(0));
     for client in listener.incoming() {
         let (Ok(client), Ok(upstream)) = (client, TcpStream::connect(("127.0.0.1", server))) else {
             continue;
         };
-        let passed = Arc::clone(&passed);
+        let (passed, sent) = (Arc::clone(&passed), Arc::clone(&sent));
         let (there, back) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
-        std::thread::spawn(move || carry(client, there, &AtomicUsize::new(0), usize::MAX, End::Cut));
+        std::thread::spawn(move || carry(client, there, &sent, usize::MAX, End::Cut));
         std::thread::spawn(move || carry(upstream, back, &passed, most, end));
     }
 }
