@@ -2,6 +2,7 @@
 //! touched, so that views, grants and readers live on. A receipt in the same transaction makes
 //! repeating it harmless.
 
+mod ahead;
 mod alike;
 mod asked;
 mod beside;
@@ -251,6 +252,7 @@ impl Loader<'_> {
         Receipt::make_room(self).await?;
         let receipt = Receipt::read(self, adopt).await?;
         self.rewriting = hung::rewriting(self).await?;
+        ahead::lock(self, &receipt).await?;
         foreign::let_go(self, &receipt).await?;
         let mut delivered = Vec::new();
         let star = self.shipment.star;

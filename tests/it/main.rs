@@ -37,6 +37,7 @@ mod others;
 mod promised;
 mod query;
 mod random;
+mod readers;
 mod relations;
 mod robust;
 mod schedule;

@@ -1,0 +1,45 @@
+//! Locks that a delivery takes at once, before it does anything: those of tables whose shape changes. Readers who hold one of
+//! them and wait for another would else be in a deadlock with it, and the server ends one of the two.
+
+use std::time::Duration;
+
+use super::receipt::{Receipt, table_exists};
+use super::{Loader, gone};
+use crate::error::Result;
+use crate::star::table::StarTable;
+
+/// How long it waits for them all: less than a reader does who waits for one of them before the server looks for deadlocks
+/// (`deadlock_timeout`, a second). Then it lets go of everything, and tries again.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Locks the tables whose columns or keys are others than those that the target was left with, and those that go.
+pub async fn lock(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
+    let mut names = Vec::new();
+    for table in loader.shipment.star.tables.iter().filter(|table| !is_as_it_was(receipt, table)) {
+        let name = table.name().as_str();
+        if receipt.made.contains_key(name) && loader.exists(&table_exists(loader, name)).await? {
+            names.push(loader.qualified(name));
+        }
+    }
+    let gone = gone::planned(loader, receipt).await?;
+    names.extend(gone.iter().map(|gone| loader.qualified(&gone.table)));
+    if names.is_empty() {
+        return Ok(());
+    }
+    let bound = |wait: Duration| format!("SET LOCAL lock_timeout = '{}ms'", wait.as_millis());
+    let wait = WAIT.min(loader.target.lock_timeout);
+    loader.execute(&bound(wait), "wait less").await?;
+    let statement = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", names.join(", "));
+    loader.execute(&statement, "have the tables whose shape changes to itself").await?;
+    loader.execute(&bound(loader.target.lock_timeout), "wait as before").await
+}
+
+/// Whether a table has the columns and keys that it was left with.
+fn is_as_it_was(receipt: &Receipt, table: &StarTable) -> bool {
+    let held = receipt.held.iter().flat_map(|star| &star.tables).find(|held| held.name() == table.name());
+    held.is_some_and(|held| {
+        held.schema() == table.schema()
+            && held.contract.identity() == table.contract.identity()
+            && held.contract.key() == table.contract.key()
+    })
+}
