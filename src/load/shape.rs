@@ -74,6 +74,9 @@ pub async fn index(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) 
     let ours = |index: &PlainIndex| {
         (is_ours(index) || there.iter().all(|known| known.name != index.name)) && asked(index)
     };
+    if fits {
+        return Ok(there.iter().filter(|index| ours(index)).map(|index| index.name.clone()).collect());
+    }
     let now = hung::plain_indexes(loader, relation).await?;
     Ok(now.iter().filter(|index| ours(index)).map(|index| index.name.clone()).collect())
 }
