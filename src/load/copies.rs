@@ -18,13 +18,12 @@ pub async fn without_copies(loader: &Loader<'_>, table: &StarTable, merged: &mut
     let loose = shape::loose(loader, name).await?;
     let told_apart: Vec<String> = identity.iter().map(|name| exact_key(name, &loose)).collect();
     let own = loader.own(name).await?;
-    let delete = format!(
-        "DELETE FROM {own} AS t WHERE (t.tableoid, t.ctid) IN (SELECT c.part, c.at FROM ( \
+    let gone = format!(
+        "(t.tableoid, t.ctid) IN (SELECT c.part, c.at FROM ( \
              SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY {} ORDER BY tableoid, ctid) AS copy FROM {own}) AS c WHERE c.copy > 1)",
         told_apart.join(", ")
     );
-    merged.delivered.deleted += loader.changed(&delete, &format!("delete copies from {name}")).await?;
-    Ok(())
+    part(loader, table, &Parting { gone }, &mut merged.delivered).await
 }
 
 /// Without a key a row is its own identity, and equal rows are counted.

@@ -8,14 +8,10 @@ use crate::error::Result;
 /// What is to become of a column.
 #[derive(Debug, Clone, Copy)]
 pub enum Fate<'a> {
-    /// With the foreign keys that are ours, each as `table.name`: those go by themselves.
-    Dropped(&'a [String]),
+    /// With the foreign keys that are ours: those go by themselves.
+    Dropped(&'a [u32]),
     Retyped,
 }
-
-/// Whether a dependency is no foreign key of ours, those being the last parameter.
-const NOT_OURS: &str = "(d.classid <> 'pg_constraint'::regclass OR (SELECT c.relname || '.' || k.conname FROM pg_constraint AS k \
-        JOIN pg_class AS c ON c.oid = k.conrelid WHERE k.oid = d.objid) <> ALL ($3::text[]))";
 
 /// A view by its kind and whole name; anything else as the server describes it.
 const OBJECT: &str = "coalesce((SELECT CASE v.relkind WHEN 'm' THEN 'the materialized view ' ELSE 'the view ' END || format('%I.%I', n.nspname, v.relname) \
@@ -31,30 +27,31 @@ pub async fn on_column(
     fate: Fate<'_>,
 ) -> Result<Vec<String>> {
     // A foreign key survives another type, if the two can still be compared.
-    let (not_keys, ours) = match fate {
-        Fate::Dropped(ours) => (NOT_OURS, ours),
-        Fate::Retyped => ("d.classid <> 'pg_constraint'::regclass AND $3::text[] IS NOT NULL", [].as_slice()),
+    let (keys_count, ours) = match fate {
+        Fate::Dropped(ours) => (true, ours),
+        Fate::Retyped => (false, [].as_slice()),
     };
     let query = format!(
         "SELECT DISTINCT {OBJECT} FROM pg_depend AS d JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
-         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND a.attname = $2::text AND d.deptype = 'n' AND {not_keys} ORDER BY 1"
+         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND a.attname = $2::text AND d.deptype = 'n' \
+             AND (d.classid <> 'pg_constraint'::regclass OR $3 AND d.objid <> ALL ($4::oid[])) ORDER BY 1"
     );
-    let rows = loader.client.query(&query, &[&oid(loader, table).await?, &column, &ours]).await;
+    let rows = loader.client.query(&query, &[&oid(loader, table).await?, &column, &keys_count, &ours]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show what depends on its columns"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What depends on a table as a whole: it cannot go while that stands. Foreign keys that are ours, each as `table.name`, go by
-/// themselves.
-pub async fn on_table(loader: &Loader<'_>, table: &str, ours: &[String]) -> Result<Vec<String>> {
+/// What depends on a table as a whole: it cannot go while that stands. Foreign keys that are ours go by themselves.
+pub async fn on_table(loader: &Loader<'_>, table: &str, ours: &[u32]) -> Result<Vec<String>> {
     let query = format!(
         "SELECT DISTINCT {OBJECT} FROM pg_depend AS d \
          WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND d.deptype = 'n' AND ( \
              d.classid = 'pg_rewrite'::regclass AND (SELECT w.ev_class FROM pg_rewrite AS w WHERE w.oid = d.objid) <> $1 \
-             OR d.classid = 'pg_constraint'::regclass AND (SELECT k.conrelid FROM pg_constraint AS k WHERE k.oid = d.objid) <> $1) AND $2::text IS NOT NULL AND {NOT_OURS} \
+             OR d.classid = 'pg_constraint'::regclass AND (SELECT k.conrelid FROM pg_constraint AS k WHERE k.oid = d.objid) <> $1) \
+             AND (d.classid <> 'pg_constraint'::regclass OR d.objid <> ALL ($2::oid[])) \
          ORDER BY 1"
     );
-    let rows = loader.client.query(&query, &[&oid(loader, table).await?, &table, &ours]).await;
+    let rows = loader.client.query(&query, &[&oid(loader, table).await?, &ours]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show what depends on its tables"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -1,12 +1,10 @@
 //! Foreign keys from facts to the dimensions that they look up, where the pipeline asks for them.
 
-use std::collections::BTreeSet;
-
 use super::receipt::{Receipt, table_exists};
 use super::shape::Made;
 use super::{Loader, hung, keys};
 use crate::error::Result;
-use crate::name::quote_identifier as quote;
+use crate::name::{quote_identifier as quote, quote_literal};
 use crate::star::table::StarTable;
 
 /// A foreign key that a table is to have.
@@ -28,6 +26,12 @@ struct There {
 impl Wanted {
     fn is(&self, there: &There) -> bool {
         (&self.column, &self.dimension, &self.key) == (&there.column, &there.dimension, &there.key)
+    }
+}
+
+impl There {
+    fn is_ours(&self, made: Option<&Made>) -> bool {
+        made.is_some_and(|made| made.has(&made.foreign_keys, &self.name, Some(&self.definition)))
     }
 }
 
@@ -61,31 +65,44 @@ async fn there(loader: &Loader<'_>, table: &str) -> Result<Vec<There>> {
     Ok(rows.iter().map(key).collect())
 }
 
-/// What a receipt says of foreign keys that are ours, each as `table.name`.
-pub fn ours(receipt: &Receipt) -> Vec<String> {
+/// The foreign keys that are ours, and those that partitions have of them, by their numbers in the catalog.
+pub async fn ours(loader: &Loader<'_>, receipt: &Receipt) -> Result<Vec<u32>> {
     let of = |(table, made): (&String, &Made)| {
-        made.foreign_keys.iter().map(|name| format!("{table}.{name}")).collect::<Vec<_>>()
+        let key = |name: &String| (table.clone(), name.clone(), made.definitions.get(name).cloned());
+        made.foreign_keys.iter().map(key).collect::<Vec<_>>()
     };
-    receipt.made.iter().flat_map(of).collect()
+    let known: Vec<(String, String, Option<String>)> = receipt.made.iter().flat_map(of).collect();
+    if known.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tables: Vec<&String> = known.iter().map(|(table, _, _)| table).collect();
+    let names: Vec<&String> = known.iter().map(|(_, name, _)| name).collect();
+    let definitions: Vec<&Option<String>> = known.iter().map(|(_, _, definition)| definition).collect();
+    let query = "WITH RECURSIVE o(oid) AS ( \
+           SELECT k.oid FROM unnest($2::text[], $3::text[], $4::text[]) AS m(relation, name, definition) \
+             JOIN pg_namespace AS n ON n.nspname = $1 JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = m.relation \
+             JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.conname = m.name AND k.contype = 'f' \
+             WHERE m.definition IS NULL OR m.definition = pg_get_constraintdef(k.oid) \
+           UNION SELECT k.oid FROM o JOIN pg_constraint AS k ON k.conparentid = o.oid) SELECT oid FROM o";
+    let rows = loader.client.query(query, &[&loader.target.schema, &tables, &names, &definitions]).await;
+    let rows = rows.map_err(|error| loader.failed(error, "show its foreign keys"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Drops foreign keys of ours that are asked for no more, before rows come that they would refuse.
+/// Drops foreign keys of ours that are asked for no more, before rows come that they would refuse, or tables go.
 pub async fn let_go(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
-    for table in &loader.shipment.star.tables {
-        let name = table.name().as_str();
-        let Some(made) = receipt.made.get(name).filter(|made| !made.foreign_keys.is_empty()) else {
-            continue;
-        };
+    for (name, made) in receipt.made.iter().filter(|(_, made)| !made.foreign_keys.is_empty()) {
         if !loader.exists(&table_exists(loader, name)).await? || !hung::owns(loader, name).await? {
             continue;
         }
-        let wanted = wanted(loader, table);
-        let there = there(loader, name).await?;
-        let ours = there.iter().filter(|key| made.has(&made.foreign_keys, &key.name, Some(&key.definition)));
-        for key in ours.filter(|key| !wanted.iter().any(|wanted| wanted.is(key))) {
-            let statement =
-                format!("ALTER TABLE {} DROP CONSTRAINT {}", loader.qualified(name), quote(&key.name));
-            loader.execute(&statement, &format!("take a foreign key from {name}")).await?;
+        let table = loader.shipment.star.tables.iter().find(|table| table.name().as_str() == name);
+        let wanted = table.map(|table| wanted(loader, table)).unwrap_or_default();
+        for key in there(loader, name).await?.iter().filter(|key| key.is_ours(Some(made))) {
+            if !wanted.iter().any(|wanted| wanted.is(key)) {
+                let statement =
+                    format!("ALTER TABLE {} DROP CONSTRAINT {}", loader.qualified(name), quote(&key.name));
+                loader.execute(&statement, &format!("take a foreign key from {name}")).await?;
+            }
         }
     }
     Ok(())
@@ -99,42 +116,47 @@ pub async fn make(
     made: Option<&Made>,
 ) -> Result<Vec<(String, String)>> {
     let (wanted, name) = (wanted(loader, table), table.name().as_str());
-    if wanted.is_empty() {
+    if wanted.is_empty() && made.is_none_or(|made| made.foreign_keys.is_empty()) {
         return Ok(Vec::new());
     }
     let before = there(loader, name).await?;
-    let is_ours =
-        |key: &There| made.is_some_and(|made| made.has(&made.foreign_keys, &key.name, Some(&key.definition)));
-    let lacking = wanted.iter().filter(|wanted| !before.iter().any(|key| wanted.is(key)));
-    let lacking: Vec<&Wanted> = lacking.collect();
-    let ours = |keys: Vec<There>, before: &BTreeSet<String>| {
-        let keys = keys.into_iter().filter(|key| wanted.iter().any(|wanted| wanted.is(key)));
-        let keys = keys.filter(|key| is_ours(key) || !before.contains(&key.name));
-        keys.map(|key| (key.name, key.definition)).collect::<Vec<_>>()
-    };
-    let known: BTreeSet<String> = before.iter().map(|key| key.name.clone()).collect();
-    if !lacking.is_empty() && !hung::owns(loader, name).await? {
-        tracing::warn!(table = name, "the role does not own the table, whose foreign keys stay as they are");
-        return Ok(ours(before, &known));
-    }
-    let qualified = loader.qualified(name);
-    for key in lacking {
-        if !keys::are_told_apart_by(loader, &key.dimension, &key.key).await? {
-            let (dimension, key) = (&key.dimension, &key.key);
-            tracing::warn!(
-                table = name,
-                dimension,
-                key,
-                "the dimension has no unique key that could be pointed at"
-            );
+    for key in wanted.iter().filter(|wanted| !before.iter().any(|key| wanted.is(key))) {
+        if !may_point(loader, name, key).await? {
             continue;
         }
         let (column, dimension) = (quote(&key.column), loader.qualified(&key.dimension));
-        let statement = format!(
-            "ALTER TABLE {qualified} ADD FOREIGN KEY ({column}) REFERENCES {dimension} ({})",
-            quote(&key.key)
-        );
+        let (qualified, to) = (loader.qualified(name), quote(&key.key));
+        let statement =
+            format!("ALTER TABLE {qualified} ADD FOREIGN KEY ({column}) REFERENCES {dimension} ({to})");
         loader.execute(&statement, &format!("give {qualified} its foreign keys")).await?;
     }
-    Ok(ours(there(loader, name).await?, &known))
+    let is_new = |key: &There| before.iter().all(|known| known.name != key.name);
+    let ours = there(loader, name).await?.into_iter().filter(|key| key.is_ours(made) || is_new(key));
+    Ok(ours.map(|key| (key.name, key.definition)).collect())
+}
+
+/// Whether a foreign key can be made; why not is told.
+async fn may_point(loader: &Loader<'_>, table: &str, key: &Wanted) -> Result<bool> {
+    let dimension = key.dimension.as_str();
+    if !hung::owns(loader, table).await? {
+        tracing::warn!(table, "the role does not own the table, which gets no foreign keys");
+        return Ok(false);
+    }
+    let may = format!(
+        "SELECT 1 WHERE has_table_privilege({}, 'REFERENCES')",
+        quote_literal(&loader.qualified(dimension))
+    );
+    if !loader.exists(&may).await? {
+        tracing::warn!(
+            table,
+            dimension,
+            "the role may make no foreign key to the dimension (GRANT REFERENCES)"
+        );
+        return Ok(false);
+    }
+    if !keys::are_told_apart_by(loader, dimension, &key.key).await? {
+        tracing::warn!(table, dimension, "the dimension has no unique key that could be pointed at");
+        return Ok(false);
+    }
+    Ok(true)
 }

@@ -58,7 +58,7 @@ async fn in_the_way(loader: &Loader<'_>, name: &str, receipt: &Receipt) -> Resul
             format!("keep what is wanted of it, drop it by hand (DROP TABLE {qualified}), and deliver again");
         return Ok(Some(Error::new(ErrorKind::Store, message).hint(help)));
     }
-    let depending = depending::on_table(loader, name, &foreign::ours(receipt)).await?;
+    let depending = depending::on_table(loader, name, &foreign::ours(loader, receipt).await?).await?;
     Ok((!depending.is_empty()).then(|| {
         let message =
             format!("the star no longer has {qualified}, and others depend on it: {}", list(&depending));

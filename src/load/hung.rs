@@ -10,6 +10,10 @@ use crate::name::DELIVERY_TABLE;
 const TABLE: &str = "(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
      WHERE n.nspname = $1 AND c.relname = $2)";
 
+/// What an index `i` is, whatever its schema and table are called.
+const INDEX_DEFINITION: &str = "(SELECT CASE WHEN y.indisunique THEN 'UNIQUE' ELSE '' END || substring(pg_get_indexdef(y.indexrelid) FROM ' USING .*$') \
+     FROM pg_index AS y WHERE y.indexrelid = i.oid)";
+
 /// Something that hangs on a table.
 struct Hung {
     kind: String,
@@ -19,7 +23,7 @@ struct Hung {
 }
 
 async fn names(loader: &Loader<'_>, table: &str, query: &str) -> Result<Vec<Hung>> {
-    let query = query.replace("TABLE_OID", TABLE);
+    let query = query.replace("TABLE_OID", TABLE).replace("INDEX_DEFINITION", INDEX_DEFINITION);
     let rows = loader.client.query(&query, &[&loader.target.schema, &table]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show what hangs on its tables"))?;
     let hung =
@@ -73,12 +77,15 @@ pub async fn on_column(
          SELECT DISTINCT CASE d.classid WHEN 'pg_constraint'::regclass THEN 'the constraint' \
                 WHEN 'pg_class'::regclass THEN CASE i.relkind WHEN 'S' THEN 'the sequence' ELSE 'the index' END ELSE 'the statistics' END, \
                 coalesce(k.conname, i.relname, s.stxname)::text, \
-                CASE WHEN k.oid IS NOT NULL THEN pg_get_constraintdef(k.oid) WHEN i.relkind IN ('i', 'I') THEN pg_get_indexdef(i.oid) END \
+                CASE WHEN k.oid IS NOT NULL THEN pg_get_constraintdef(k.oid) WHEN i.relkind IN ('i', 'I') THEN INDEX_DEFINITION END \
          FROM a JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum \
          LEFT JOIN pg_constraint AS k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype <> 'n' AND k.conrelid = a.attrelid \
          LEFT JOIN pg_class AS i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND i.relkind IN ('i', 'I', 'S') \
          LEFT JOIN pg_statistic_ext AS s ON d.classid = 'pg_statistic_ext'::regclass AND s.oid = d.objid \
-         WHERE coalesce(k.oid, i.oid, s.oid) IS NOT NULL ORDER BY 1, 2";
+         WHERE coalesce(k.oid, i.oid, s.oid) IS NOT NULL \
+         UNION SELECT 'the generated column', g.attname::text, NULL FROM a JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid \
+                AND d.refobjsubid = a.attnum AND d.classid = 'pg_class'::regclass AND d.objid = a.attrelid AND d.objsubid > 0 AND d.deptype = 'a' \
+              JOIN pg_attribute AS g ON g.attrelid = d.objid AND g.attnum = d.objsubid AND g.attgenerated <> '' ORDER BY 1, 2";
     let query = query.replace("'COLUMN'", &crate::name::quote_literal(column));
     Ok(told(names(loader, table, &query).await?, made))
 }
@@ -106,7 +113,7 @@ pub async fn rewriting(loader: &Loader<'_>) -> Result<Vec<String>> {
 pub async fn on_table(loader: &Loader<'_>, table: &str, made: &Made) -> Result<Vec<String>> {
     let query = "SELECT 'the column', a.attname::text, NULL::text FROM pg_attribute AS a WHERE a.attrelid = TABLE_OID AND a.attnum > 0 AND NOT a.attisdropped \
          UNION ALL SELECT 'the constraint', k.conname::text, pg_get_constraintdef(k.oid) FROM pg_constraint AS k WHERE k.conrelid = TABLE_OID AND k.contype NOT IN ('n', 't') \
-         UNION ALL SELECT 'the index', i.relname::text, pg_get_indexdef(i.oid) FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid WHERE x.indrelid = TABLE_OID \
+         UNION ALL SELECT 'the index', i.relname::text, INDEX_DEFINITION FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid WHERE x.indrelid = TABLE_OID \
          UNION ALL SELECT 'the trigger', t.tgname::text, NULL FROM pg_trigger AS t WHERE t.tgrelid = TABLE_OID AND NOT t.tgisinternal \
          UNION ALL SELECT 'the rule', r.rulename::text, NULL FROM pg_rewrite AS r WHERE r.ev_class = TABLE_OID \
          UNION ALL SELECT 'the statistics', s.stxname::text, NULL FROM pg_statistic_ext AS s WHERE s.stxrelid = TABLE_OID \
@@ -138,7 +145,7 @@ pub async fn plain_indexes(loader: &Loader<'_>, table: &str) -> Result<Vec<Plain
     let query = format!(
         "SELECT i.relname::text, array(SELECT a.attname::text \
                 FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(number, place) \
-                JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place), pg_get_indexdef(i.oid) \
+                JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place), {INDEX_DEFINITION} \
          FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid \
          JOIN pg_am AS m ON m.oid = i.relam \
          WHERE x.indrelid = {TABLE} AND x.indpred IS NULL AND x.indexprs IS NULL AND NOT x.indisunique \
@@ -156,7 +163,7 @@ pub async fn plain_indexes(loader: &Loader<'_>, table: &str) -> Result<Vec<Plain
 
 /// Unique and exclusion indexes, the primary key's apart, that are checked at each row, so that a row cannot take the value of one that goes later.
 pub async fn strict_uniques(loader: &Loader<'_>, table: &str) -> Result<Vec<String>> {
-    let query = "SELECT 'the index', i.relname::text, pg_get_indexdef(i.oid) FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid \
+    let query = "SELECT 'the index', i.relname::text, INDEX_DEFINITION FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid \
          WHERE x.indrelid = TABLE_OID AND (x.indisunique AND x.indimmediate AND NOT x.indisprimary OR x.indisexclusion) ORDER BY 2";
     Ok(told(names(loader, table, query).await?, None))
 }

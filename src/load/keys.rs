@@ -59,6 +59,12 @@ pub async fn are_told_apart_by(loader: &Loader<'_>, table: &str, column: &str) -
     Ok(there.iter().any(|key| !key.deferrable && key.columns == [column]))
 }
 
+/// The columns of a table's primary key, whoever made it.
+pub async fn primary(loader: &Loader<'_>, table: &str) -> Result<Vec<String>> {
+    let there = there(loader, table).await?;
+    Ok(there.into_iter().filter(|key| key.kind == "p").flat_map(|key| key.columns).collect())
+}
+
 /// Whether some key keeps rows from being there twice.
 pub async fn tell_apart(loader: &Loader<'_>, table: &str, identity: &[String]) -> Result<bool> {
     let there = there(loader, table).await?;
@@ -201,7 +207,7 @@ pub async fn planned(
         return Ok(Err(Error::new(ErrorKind::Store, message)
             .hint("keep those values in a table of their own, drop the columns, and deliver again")));
     }
-    let ours_pointing = foreign::ours(receipt);
+    let ours_pointing = foreign::ours(loader, receipt).await?;
     let (pointing, others): (Vec<Pointing>, Vec<Pointing>) =
         pointing.into_iter().partition(|key| key.is_among(&ours_pointing));
     if !others.is_empty() {

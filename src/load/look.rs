@@ -18,7 +18,7 @@ pub struct Obstacle {
     pub what: String,
     /// What helps.
     pub help: Option<String>,
-    /// Whether the role lacks a right, so that nothing can be delivered at all.
+    /// Whether the role lacks a right.
     pub is_privilege: bool,
 }
 
@@ -136,7 +136,7 @@ impl Look<'_> {
             }
         }
         if loader.exists(&table_exists(loader, DELIVERY_TABLE)).await? {
-            return self.granted(DELIVERY_TABLE, &["SELECT", "INSERT", "UPDATE"]).await;
+            return self.granted(DELIVERY_TABLE, &[], &["SELECT", "INSERT", "UPDATE"]).await;
         }
         Ok(true)
     }
@@ -150,7 +150,14 @@ impl Look<'_> {
             self.found.push(Obstacle::of(&error));
             return Ok(());
         }
-        self.granted(name, &["SELECT", "INSERT", "UPDATE", "DELETE"]).await?;
+        let identity = table.contract.identity();
+        let names: Vec<&str> = table.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        self.granted(name, &names, &["SELECT", "INSERT", "DELETE"]).await?;
+        let others: Vec<&str> =
+            names.into_iter().filter(|name| !identity.iter().any(|key| key == name)).collect();
+        if !identity.is_empty() && !others.is_empty() {
+            self.granted(name, &others, &["UPDATE"]).await?;
+        }
         let columns = match merge::columns(table.schema(), name) {
             Ok(columns) => columns,
             Err(error) => {
@@ -166,17 +173,19 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Whether the role has some rights in a table, and sees all of its rows.
-    async fn granted(&mut self, table: &str, rights: &[&str]) -> Result<bool> {
+    /// Whether the role has some rights in a table, or in the columns of it that are asked for, and sees all of its rows.
+    async fn granted(&mut self, table: &str, columns: &[&str], rights: &[&str]) -> Result<bool> {
         let loader = self.loader;
-        let query = "SELECT array(SELECT r FROM unnest($2::text[]) AS r WHERE NOT has_table_privilege($1::oid, r)), current_user::text, \
+        let query = "SELECT array(SELECT r FROM unnest($2::text[]) AS r WHERE NOT has_table_privilege($1::oid, r) \
+                   AND (r = 'DELETE' OR cardinality($3::text[]) = 0 OR EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = $1 AND NOT a.attisdropped \
+                        AND a.attname = ANY ($3) AND NOT has_column_privilege($1::oid, a.attnum, r)))), current_user::text, \
                 row_security_active($1::oid)";
         let oid = hung::oid(loader, table).await?;
-        let row = loader.client.query_one(query, &[&oid, &rights]).await;
+        let row = loader.client.query_one(query, &[&oid, &rights, &columns]).await;
         let row = row.map_err(|error| loader.failed(error, "tell what its role may do"))?;
         let (lacking, role): (Vec<String>, String) = (row.get(0), row.get(1));
         let qualified = loader.qualified(table);
-        if row.get(2) {
+        if row.get(2) && rights.contains(&"SELECT") {
             self.found.push(Obstacle::privilege(
                 format!("row-level security hides rows of {qualified} from the role {role}"),
                 format!("ALTER ROLE {} BYPASSRLS", quote(&role)),

@@ -268,6 +268,9 @@ impl Loader<'_> {
         let deferred = self.execute("SET CONSTRAINTS ALL IMMEDIATE", "keep what is checked at the end").await;
         deferred.inspect_err(|error| self.note_clash(error, &delivered))?;
         for (table, merged) in star.tables.iter().zip(&mut delivered) {
+            merge::give_keys(self, table, &receipt, merged).await?;
+        }
+        for (table, merged) in star.tables.iter().zip(&mut delivered) {
             merge::promise(self, table, &receipt, merged).await?;
         }
         gone::drop(self, &receipt).await?;

@@ -1,9 +1,10 @@
-//! Columns that the pipeline declares NOT NULL. Those of a dimension are NULL in its unknown member, and stay as they are.
+//! Columns that the pipeline declares NOT NULL. Those of a dimension are NULL in its unknown member, and stay as they are; so do
+//! those that others' tables inherit, and that a primary key of somebody's has.
 
 use std::collections::BTreeSet;
 
 use super::shape::{Made, columns_there};
-use super::{Loader, hung};
+use super::{Loader, hung, keys};
 use crate::error::Result;
 use crate::name::quote_identifier as quote;
 use crate::star::table::StarTable;
@@ -23,11 +24,13 @@ pub async fn make(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -
     }
     let name = table.name().as_str();
     let there = columns_there(loader, name).await?;
-    let identity = contract.identity();
-    let lacking = there.iter().filter(|column| declared.contains(&column.name) && !column.not_null);
+    let primary = keys::primary(loader, name).await?;
+    let has_children = !hung::children(loader, name).await?.is_empty();
+    let lacking =
+        there.iter().filter(|column| declared.contains(&column.name) && !column.not_null && !has_children);
     let lacking: Vec<&String> = lacking.map(|column| &column.name).collect();
     let gone = there.iter().map(|column| &column.name).filter(|column| {
-        before.contains(*column) && !declared.contains(column) && !identity.contains(column)
+        before.contains(*column) && !declared.contains(column) && !primary.contains(column) && !has_children
     });
     let gone: Vec<&String> = gone.collect();
     let kept = before.iter().filter(|column| declared.contains(column)).cloned();

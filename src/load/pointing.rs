@@ -10,8 +10,7 @@ pub struct Pointing {
     name: String,
     /// The table that has it, quoted where it must be.
     table: String,
-    /// Its bare name, where it lies in the target's schema.
-    relation: Option<String>,
+    oid: u32,
     /// Its columns, and those of ours that they point at.
     columns: Vec<(String, String)>,
     /// Whether a row that is deleted, or whose values change, changes or deletes theirs.
@@ -28,10 +27,9 @@ impl std::fmt::Display for Pointing {
 }
 
 impl Pointing {
-    /// Whether it is one of some, each named as `table.name`.
-    pub fn is_among(&self, keys: &[String]) -> bool {
-        let of = |relation: &String| keys.contains(&format!("{relation}.{}", self.name));
-        self.relation.as_ref().is_some_and(of)
+    /// Whether it is one of some.
+    pub fn is_among(&self, keys: &[u32]) -> bool {
+        keys.contains(&self.oid)
     }
 
     /// Says of a row `t` that something points at it by this key; nothing where the role cannot tell.
@@ -59,13 +57,13 @@ pub async fn pointing(loader: &Loader<'_>, table: &str) -> Result<Vec<Pointing>>
     };
     let query = format!(
         "SELECT k.conname::text, format('%I.%I', n.nspname, c.relname), {}, {}, k.confdeltype IN ('c', 'n', 'd'), \
-                k.confupdtype IN ('c', 'n', 'd'), has_table_privilege(k.conrelid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(k.conrelid), CASE n.nspname WHEN $2 THEN c.relname::text END \
+                k.confupdtype IN ('c', 'n', 'd'), has_table_privilege(k.conrelid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(k.conrelid), k.oid \
          FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE k.contype = 'f' AND k.confrelid = $1 ORDER BY 2, 1",
         names("k.conrelid", "k.conkey"),
         names("k.confrelid", "k.confkey"),
     );
-    let rows = loader.client.query(&query, &[&oid(loader, table).await?, &loader.target.schema]).await;
+    let rows = loader.client.query(&query, &[&oid(loader, table).await?]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show what points at its tables"))?;
     let pointing = |row: &tokio_postgres::Row| {
         let (theirs, ours): (Vec<String>, Vec<String>) = (row.get(2), row.get(3));
@@ -76,7 +74,7 @@ pub async fn pointing(loader: &Loader<'_>, table: &str) -> Result<Vec<Pointing>>
             on_delete: row.get(4),
             on_update: row.get(5),
             readable: row.get(6),
-            relation: row.get(7),
+            oid: row.get(7),
         }
     };
     Ok(rows.iter().map(pointing).collect())

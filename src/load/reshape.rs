@@ -175,8 +175,13 @@ async fn in_the_way_of_a_drop(
         let error = Error::new(ErrorKind::Store, message);
         return Ok(Some(error.hint("drop what is not wanted of that by hand, and deliver again")));
     }
-    let depending =
-        depending::on_column(loader, relation, &column.name, Fate::Dropped(&foreign::ours(receipt))).await?;
+    let depending = depending::on_column(
+        loader,
+        relation,
+        &column.name,
+        Fate::Dropped(&foreign::ours(loader, receipt).await?),
+    )
+    .await?;
     Ok((!depending.is_empty()).then(|| {
         let message = format!(
             "the star no longer has the column {} of {name}, and others depend on it: {}",

@@ -28,7 +28,8 @@ async fn over(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<(u32
              JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid \
              WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND a.attname = $2::text AND d.deptype = 'n' AND w.ev_class <> $1 \
            UNION SELECT w.ev_class, v.depth + 1 FROM v JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = v.oid AND d.deptype = 'n' \
-             JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid WHERE w.ev_class <> v.oid) \
+             JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid JOIN pg_class AS c ON c.oid = v.oid \
+             WHERE w.ev_class NOT IN (v.oid, $1) AND c.relkind IN ('v', 'm') AND w.rulename = '_RETURN') \
          SELECT c.oid, format('%I.%I', n.nspname, c.relname), CASE \
              WHEN c.relkind NOT IN ('v', 'm') THEN 'it is no view, and a rule of it reads the column' \
              WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN 'it belongs to ' || pg_get_userbyid(c.relowner) \
@@ -38,7 +39,7 @@ async fn over(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<(u32
              WHEN EXISTS (SELECT FROM pg_seclabel AS l WHERE l.classoid = 'pg_class'::regclass AND l.objoid = c.oid) THEN 'it has security labels' \
              WHEN EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') THEN 'it belongs to an extension' \
              ELSE (SELECT pg_describe_object(d.classid, d.objid, d.objsubid) || ' depends on it' FROM pg_depend AS d \
-                   WHERE d.deptype = 'n' AND d.classid <> 'pg_rewrite'::regclass \
+                   WHERE d.deptype = 'n' AND (d.classid <> 'pg_rewrite'::regclass OR (SELECT w.rulename FROM pg_rewrite AS w WHERE w.oid = d.objid) <> '_RETURN') \
                      AND (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid OR d.refclassid = 'pg_type'::regclass AND d.refobjid = c.reltype) LIMIT 1) END \
          FROM (SELECT oid, max(depth) AS depth FROM v GROUP BY oid) AS v JOIN pg_class AS c ON c.oid = v.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
          ORDER BY v.depth, 2";
@@ -76,7 +77,8 @@ pub async fn set_aside(loader: &Loader<'_>, table: &str, column: &str) -> Result
             .execute(&format!("DROP {kind} {}", view.name), &format!("set the view {} aside", view.name))
             .await?;
     }
-    loader.set_aside.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    // What was set aside before may read these.
+    loader.set_aside.lock().unwrap_or_else(PoisonError::into_inner).splice(0..0, found);
     Ok(())
 }
 
@@ -114,11 +116,18 @@ async fn read(loader: &Loader<'_>, oid: u32, name: String) -> Result<SetAside> {
            FROM pg_attribute AS a WHERE a.attrelid = $1 AND a.attnum > 0 AND col_description(a.attrelid, a.attnum) IS NOT NULL \
          UNION ALL SELECT format('ALTER VIEW %s ALTER COLUMN %I SET DEFAULT %s', $2::text, a.attname, pg_get_expr(f.adbin, f.adrelid)) \
            FROM pg_attrdef AS f JOIN pg_attribute AS a ON a.attrelid = f.adrelid AND a.attnum = f.adnum WHERE f.adrelid = $1 \
-         UNION ALL SELECT pg_get_indexdef(x.indexrelid) FROM pg_index AS x WHERE x.indrelid = $1";
+         UNION ALL SELECT format('ALTER MATERIALIZED VIEW %s ALTER COLUMN %I SET STATISTICS %s', $2::text, a.attname, a.attstattarget) \
+           FROM pg_attribute AS a WHERE a.attrelid = $1 AND a.attnum > 0 AND a.attstattarget >= 0 \
+         UNION ALL SELECT said FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_namespace AS n ON n.oid = i.relnamespace, \
+           LATERAL (VALUES (1, pg_get_indexdef(i.oid)), \
+             (2, (SELECT format('ALTER INDEX %I.%I SET TABLESPACE %I', n.nspname, i.relname, s.spcname) FROM pg_tablespace AS s WHERE s.oid = i.reltablespace)), \
+             (3, format('COMMENT ON INDEX %I.%I IS %L', n.nspname, i.relname, obj_description(i.oid, 'pg_class'))), \
+             (4, CASE WHEN x.indisclustered THEN format('ALTER MATERIALIZED VIEW %s CLUSTER ON %I', $2::text, i.relname) END)) AS t(place, said) \
+           WHERE x.indrelid = $1 AND said IS NOT NULL AND (place <> 3 OR obj_description(i.oid, 'pg_class') IS NOT NULL)";
     rest.extend(texts(loader, columns, oid, &name, &doing).await?);
     let grants = "SELECT format('GRANT %s ON %s TO %s%s', x.privilege_type, $2::text, \
                 CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) \
-           FROM pg_class AS c, aclexplode(c.relacl) AS x WHERE c.oid = $1 AND x.grantee <> c.relowner \
+           FROM pg_class AS c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS x WHERE c.oid = $1 \
          UNION ALL SELECT format('GRANT %s (%I) ON %s TO %s%s', x.privilege_type, a.attname, $2::text, \
                 CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) \
            FROM pg_attribute AS a, aclexplode(a.attacl) AS x WHERE a.attrelid = $1 AND a.attnum > 0";
@@ -158,11 +167,13 @@ async fn put_one_back(loader: &Loader<'_>, view: &SetAside) -> Result<()> {
     loader.execute(&format!("ALTER {kind} {name} OWNER TO {}", quote(&view.owner)), &doing).await?;
     // What a new view is granted by default was perhaps not what this one was.
     let given = "SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', $2::text, CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END) \
-         FROM pg_class AS c, aclexplode(c.relacl) AS x WHERE c.oid = $1 AND x.grantee <> c.relowner";
+         FROM pg_class AS c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS x WHERE c.oid = $1";
     let row = loader.client.query_one("SELECT to_regclass($1)::oid", &[name]).await;
     let oid: u32 = row.map_err(|error| loader.failed(error, &doing))?.get(0);
-    for statement in texts(loader, given, oid, name, &doing).await? {
-        loader.execute(&statement, &doing).await?;
+    if !view.grants.is_empty() {
+        for statement in texts(loader, given, oid, name, &doing).await? {
+            loader.execute(&statement, &doing).await?;
+        }
     }
     for statement in &view.grants {
         loader.execute(statement, &doing).await?;

@@ -11,6 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// when they differ by less than this part of the larger.
 const TOLERANCE: f64 = 1e-9;
 
+/// A sum this many times smaller than what was added up is one that nearly cancelled out.
+const CANCELS: f64 = 10.0;
+
 #[derive(Debug, Clone)]
 pub enum Number {
     Exact(BigDecimal),
@@ -31,8 +34,9 @@ impl Number {
     /// A sum of doubles. Each addition rounds by half a unit in the last place at most of what was added up so far, which is never
     /// more than all values without their signs: a sum that nearly cancels out is far less exact than its size says.
     pub fn of_floats(sum: f64, count: u64, magnitude: f64) -> Number {
-        let within = 2.0 * count as f64 * f64::EPSILON * magnitude;
-        let matters = within.is_finite() && within > TOLERANCE * sum.abs();
+        let within = count as f64 * f64::EPSILON * magnitude;
+        let cancels = sum.abs() < magnitude / CANCELS;
+        let matters = cancels && within.is_finite() && within > TOLERANCE * sum.abs();
         Number::Approximate { value: sum, within: if matters { within } else { 0.0 } }
     }
 
