@@ -8,6 +8,8 @@ const SCRIPT: &str = r"
 import sys, duckdb
 db = duckdb.connect()
 db.execute('SET TimeZone = \'UTC\'')
+# On a slow machine it would be among the rows.
+db.execute('SET enable_progress_bar = false')
 # A float as Postgres prints it: shortest, and without a fraction that is none.
 db.execute('CREATE MACRO float_text(v) AS CASE WHEN isnan(v) THEN \'NaN\' WHEN isinf(v) THEN CASE WHEN v > 0 THEN \'Infinity\' ELSE \'-Infinity\' END ELSE regexp_replace(v::VARCHAR, \'[.]0$\', \'\') END')
 for row in db.execute(sys.argv[1]).fetchall():
@@ -37,6 +39,8 @@ for package in ['ducklake', 'sqlite_scanner', 'postgres_scanner', 'httpfs']:
     folder = importlib.resources.files('duckdb_extension_' + package) / 'extensions'
     db.execute(f'LOAD \'{next(folder.rglob(package + chr(46) + chr(42)))}\'')
 db.execute('SET TimeZone = \'UTC\'')
+# On a slow machine it would be among the rows.
+db.execute('SET enable_progress_bar = false')
 db.execute(sys.argv[1])
 for query in sys.argv[2:]:
     for row in db.execute(f'SELECT COLUMNS(*)::VARCHAR FROM ({query})').fetchall():
@@ -69,6 +73,8 @@ folder = importlib.resources.files('duckdb_extension_delta') / 'extensions'
 file = next(folder.rglob('*.duckdb_extension'))
 db.execute(f'LOAD \'{file}\'')
 db.execute('SET TimeZone = \'UTC\'')
+# On a slow machine it would be among the rows.
+db.execute('SET enable_progress_bar = false')
 path, version = sys.argv[1], int(sys.argv[2])
 at = {} if version < 0 else {'version': version}
 def show(of):
