@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::receipt::{Receipt, table_exists};
-use super::{Loader, gone};
+use super::{Loader, gone, shape};
 use crate::error::Result;
 use crate::star::table::StarTable;
 
@@ -15,14 +15,20 @@ const WAIT: Duration = Duration::from_millis(500);
 /// Locks the tables whose columns or keys are others than those that the target was left with, and those that go.
 pub async fn lock(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
     let mut names = Vec::new();
-    for table in loader.shipment.star.tables.iter().filter(|table| !is_as_it_was(receipt, table)) {
+    for table in &loader.shipment.star.tables {
         let name = table.name().as_str();
-        if receipt.made.contains_key(name) && loader.exists(&table_exists(loader, name)).await? {
+        let Some(made) = receipt.made.get(name) else { continue };
+        // Of a snapshot that the store has no more, the catalog tells.
+        let as_it_was = match is_as_it_was(receipt, table) {
+            Some(as_it_was) => as_it_was,
+            None => shape::fits(loader, table, Some(made)).await?,
+        };
+        if !as_it_was && loader.exists(&table_exists(loader, name)).await? {
             names.push(loader.qualified(name));
         }
     }
     let gone = gone::planned(loader, receipt).await?;
-    names.extend(gone.iter().map(|gone| loader.qualified(&gone.table)));
+    names.extend(gone.iter().filter(|gone| !gone.is_others).map(|gone| loader.qualified(&gone.table)));
     if names.is_empty() {
         return Ok(());
     }
@@ -34,10 +40,10 @@ pub async fn lock(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
     loader.execute(&bound(loader.target.lock_timeout), "wait as before").await
 }
 
-/// Whether a table has the columns and keys that it was left with.
-fn is_as_it_was(receipt: &Receipt, table: &StarTable) -> bool {
+/// Whether a table has the columns and keys that it was left with; nothing where the store does not know any more.
+fn is_as_it_was(receipt: &Receipt, table: &StarTable) -> Option<bool> {
     let held = receipt.held.iter().flat_map(|star| &star.tables).find(|held| held.name() == table.name());
-    held.is_some_and(|held| {
+    held.map(|held| {
         held.schema() == table.schema()
             && held.contract.identity() == table.contract.identity()
             && held.contract.key() == table.contract.key()

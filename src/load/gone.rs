@@ -9,6 +9,8 @@ use crate::name::list;
 /// A table that is to go.
 pub struct Gone {
     pub table: String,
+    /// Whether it is somebody's that stands in the place of ours, which is gone already. It stays.
+    pub is_others: bool,
     /// What stands in the way.
     pub refused: Option<Error>,
 }
@@ -29,15 +31,9 @@ pub async fn planned(loader: &Loader<'_>, receipt: &Receipt) -> Result<Vec<Gone>
         };
         // What is no table any more was put there by somebody, too.
         let is_table = require_table(loader, name).await.is_ok();
-        if is_another || !is_table || loader.is_source(name) {
-            // Somebody's table stands in the place of ours, which is gone already.
-            tracing::warn!(
-                table = name,
-                "the star no longer has it, and the target's table of that name is somebody else's: it stays"
-            );
-            continue;
-        }
-        gone.push(Gone { table: name.clone(), refused: in_the_way(loader, name, receipt).await? });
+        let is_others = is_another || !is_table || loader.is_source(name);
+        let refused = if is_others { None } else { in_the_way(loader, name, receipt).await? };
+        gone.push(Gone { table: name.clone(), is_others, refused });
     }
     Ok(gone)
 }
@@ -69,7 +65,14 @@ async fn in_the_way(loader: &Loader<'_>, name: &str, receipt: &Receipt) -> Resul
 
 /// Drops them.
 pub async fn drop(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
-    for Gone { table, refused } in planned(loader, receipt).await? {
+    for Gone { table, is_others, refused } in planned(loader, receipt).await? {
+        if is_others {
+            tracing::warn!(
+                table,
+                "the star no longer has it, and the target's table of that name is somebody else's: it stays"
+            );
+            continue;
+        }
         if let Some(refused) = refused {
             return Err(refused);
         }

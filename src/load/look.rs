@@ -77,7 +77,7 @@ impl Look<'_> {
         for table in &loader.shipment.star.tables {
             self.table(table, &receipt).await?;
         }
-        for gone in gone::planned(loader, &receipt).await? {
+        for gone in gone::planned(loader, &receipt).await?.into_iter().filter(|gone| !gone.is_others) {
             match &gone.refused {
                 Some(refused) => self.found.push(Obstacle::of(refused)),
                 None => self.owned(&gone.table, "it goes, since the star no longer has it").await?,
