@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Into a target: the first load, a night with 1 % of the fact changed, a night without a change. Interleaved rounds, medians.
+"""Into a target: the first load, a night with 1 % of the fact changed, a night without a change, one that gives a measure a wider type
+(beside the server's own ALTER TABLE of the same rows). Interleaved rounds, medians.
 
     cargo build --release
     python3 benches/deliver.py                       500,000 orders, 1,500,000 items, five rounds
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from night import ROOT, STARMILL, Cluster
@@ -82,6 +84,15 @@ def night(folder, url):
     return load["wall_ms"] / 1000, wal / 1e6, tables["fact_order_items"]
 
 
+def alter(target):
+    """Seconds of the server's own retype of a table of the same rows, keys and indexes."""
+    ask(target, "DROP TABLE IF EXISTS own; CREATE TABLE own (LIKE mart.fact_order_items INCLUDING ALL); "
+                "INSERT INTO own SELECT * FROM mart.fact_order_items; ANALYZE own")
+    began = time.monotonic()
+    ask(target, "ALTER TABLE own ALTER COLUMN quantity TYPE bigint")
+    return time.monotonic() - began
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--orders", type=int, default=500_000)
@@ -92,7 +103,8 @@ def main():
         url = cluster.url
         grow = ["psql", "-X", "-q", "-d", url, "-v", f"orders={options.orders}", "-f", "data/shop/grow.sql"]
         subprocess.run(grow, check=True, cwd=ROOT)
-        found = {what: [] for what in ("first load", "no change", *CHANGES)}
+        found = {what: [] for what in ("first load", "no change", *CHANGES, "retype")}
+        own = []
         for round in range(options.rounds):
             ask(url, "DROP DATABASE IF EXISTS target (FORCE)")
             ask(url, "CREATE DATABASE target")
@@ -105,8 +117,15 @@ def main():
                     ask(url, sql.format(round=round))
                     found[what].append(night(folder, url))
                 found["no change"].append(night(folder, url))
+                own.append(alter(target))
+                model = folder / "sql" / "bench" / "fact_order_items.sql"
+                wider = model.read_text().replace("i.quantity,", "CAST(i.quantity AS bigint) AS quantity,")
+                model.write_text(wider)
+                found["retype"].append(night(folder, url))
             print(f"round {round + 1} of {options.rounds}", file=sys.stderr)
         show(found)
+        retype, own = statistics.median(seconds for seconds, _, _ in found["retype"]), statistics.median(own)
+        print(f"the server's own ALTER TABLE … TYPE bigint: {own:.2f} s; the retype is {retype / own:.2f} of it")
     finally:
         cluster.close()
 
