@@ -11,6 +11,8 @@ pub enum Fate<'a> {
     /// With the foreign keys that are ours: those go by themselves.
     Dropped(&'a [u32]),
     Retyped,
+    /// Views and what rules read it are looked after elsewhere.
+    RetypedBelowViews,
 }
 
 /// A view by its kind and whole name; anything else as the server describes it.
@@ -27,16 +29,19 @@ pub async fn on_column(
     fate: Fate<'_>,
 ) -> Result<Vec<String>> {
     // A foreign key survives another type, if the two can still be compared.
-    let (keys_count, ours) = match fate {
-        Fate::Dropped(ours) => (true, ours),
-        Fate::Retyped => (false, [].as_slice()),
+    let (keys_count, rules_count, ours) = match fate {
+        Fate::Dropped(ours) => (true, true, ours),
+        Fate::Retyped => (false, true, [].as_slice()),
+        Fate::RetypedBelowViews => (false, false, [].as_slice()),
     };
     let query = format!(
         "SELECT DISTINCT {OBJECT} FROM pg_depend AS d JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
          WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND a.attname = $2::text AND d.deptype = 'n' \
-             AND (d.classid <> 'pg_constraint'::regclass OR $3 AND d.objid <> ALL ($4::oid[])) ORDER BY 1"
+             AND (d.classid <> 'pg_constraint'::regclass OR $3 AND d.objid <> ALL ($4::oid[])) \
+             AND (d.classid <> 'pg_rewrite'::regclass OR $5) ORDER BY 1"
     );
-    let rows = loader.client.query(&query, &[&oid(loader, table).await?, &column, &keys_count, &ours]).await;
+    let oid = oid(loader, table).await?;
+    let rows = loader.client.query(&query, &[&oid, &column, &keys_count, &ours, &rules_count]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show what depends on its columns"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -10,6 +10,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{list, quote_identifier as quote};
 use crate::star::table::StarTable;
 
+/// Whether two states of a table have the same keys.
+pub fn has_same_keys(one: &StarTable, other: &StarTable) -> bool {
+    let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
+    keys(one) == keys(other)
+}
+
 /// A primary or unique key of the target's table.
 pub struct KeyThere {
     pub name: String,

@@ -5,9 +5,9 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::receipt::{Receipt, table_exists};
-use super::{Adopt, Loader, Shipment, asked, gone, hung, merge};
+use super::{Adopt, Loader, Shipment, asked, gone, hung, merge, shape};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{DELIVERY_TABLE, quote_identifier as quote};
+use crate::name::{DELIVERY_TABLE, quote_identifier as quote, quote_literal};
 use crate::pipeline::TargetSettings;
 use crate::postgres::Isolation;
 use crate::star::table::StarTable;
@@ -49,7 +49,7 @@ pub async fn look(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz)
         let loader = Loader::new(&client, &server, target, shipment);
         server.begin(&client, Isolation::RepeatableRead).await?;
         loader.execute("SET TRANSACTION READ ONLY", "be looked at").await?;
-        let found = Look { loader: &loader, found: Vec::new() }.whole().await;
+        let found = Look { loader: &loader, role: String::new(), found: Vec::new() }.whole().await;
         let _ = client.batch_execute("ROLLBACK").await;
         found
     };
@@ -58,6 +58,8 @@ pub async fn look(shipment: Shipment<'_>, target: &TargetSettings, timezone: Tz)
 
 struct Look<'a> {
     loader: &'a Loader<'a>,
+    /// As whom it would be delivered.
+    role: String,
     found: Vec<Obstacle>,
 }
 
@@ -96,6 +98,7 @@ impl Look<'_> {
         let row = loader.client.query_one(query, &[schema]).await;
         let row = row.map_err(|error| loader.failed(error, "tell what its role may do"))?;
         let (role, database): (String, String) = (row.get(0), row.get(1));
+        self.role.clone_from(&role);
         let (usage, create): (Option<bool>, Option<bool>) = (row.get(5), row.get(6));
         if row.get(2) {
             let what =
@@ -136,6 +139,7 @@ impl Look<'_> {
             }
         }
         if loader.exists(&table_exists(loader, DELIVERY_TABLE)).await? {
+            self.sees_all(DELIVERY_TABLE).await?;
             return self.granted(DELIVERY_TABLE, &[], &["SELECT", "INSERT", "UPDATE"]).await;
         }
         Ok(true)
@@ -152,13 +156,14 @@ impl Look<'_> {
         }
         let identity = table.contract.identity();
         let names: Vec<&str> = table.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        self.sees_all(name).await?;
         self.granted(name, &names, &["SELECT", "INSERT", "DELETE"]).await?;
         let others: Vec<&str> =
             names.into_iter().filter(|name| !identity.iter().any(|key| key == name)).collect();
         if !identity.is_empty() && !others.is_empty() {
             self.granted(name, &others, &["UPDATE"]).await?;
         }
-        let columns = match merge::columns(table.schema(), name) {
+        let columns = match shape::columns(table) {
             Ok(columns) => columns,
             Err(error) => {
                 self.found.push(Obstacle::of(&error));
@@ -173,45 +178,53 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Whether the role has some rights in a table, or in the columns of it that are asked for, and sees all of its rows.
+    /// Row-level security hides no rows of a table from the role.
+    async fn sees_all(&mut self, table: &str) -> Result<()> {
+        let loader = self.loader;
+        let hidden =
+            format!("SELECT 1 WHERE row_security_active({})", quote_literal(&loader.qualified(table)));
+        if loader.exists(&hidden).await? {
+            self.found.push(Obstacle::privilege(
+                format!(
+                    "row-level security hides rows of {} from the role {}",
+                    loader.qualified(table),
+                    self.role
+                ),
+                format!("ALTER ROLE {} BYPASSRLS", quote(&self.role)),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the role has some rights in a table, or in the columns of it that are asked for.
     async fn granted(&mut self, table: &str, columns: &[&str], rights: &[&str]) -> Result<bool> {
         let loader = self.loader;
         let query = "SELECT array(SELECT r FROM unnest($2::text[]) AS r WHERE NOT has_table_privilege($1::oid, r) \
                    AND (r = 'DELETE' OR cardinality($3::text[]) = 0 OR EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = $1 AND NOT a.attisdropped \
-                        AND a.attname = ANY ($3) AND NOT has_column_privilege($1::oid, a.attnum, r)))), current_user::text, \
-                row_security_active($1::oid)";
+                        AND a.attname = ANY ($3) AND NOT has_column_privilege($1::oid, a.attnum, r))))";
         let oid = hung::oid(loader, table).await?;
         let row = loader.client.query_one(query, &[&oid, &rights, &columns]).await;
-        let row = row.map_err(|error| loader.failed(error, "tell what its role may do"))?;
-        let (lacking, role): (Vec<String>, String) = (row.get(0), row.get(1));
-        let qualified = loader.qualified(table);
-        if row.get(2) && rights.contains(&"SELECT") {
-            self.found.push(Obstacle::privilege(
-                format!("row-level security hides rows of {qualified} from the role {role}"),
-                format!("ALTER ROLE {} BYPASSRLS", quote(&role)),
-            ));
-        }
+        let lacking: Vec<String> =
+            row.map_err(|error| loader.failed(error, "tell what its role may do"))?.get(0);
         if lacking.is_empty() {
             return Ok(true);
         }
+        let (qualified, lacking) = (loader.qualified(table), lacking.join(", "));
         self.found.push(Obstacle::privilege(
-            format!("the role {role} may not {} in {qualified}", lacking.join(", ")),
-            format!("GRANT {} ON {qualified} TO {}", lacking.join(", "), quote(&role)),
+            format!("the role {} may not {lacking} in {qualified}", self.role),
+            format!("GRANT {lacking} ON {qualified} TO {}", quote(&self.role)),
         ));
         Ok(false)
     }
 
     async fn owned(&mut self, table: &str, because: &str) -> Result<()> {
-        let loader = self.loader;
-        if hung::owns(loader, table).await? {
+        if hung::owns(self.loader, table).await? {
             return Ok(());
         }
-        let row = loader.client.query_one("SELECT current_user::text", &[]).await;
-        let role: String = row.map_err(|error| loader.failed(error, "tell its role"))?.get(0);
-        let qualified = loader.qualified(table);
+        let (qualified, role) = (self.loader.qualified(table), &self.role);
         self.found.push(Obstacle::privilege(
             format!("the role {role} does not own {qualified}, and {because}"),
-            format!("ALTER TABLE {qualified} OWNER TO {}, or GRANT its owner's role TO {0}", quote(&role)),
+            format!("ALTER TABLE {qualified} OWNER TO {}, or GRANT its owner's role TO {0}", quote(role)),
         ));
         Ok(())
     }

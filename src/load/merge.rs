@@ -1,7 +1,6 @@
 //! One table of the star into one table of the target.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 
 use super::alike::{differ, same};
 use super::beside::{Beside, copy};
@@ -15,8 +14,6 @@ use super::{DeliveredTable, Loader, Trust, alike, at, describe, foreign, guard, 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Point;
 use crate::name::quote_identifier as quote;
-use crate::pgcopy::encode;
-use crate::star::PublishedStar;
 use crate::star::diff::{RowChanges, row_changes};
 use crate::star::table::StarTable;
 
@@ -81,7 +78,7 @@ pub async fn table(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt) ->
     };
     let made = receipt.made.get(name);
     if !exists {
-        let columns = columns(table.schema(), name)?;
+        let columns = shape::columns(table)?;
         shape::create(loader, table, &columns).await?;
         merged.delivered.inserted = copy(loader, table, &loader.qualified(name)).await?;
         if !loader.rewriting.is_empty() {
@@ -143,7 +140,7 @@ pub async fn require_ours(loader: &Loader<'_>, table: &StarTable, receipt: &Rece
 /// Makes a table that is there have the star's columns, keys and rows.
 async fn fit(loader: &Loader<'_>, table: &StarTable, receipt: &Receipt, merged: &mut Merged) -> Result<()> {
     let name = table.name().as_str();
-    let columns = columns(table.schema(), name)?;
+    let columns = shape::columns(table)?;
     let planned = planned(loader, table, &columns, receipt).await?;
     let shaped = reshape::reshape(loader, table, planned).await?;
     if shaped.has_its_rows()
@@ -178,16 +175,9 @@ pub async fn planned(
     columns: &[Column],
     receipt: &Receipt,
 ) -> Result<Reshaping> {
-    let keys = |table: &StarTable| (table.contract.identity(), table.contract.key());
-    let same_key = held(receipt, table).is_some_and(|(_, held)| keys(held) == keys(table))
+    let same_key = receipt.held(table).is_some_and(|(_, held)| keys::has_same_keys(held, table))
         && shape::has_own(loader, table, receipt.made.get(table.name().as_str())).await?;
     reshape::planned(loader, table, columns, receipt, same_key).await
-}
-
-/// The star that the target holds, and the table as it has it.
-fn held<'a>(receipt: &'a Receipt, table: &StarTable) -> Option<(&'a PublishedStar, &'a StarTable)> {
-    let star = receipt.held.as_ref()?;
-    Some((star, star.tables.iter().find(|held| held.name() == table.name())?))
 }
 
 /// What changed since the snapshot that the target holds, when it holds what it was left with, and the store still has that.
@@ -198,7 +188,7 @@ async fn changes(
     merged: &mut Merged,
 ) -> Result<Option<RowChanges>> {
     let name = table.name();
-    let Some((star, before)) = held(receipt, table) else { return Ok(None) };
+    let Some((star, before)) = receipt.held(table) else { return Ok(None) };
     let is_left = receipt.tables.get(name.as_str()).is_some_and(|hashes| *hashes == before.hashes());
     if !is_left || !is_trusted(loader, receipt, name.as_str()).await? || merged.delivered.drift.is_some() {
         return Ok(None);
@@ -301,25 +291,6 @@ pub async fn part(
     let doing = format!("delete from {}", loader.qualified(name));
     delivered.deleted += loader.changed(&delete, &doing).await?;
     Ok(())
-}
-
-pub fn columns(schema: &SchemaRef, table: &str) -> Result<Vec<Column>> {
-    let mut columns = Vec::new();
-    for field in schema.fields() {
-        let type_name = encode::postgres_type(field.data_type()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Store,
-                format!(
-                    "{table}.{} is {}, which is not delivered into Postgres",
-                    field.name(),
-                    field.data_type()
-                ),
-            )
-            .hint("cast the column to text in the model, or leave the target away")
-        })?;
-        columns.push(Column { name: field.name().clone(), type_name });
-    }
-    Ok(columns)
 }
 
 /// Loads the rows beside the table, then touches only those that differ.

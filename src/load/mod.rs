@@ -2,7 +2,6 @@
 //! touched, so that views, grants and readers live on. A receipt in the same transaction makes
 //! repeating it harmless.
 
-mod ahead;
 mod alike;
 mod asked;
 mod beside;
@@ -15,6 +14,7 @@ mod guard;
 mod hung;
 mod keys;
 mod lake;
+mod locks;
 mod look;
 mod merge;
 mod not_null;
@@ -252,7 +252,7 @@ impl Loader<'_> {
         Receipt::make_room(self).await?;
         let receipt = Receipt::read(self, adopt).await?;
         self.rewriting = hung::rewriting(self).await?;
-        ahead::lock(self, &receipt).await?;
+        locks::take(self, &receipt).await?;
         foreign::let_go(self, &receipt).await?;
         let mut delivered = Vec::new();
         let star = self.shipment.star;

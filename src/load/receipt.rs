@@ -13,6 +13,7 @@ use crate::name::{SnapshotId, quote_identifier, quote_literal};
 use crate::pipeline::TargetSettings;
 use crate::postgres::Server;
 use crate::star::PublishedStar;
+use crate::star::table::StarTable;
 
 use crate::name::DELIVERY_TABLE as TABLE;
 
@@ -28,7 +29,7 @@ pub struct Receipt {
     /// Whether tables of others are taken over.
     pub adopts: bool,
     /// The star that it names, while the store has it.
-    pub held: Option<PublishedStar>,
+    star: Option<PublishedStar>,
 }
 
 impl Receipt {
@@ -65,7 +66,7 @@ impl Receipt {
         let row = row.map_err(|error| loader.failed(error, "show its receipt"))?;
         let Some(row) = row else {
             let owned = adopted(loader, adopt).await?;
-            return Ok(Receipt { tables: Hashes::new(), owned, made: BTreeMap::new(), adopts, held: None });
+            return Ok(Receipt { tables: Hashes::new(), owned, made: BTreeMap::new(), adopts, star: None });
         };
         let made = match row.get::<_, Option<String>>(3) {
             Some(text) => serde_json::from_str(&text)
@@ -81,11 +82,11 @@ impl Receipt {
         }
         match (held_by == loader.shipment.store, adopt) {
             (true, _) => {
-                let held = SnapshotId::parse(&snapshot).and_then(|snapshot| (loader.shipment.kept)(&snapshot));
-                Ok(Receipt { tables, owned, made, adopts, held })
+                let star = SnapshotId::parse(&snapshot).and_then(|snapshot| (loader.shipment.kept)(&snapshot));
+                Ok(Receipt { tables, owned, made, adopts, star })
             }
             (false, Adopt::TakeOver) => {
-                Ok(Receipt { tables: Hashes::new(), owned, made, adopts, held: None })
+                Ok(Receipt { tables: Hashes::new(), owned, made, adopts, star: None })
             }
             (false, Adopt::Refuse) => Err(Error::new(
                 ErrorKind::Store,
@@ -98,6 +99,12 @@ impl Receipt {
                 "use another schema; `starmill deliver --adopt` shows what would become of that star, and asks",
             )),
         }
+    }
+
+    /// The star that the target was left with, and a table as it has it.
+    pub fn held(&self, table: &StarTable) -> Option<(&PublishedStar, &StarTable)> {
+        let star = self.star.as_ref()?;
+        Some((star, star.tables.iter().find(|held| held.name() == table.name())?))
     }
 
     /// Keeps it; `ours` is what of each table's keys and indexes we made.

@@ -73,9 +73,8 @@ pub async fn planned(
     receipt: &Receipt,
     same_key: bool,
 ) -> Result<Reshaping> {
-    let made = receipt.made.get(table.name().as_str());
-    let name = loader.qualified(table.name().as_str());
     let relation = table.name().as_str();
+    let (name, made) = (loader.qualified(relation), receipt.made.get(relation));
     let (there, oid) = (columns_there(loader, relation).await?, hung::oid(loader, relation).await?);
     let is_made = |column: &ColumnThere| made.is_some_and(|made| made.has_column(column, oid));
     let (ours, theirs): (Vec<&ColumnThere>, Vec<&ColumnThere>) = there.iter().partition(|column| {
@@ -126,8 +125,7 @@ pub async fn planned(
 
 /// Whether a column's new type has every value that was delivered into it.
 fn keeps_values(receipt: &Receipt, table: &StarTable, column: &ColumnThere) -> bool {
-    let tables = receipt.held.iter().flat_map(|star| &star.tables);
-    let held = tables.into_iter().find(|held| held.name() == table.name());
+    let held = receipt.held(table).map(|(_, held)| held);
     let of = |table: &StarTable| {
         table.schema().field_with_name(&column.name).ok().map(|field| field.data_type().clone())
     };
@@ -236,13 +234,15 @@ pub async fn reshape(loader: &Loader<'_>, table: &StarTable, planned: Reshaping)
                 let statement = format!("ALTER TABLE {own} DROP COLUMN {}", quote(&column));
                 loader.execute(&statement, &format!("drop the column {column} of {name}")).await?;
             }
-            Change::Retype { to, is_key: true, hung, .. } => {
+            Change::Retype { to, is_key, not_null: was, hung, keeps_values } => {
                 views::set_aside(loader, table.name().as_str(), &to.name).await?;
-                emptied += retype_key(loader, table, &to, planned.only_ours, &hung).await?;
-            }
-            Change::Retype { to, is_key: false, not_null: was, hung, .. } => {
-                views::set_aside(loader, table.name().as_str(), &to.name).await?;
-                not_null.extend(retype(loader, &name, &to, was, &hung).await?);
+                match (keeps_values, is_key) {
+                    (true, _) => retype_all(loader, &name, &to, &hung).await?,
+                    (false, true) => {
+                        emptied += retype_key(loader, table, &to, planned.only_ours, &hung).await?;
+                    }
+                    (false, false) => not_null.extend(retype(loader, &name, &to, was, &hung).await?),
+                }
             }
             Change::Add(Column { name: column, type_name }) => {
                 let statement = format!("ALTER TABLE {name} ADD COLUMN {} {type_name}", quote(&column));
@@ -270,6 +270,13 @@ fn stuck(error: Error, doing: &str, help: String) -> Error {
 fn unhung(wanted: &Column, hung: &[String]) -> String {
     let hung = if hung.is_empty() { "its default, check or index".to_owned() } else { list(hung) };
     format!("drop what hangs on {} ({hung}) by hand, deliver again, and make it anew", wanted.name)
+}
+
+/// Another type in place that has every value: whatever the server has against it, none of them is given up.
+async fn retype_all(loader: &Loader<'_>, name: &str, wanted: &Column, hung: &[String]) -> Result<()> {
+    let doing = format!("retype the column {} of {name}", wanted.name);
+    let done = loader.execute(&alter_type(name, wanted, &quote(&wanted.name)), &doing).await;
+    done.map_err(|error| stuck(error, &doing, unhung(wanted, hung)))
 }
 
 /// Another type of a key's column in place, by which its rows are known again. Where the values cannot be kept, or would be the

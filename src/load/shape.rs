@@ -7,14 +7,36 @@ use serde::{Deserialize, Serialize};
 use super::hung::PlainIndex;
 use super::keys::{self, KeyThere};
 use super::{Loader, describe, hung};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::{quote_identifier as quote, quote_literal};
+use crate::pgcopy::encode;
 use crate::star::table::StarTable;
 
 #[derive(Debug, Clone)]
 pub struct Column {
     pub name: String,
     pub type_name: String,
+}
+
+/// The columns that a table of the star has in the target.
+pub fn columns(table: &StarTable) -> Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    for field in table.schema().fields() {
+        let type_name = encode::postgres_type(field.data_type()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Store,
+                format!(
+                    "{}.{} is {}, which is not delivered into Postgres",
+                    table.name(),
+                    field.name(),
+                    field.data_type()
+                ),
+            )
+            .hint("cast the column to text in the model, or leave the target away")
+        })?;
+        columns.push(Column { name: field.name().clone(), type_name });
+    }
+    Ok(columns)
 }
 
 /// Whether a table's keys are those of the star, or were dropped to be made anew after the merge.
@@ -111,16 +133,11 @@ pub async fn columns_there(loader: &Loader<'_>, table: &str) -> Result<Vec<Colum
     Ok(rows.iter().map(column).collect())
 }
 
-/// Whether a table of the target has all of the star's columns, in their types.
-pub async fn has_columns(loader: &Loader<'_>, table: &StarTable) -> Result<bool> {
-    fits(loader, table, None).await
-}
-
-/// Whether a table of the target has all of the star's columns, in their types, and those that were made.
+/// Whether a table of the target has all of the star's columns, in their types, and, where it is known what was made, those.
 pub async fn fits(loader: &Loader<'_>, table: &StarTable, made: Option<&Made>) -> Result<bool> {
     let name = table.name().as_str();
     let there = columns_there(loader, name).await?;
-    let columns = super::merge::columns(table.schema(), name)?;
+    let columns = columns(table)?;
     let oid = hung::oid(loader, name).await?;
     let is_made = |column: &ColumnThere| made.is_none_or(|made| made.has_column(column, oid));
     Ok(columns.iter().all(|wanted| {

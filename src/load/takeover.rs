@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::{Loader, Shipment, merge, receipt, server, shape};
+use super::{Loader, Shipment, receipt, server, shape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::TargetSettings;
 use crate::postgres::Isolation;
@@ -56,7 +56,7 @@ async fn taken_over(loader: &Loader<'_>) -> Result<Vec<TakenOver>> {
         let Some(table) = star.tables.iter().find(|table| table.name().as_str() == name) else { continue };
         let row = client.query_one(&format!("SELECT count(*) FROM {}", loader.qualified(&name)), &[]).await;
         let rows: i64 = row.map_err(|error| loader.failed(error, "count its rows"))?.get(0);
-        let columns = merge::columns(table.schema(), &name)?;
+        let columns = shape::columns(table)?;
         let retyped = shape::retyped(loader, &name, &columns).await?;
         plan.push(TakenOver {
             table: name,

@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::Loader;
 use super::alike::{differ, exact_key, numbered, same};
 use super::beside::Beside;
-use super::merge::columns;
 use super::receipt::{received, table_exists};
-use super::shape::{has_columns, loose, quoted, retyped};
+use super::shape::{columns, fits, loose, quoted};
 use crate::error::Result;
 use crate::postgres::Isolation;
 use crate::star::table::StarTable;
@@ -72,14 +71,11 @@ async fn tables(loader: &Loader<'_>) -> Result<Verification> {
 }
 
 async fn held(loader: &Loader<'_>, table: &StarTable) -> Result<HeldTable> {
-    let columns = columns(table.schema(), table.name().as_str())?;
+    let columns = columns(table)?;
     let mut held = HeldTable { table: table.name().to_string(), ..HeldTable::default() };
     let exists = loader.exists(&table_exists(loader, table.name().as_str())).await?;
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let fits = exists
-        && has_columns(loader, table).await?
-        && retyped(loader, table.name().as_str(), &columns).await?.is_empty();
-    if !fits {
+    if !exists || !fits(loader, table, None).await? {
         held.missing = table.rows();
         return Ok(held);
     }

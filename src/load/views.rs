@@ -21,8 +21,18 @@ pub struct SetAside {
     grants: Vec<String>,
 }
 
-/// The views over a column, and those over them, each after what it reads; with what of each cannot be put back.
-async fn over(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<(u32, String, Option<String>)>> {
+/// Something over a column.
+struct Over {
+    oid: u32,
+    /// Its whole name, quoted where it must be.
+    name: String,
+    kind: String,
+    /// Why it cannot be put back.
+    stays: Option<String>,
+}
+
+/// The views over a column, and those over them, each after what it reads.
+async fn over(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<Over>> {
     let query = "WITH RECURSIVE v(oid, depth) AS ( \
            SELECT w.ev_class, 1 FROM pg_depend AS d JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
              JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid \
@@ -30,8 +40,8 @@ async fn over(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<(u32
            UNION SELECT w.ev_class, v.depth + 1 FROM v JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = v.oid AND d.deptype = 'n' \
              JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid JOIN pg_class AS c ON c.oid = v.oid \
              WHERE w.ev_class NOT IN (v.oid, $1) AND c.relkind IN ('v', 'm') AND w.rulename = '_RETURN') \
-         SELECT c.oid, format('%I.%I', n.nspname, c.relname), CASE \
-             WHEN c.relkind NOT IN ('v', 'm') THEN 'it is no view, and a rule of it reads the column' \
+         SELECT c.oid, format('%I.%I', n.nspname, c.relname), CASE c.relkind WHEN 'v' THEN 'the view ' WHEN 'm' THEN 'the materialized view ' ELSE 'the table ' END, CASE \
+             WHEN c.relkind NOT IN ('v', 'm') THEN 'a rule of it reads the column' \
              WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN 'it belongs to ' || pg_get_userbyid(c.relowner) \
              WHEN EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) THEN 'it has triggers' \
              WHEN EXISTS (SELECT FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') THEN 'it has rules' \
@@ -45,20 +55,26 @@ async fn over(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<(u32
          ORDER BY v.depth, 2";
     let rows = loader.client.query(query, &[&oid(loader, table).await?, &column]).await;
     let rows = rows.map_err(|error| loader.failed(error, "show the views over its tables"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+    let over = |row: &tokio_postgres::Row| Over {
+        oid: row.get(0),
+        name: row.get(1),
+        kind: row.get(2),
+        stays: row.get(3),
+    };
+    Ok(rows.iter().map(over).collect())
 }
 
 /// What depends on a column and cannot be set aside while it gets another type.
 pub async fn in_the_way(loader: &Loader<'_>, table: &str, column: &str) -> Result<Vec<String>> {
-    let depending = depending::on_column(loader, table, column, Fate::Retyped).await?;
     if !loader.target.recreates_views {
-        return Ok(depending);
+        return depending::on_column(loader, table, column, Fate::Retyped).await;
     }
+    let mut found = depending::on_column(loader, table, column, Fate::RetypedBelowViews).await?;
     let over = over(loader, table, column).await?;
-    let is_view = |told: &String| over.iter().any(|(_, name, _)| told.ends_with(&format!("view {name}")));
-    let others = depending.into_iter().filter(|told| !is_view(told));
-    let kept = over.iter().filter_map(|(_, name, why)| Some(format!("the view {name} ({})", why.as_ref()?)));
-    Ok(others.chain(kept).collect())
+    found.extend(
+        over.into_iter().filter_map(|over| Some(format!("{}{} ({})", over.kind, over.name, over.stays?))),
+    );
+    Ok(found)
 }
 
 /// Sets the views over a column aside.
@@ -68,7 +84,7 @@ pub async fn set_aside(loader: &Loader<'_>, table: &str, column: &str) -> Result
     }
     let over = over(loader, table, column).await?;
     let mut found = Vec::new();
-    for (oid, name, _) in over {
+    for Over { oid, name, .. } in over {
         found.push(read(loader, oid, name).await?);
     }
     for view in found.iter().rev() {

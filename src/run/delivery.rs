@@ -115,16 +115,8 @@ pub async fn obstacles(pipeline: &Pipeline, design: &Design) -> Result<Vec<Obsta
     let kept = |id: &SnapshotId| store.snapshot(id).ok().map(|published| published.star);
     // A store that was never published has delivered nothing.
     let id = latest.as_ref().map_or("", |latest| latest.store.as_str());
-    let shipment = Shipment {
-        star: &star,
-        pipeline: &deployment.name,
-        store: id,
-        trust: Trust::Receipt,
-        lock_wait: Duration::ZERO,
-        sources,
-        shore: None,
-        kept: &kept,
-    };
+    let shipment =
+        Shipment { trust: Trust::Receipt, kept: &kept, ..shipment(deployment, id, &star, sources) };
     load::look(shipment, target, deployment.timezone).await
 }
 
@@ -252,7 +244,7 @@ pub async fn verify(path: &Path) -> Result<Verification> {
     let store = Store::of(&deployment.store);
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
-    let shipment = shipment(&deployment, &latest, &published.star, Vec::new());
+    let shipment = shipment(&deployment, &latest.store, &published.star, Vec::new());
     load::verify(shipment, target, deployment.timezone).await
 }
 
@@ -266,14 +258,14 @@ fn target_of(deployment: &Deployment) -> Result<&TargetSettings> {
 /// What a command ships when nothing is known of the target, and it may wait for a lock there.
 fn shipment<'a>(
     deployment: &'a Deployment,
-    latest: &'a Latest,
+    store: &'a str,
     star: &'a PublishedStar,
     sources: Vec<String>,
 ) -> Shipment<'a> {
     Shipment {
         star,
         pipeline: &deployment.name,
-        store: &latest.store,
+        store,
         trust: Trust::Nothing,
         lock_wait: Duration::ZERO,
         sources,
@@ -306,8 +298,13 @@ async fn ship(
     let followed = Followed { store, latest: &latest };
     let shore = Some(&followed as &dyn Shore);
     let kept = |id: &SnapshotId| store.snapshot(id).ok().map(|published| published.star);
-    let shipment =
-        Shipment { trust, lock_wait, shore, kept: &kept, ..shipment(deployment, &latest, star, sources) };
+    let shipment = Shipment {
+        trust,
+        lock_wait,
+        shore,
+        kept: &kept,
+        ..shipment(deployment, &latest.store, star, sources)
+    };
     let delivery = load::load(shipment, target, deployment.timezone, adopt).await?;
     note.snapshot = Some(star.snapshot.clone());
     note.delivered_at = clock::now();
@@ -339,7 +336,7 @@ pub async fn takeover(path: &Path) -> Result<Vec<TakenOver>> {
     let latest = store.commit_point()?;
     let published = store.snapshot(&latest.snapshot)?;
     let sources = sources(&published.manifest, target).await?;
-    let shipment = shipment(&deployment, &latest, &published.star, sources);
+    let shipment = shipment(&deployment, &latest.store, &published.star, sources);
     load::takeover(shipment, target, deployment.timezone).await
 }
 

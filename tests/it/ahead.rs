@@ -1,5 +1,8 @@
 //! The target is looked at before a night builds its star: what stands in the way is told by day.
 
+use nix::sys::signal::Signal;
+
+use crate::support::scheduler::Scheduler;
 use crate::support::{Database, Project, cluster};
 
 const RUN: [&str; 2] = ["run", "pipelines/p.toml"];
@@ -49,6 +52,13 @@ fn what_stands_in_the_way_is_told_before_a_night_and_gone_when_it_is_moved() {
             "the column owner, which starmill did not make, which must have a value",
         ],
     );
+    // The scheduler says it by day.
+    let toml = project.read("pipelines/p.toml");
+    project.write("pipelines/p.toml", &format!("{toml}[schedule]\ncron = \"@daily\"\n"));
+    let scheduler = Scheduler::start(&project, "2026-11-20T12:00:00Z*1", None, &["pipelines/p.toml"]);
+    scheduler.waits_for("the target will not take the star as it is now");
+    scheduler.signal(Signal::SIGTERM);
+    scheduler.ends();
     // The night says the same before it publishes, and the delivery changes nothing.
     project.starmill(&RUN).exits(11).says("the target will not take the star: ").says("the view mart.v");
     assert_eq!(database.sql("SELECT count(*) FROM mart.v"), "2");

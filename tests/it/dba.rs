@@ -339,6 +339,16 @@ fn a_column_of_ours_that_somebody_retyped_or_made_anew_is_no_longer_trusted() {
     database.sql("ALTER TABLE mart.s RENAME COLUMN name TO name_old; ALTER TABLE mart.s ADD COLUMN name text; UPDATE mart.s SET name = 'precious'");
     let refused = project.starmill(&RUN).exits(11);
     refused.warns("has a column name already, which starmill did not make");
+    // What is advised: it is taken over.
+    let copy = cluster().database();
+    copy.sql("CREATE SCHEMA mart");
+    let taken =
+        self::project(&copy, ddl, "SELECT id, n, name FROM a", "id,name,n\n10,Ann,1.50\n20,Ben,2.25\n");
+    copy.sql("ALTER TABLE mart.s DROP COLUMN name; ALTER TABLE mart.s ADD COLUMN name text");
+    taken.starmill(&["deliver", "pipelines/p.toml"]).exits(8);
+    taken.starmill(&["deliver", "--adopt", "--yes", "pipelines/p.toml"]).exits(0);
+    assert_eq!(copy.sql("SELECT name FROM mart.s ORDER BY id"), "Ann\nBen");
+    taken.starmill(&RUN).exits(0);
     // Nor is it taken for ours when the star has it no more.
     project.write("sql/p/s.sql", "SELECT id, n FROM a");
     project.starmill(&RUN).exits(0);
@@ -390,6 +400,28 @@ fn rows_of_others_are_spared_through_a_whole_that_ours_is_a_part_of_and_only_whe
         .starmill(&["check", "pipelines/p.toml"])
         .exits(8)
         .warns("ALTER TABLE mart.whole DETACH PARTITION \"mart\".\"s\"");
+    database.sql("DROP TABLE mart.theirs; ALTER TABLE mart.whole DETACH PARTITION mart.s");
+    project.starmill(&RUN).exits(0);
+    project.starmill(&VERIFY).exits(0);
+}
+
+#[test]
+fn a_type_that_holds_every_value_gives_up_none_whatever_the_server_has_against_it() {
+    let database = cluster().database();
+    let ddl = "CREATE TABLE a (id int PRIMARY KEY, of_id int, n int);";
+    let project = project(&database, ddl, "SELECT id, of_id, n FROM a", "id,of_id,n\n10,7,1\n20,8,2\n");
+    // A check that fails for a while, and never of NULL.
+    database.sql(
+        "CREATE TABLE gate (closed bool); INSERT INTO gate VALUES (false); \
+         CREATE FUNCTION passes(v bigint) RETURNS bool STRICT LANGUAGE plpgsql AS $$BEGIN IF (SELECT closed FROM public.gate) THEN RAISE EXCEPTION 'closed'; END IF; RETURN true; END$$; \
+         ALTER TABLE mart.s ADD CONSTRAINT gated CHECK (passes(of_id)); UPDATE gate SET closed = true",
+    );
+    project.write("sql/p/s.sql", "SELECT id, CAST(of_id AS bigint) AS of_id, n FROM a");
+    project.starmill(&RUN).exits(11).warns("drop what hangs on of_id (the constraint gated) by hand");
+    assert_eq!(database.sql("SELECT of_id FROM mart.s ORDER BY id"), "7\n8");
+    database.sql("UPDATE gate SET closed = false");
+    project.starmill(&RUN).exits(0);
+    assert_eq!(database.sql("SELECT of_id FROM mart.s ORDER BY id"), "7\n8");
 }
 
 #[test]

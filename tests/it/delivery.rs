@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Project, Proxy, Ran, cluster, cluster_with, wait_until};
+use crate::support::{A_CUSTOMER_GOES_AND_ONE_COMES, Project, Proxy, Ran, cluster, cluster_with, wait_until};
 
 #[test]
 fn later_nights_touch_only_the_rows_that_changed_and_views_grants_and_readers_live_on() {
@@ -372,13 +372,7 @@ fn a_member_goes_after_the_facts_that_point_at_it_by_somebodys_foreign_key() {
     project.set("SHOP_TARGET", &target.url());
     project.night();
     target.sql("ALTER TABLE mart.fact_order_items ADD CONSTRAINT dba FOREIGN KEY (customer_key) REFERENCES mart.dim_customer (customer_key)");
-    source.sql(
-        "DELETE FROM order_items WHERE order_id IN (SELECT order_id FROM orders WHERE customer_id = 17); \
-         DELETE FROM orders WHERE customer_id = 17; DELETE FROM addresses WHERE customer_id = 17; DELETE FROM customers WHERE customer_id = 17; \
-         INSERT INTO customers (customer_id, full_name) VALUES (50001, 'Late'); INSERT INTO addresses (address_id, customer_id, street, city, postcode) VALUES (70001, 50001, 's', 'c', 'p'); \
-         INSERT INTO orders (order_id, customer_id, address_id, ordered_at, order_total) VALUES (90001, 50001, 70001, '2024-03-03 10:00:00+00', 5); \
-         INSERT INTO order_items VALUES (99998, 90001, 1, 1, 5.00)",
-    );
+    source.sql(A_CUSTOMER_GOES_AND_ONE_COMES);
     project.night();
     project.starmill(&["deliver", "pipelines/shop.toml", "--verify"]).exits(0);
     assert_eq!(target.sql("SELECT count(*) FROM mart.dim_customer WHERE customer_id = 17"), "0");

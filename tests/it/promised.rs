@@ -1,6 +1,6 @@
 //! What the pipeline promises of its tables, the target holds: foreign keys from facts to dimensions, columns that are NOT NULL.
 
-use crate::support::{Project, cluster};
+use crate::support::{A_CUSTOMER_GOES_AND_ONE_COMES, Project, cluster};
 
 const VERIFY: [&str; 3] = ["deliver", "--verify", "pipelines/shop.toml"];
 const KEYS: &str = "SELECT string_agg(c.relname || '.' || k.conname || ' ' || d.relname || ' ' || k.convalidated, ', ' ORDER BY k.conname) \
@@ -24,13 +24,7 @@ fn facts_point_at_their_dimensions_where_the_pipeline_asks_for_it() {
     assert!(keys.contains("fact_order_items_customer_key_fkey dim_customer true"), "{keys}");
     assert!(!keys.contains("product_key_fkey"), "{keys}");
     // Members and their facts come, change and go.
-    source.sql(
-        "DELETE FROM order_items WHERE order_id IN (SELECT order_id FROM orders WHERE customer_id = 17); \
-         DELETE FROM orders WHERE customer_id = 17; DELETE FROM addresses WHERE customer_id = 17; DELETE FROM customers WHERE customer_id = 17; \
-         INSERT INTO customers (customer_id, full_name) VALUES (50001, 'Late'); INSERT INTO addresses (address_id, customer_id, street, city, postcode) VALUES (70001, 50001, 's', 'c', 'p'); \
-         INSERT INTO orders (order_id, customer_id, address_id, ordered_at, order_total) VALUES (90001, 50001, 70001, '2024-03-03 10:00:00+00', 5); \
-         INSERT INTO order_items VALUES (99998, 90001, 1, 1, 5.00)",
-    );
+    source.sql(A_CUSTOMER_GOES_AND_ONE_COMES);
     project.night();
     assert_eq!(target.sql(KEYS), keys);
     project.starmill(&VERIFY).exits(0);

@@ -360,6 +360,13 @@ pub fn counts(report: &serde_json::Value, table: &str) -> (u64, u64, u64) {
     (count("added"), count("removed"), count("changed"))
 }
 
+/// What happens in the shop: customer 17 goes with all their orders, and 50001 comes with one.
+pub const A_CUSTOMER_GOES_AND_ONE_COMES: &str = "DELETE FROM order_items WHERE order_id IN (SELECT order_id FROM orders WHERE customer_id = 17); \
+         DELETE FROM orders WHERE customer_id = 17; DELETE FROM addresses WHERE customer_id = 17; DELETE FROM customers WHERE customer_id = 17; \
+         INSERT INTO customers (customer_id, full_name) VALUES (50001, 'Late'); INSERT INTO addresses (address_id, customer_id, street, city, postcode) VALUES (70001, 50001, 's', 'c', 'p'); \
+         INSERT INTO orders (order_id, customer_id, address_id, ordered_at, order_total) VALUES (90001, 50001, 70001, '2024-03-03 10:00:00+00', 5); \
+         INSERT INTO order_items VALUES (99998, 90001, 1, 1, 5.00)";
+
 /// How many rounds: a few each time, hundreds when STARMILL_TEST_ROUNDS asks for them.
 pub fn rounds(few: usize) -> usize {
     match std::env::var("STARMILL_TEST_ROUNDS") {

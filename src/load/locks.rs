@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::keys::has_same_keys;
 use super::receipt::{Receipt, table_exists};
 use super::{Loader, gone, shape};
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::star::table::StarTable;
 const WAIT: Duration = Duration::from_millis(500);
 
 /// Locks the tables whose columns or keys are others than those that the target was left with, and those that go.
-pub async fn lock(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
+pub async fn take(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
     let mut names = Vec::new();
     for table in &loader.shipment.star.tables {
         let name = table.name().as_str();
@@ -42,10 +43,6 @@ pub async fn lock(loader: &Loader<'_>, receipt: &Receipt) -> Result<()> {
 
 /// Whether a table has the columns and keys that it was left with; nothing where the store does not know any more.
 fn is_as_it_was(receipt: &Receipt, table: &StarTable) -> Option<bool> {
-    let held = receipt.held.iter().flat_map(|star| &star.tables).find(|held| held.name() == table.name());
-    held.map(|held| {
-        held.schema() == table.schema()
-            && held.contract.identity() == table.contract.identity()
-            && held.contract.key() == table.contract.key()
-    })
+    let (_, held) = receipt.held(table)?;
+    Some(held.schema() == table.schema() && has_same_keys(held, table))
 }
