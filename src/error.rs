@@ -164,6 +164,13 @@ impl Error {
         self.0.is_busy
     }
 
+    /// In one line: itself, and the mistake or cause beneath it.
+    pub fn told_whole(&self) -> String {
+        let mistake = self.diagnostics().first().map(|mistake| mistake.message.clone());
+        let more = mistake.or_else(|| self.causes().into_iter().next());
+        more.map_or(self.to_string(), |more| format!("{self}: {more}"))
+    }
+
     /// Where it happened: `("table", "public.orders")`. The innermost place is added first.
     pub fn at(mut self, what: &'static str, value: impl fmt::Display) -> Error {
         self.0.context.push((what, secret::without(&value.to_string()).into_owned()));

@@ -131,7 +131,7 @@ pub async fn look_ahead(
     let found = match obstacles(pipeline, design).await {
         Ok(found) => found,
         Err(error) => {
-            tracing::warn!(%error, "the target could not be looked at");
+            tracing::warn!(error = error.told_whole(), "the target could not be looked at");
             return Ok(());
         }
     };

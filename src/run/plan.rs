@@ -272,7 +272,7 @@ impl Plan {
     /// What stands in the way of its star into the target, or why the target could not be looked at.
     pub async fn obstacles(&self) -> std::result::Result<Vec<Obstacle>, String> {
         let found = delivery::obstacles(&self.pipeline, &self.design).await;
-        found.map_err(|error| format!("the target could not be looked at: {error}"))
+        found.map_err(|error| format!("the target could not be looked at: {}", error.told_whole()))
     }
 
     pub async fn summary(&self) -> PlanSummary {

@@ -93,7 +93,7 @@ async fn checked(path: PathBuf) {
             }
         }
         Err(error) => {
-            tracing::error!(pipeline = %path.display(), error = %told_whole(&error), "the pipeline's nights will fail as it is now");
+            tracing::error!(pipeline = %path.display(), error = %error.told_whole(), "the pipeline's nights will fail as it is now");
         }
     }
 }
@@ -118,7 +118,7 @@ impl Daemon {
                 Ok(opened) => daemon.enter(path, opened, now)?,
                 // The others' nights are not theirs to suffer from it.
                 Err(error) if paths.len() > 1 => {
-                    let because = told_whole(&error);
+                    let because = error.told_whole();
                     tracing::error!(pipeline = %path.display(), error = %because, "the pipeline is left out until it is mended and SIGHUP comes");
                     daemon.left_out.push(LeftOut { file: path.clone(), because });
                     broken.get_or_insert(error);
@@ -140,7 +140,7 @@ impl Daemon {
     fn enter(&mut self, path: &Path, (post, schedule): (Post, Schedule), now: DateTime<Utc>) -> Result<()> {
         // Its night would tell the same; who begins the scheduler hears it by day.
         if let Err(error) = pipeline::read(path) {
-            tracing::error!(pipeline = post.deployment.name, error = %told_whole(&error), "the pipeline's nights will fail");
+            tracing::error!(pipeline = post.deployment.name, error = %error.told_whole(), "the pipeline's nights will fail");
         }
         let others = || self.posts.iter().map(|other| &other.deployment);
         if others().any(|other| other.store.place == post.deployment.store.place) {
@@ -225,7 +225,7 @@ impl Daemon {
     fn reload(&mut self) {
         for LeftOut { file: path, .. } in std::mem::take(&mut self.left_out) {
             if let Err(error) = Post::open(&path).and_then(|opened| self.enter(&path, opened, clock::now())) {
-                let because = told_whole(&error);
+                let because = error.told_whole();
                 tracing::error!(pipeline = %path.display(), error = %because, "the pipeline is still left out");
                 self.left_out.push(LeftOut { file: path, because });
                 continue;
@@ -249,7 +249,7 @@ impl Daemon {
                 ),
                 Err(error) => tracing::error!(
                     pipeline = post.deployment.name,
-                    error = %told_whole(&error),
+                    error = %error.told_whole(),
                     "the pipeline cannot be read again, and goes on as it was"
                 ),
             }
@@ -393,13 +393,6 @@ impl Daemon {
         let standings = Standings { pipelines: pipelines.collect(), left_out: self.left_out.clone() };
         *self.board.write().unwrap_or_else(PoisonError::into_inner) = standings;
     }
-}
-
-/// An error in one line, its first mistake with it.
-fn told_whole(error: &Error) -> String {
-    let mistake = error.diagnostics().first().map(|mistake| mistake.message.clone());
-    let more = mistake.or_else(|| error.causes().into_iter().next());
-    more.map_or(error.to_string(), |more| format!("{error}: {more}"))
 }
 
 /// The next nights of a pipeline.
